@@ -1,0 +1,1 @@
+"""The side that asks: documents in, subtasks to the nodes, findings back, one request to the supervisor."""

@@ -1,0 +1,1 @@
+"""Everything that can leave the house is in this folder."""

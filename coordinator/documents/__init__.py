@@ -1,0 +1,1 @@
+"""Documents come in here: files to text with places, sentences, chunks, retrieval."""

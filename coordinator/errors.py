@@ -1,0 +1,35 @@
+"""The coordinator's leaves of the error tree."""
+
+from edgenode.errors import EdgenodeError
+
+
+class NoNodes(EdgenodeError):
+    """No node that could do the work was found, or all of them went away before any of it was done."""
+
+
+class DocumentError(EdgenodeError):
+    """A document, or all of them, could not be read. The text names the file and the reason."""
+
+
+class RunError(EdgenodeError):
+    """A run's kept state cannot be found, read or written."""
+
+
+class EgressRefused(EdgenodeError):
+    """The gate stopped a request: too large, or holding what must not leave. Nothing was sent."""
+
+
+class SupervisorError(EdgenodeError):
+    """The supervisor did not give a usable reply, and trying again now would not help. The findings are kept."""
+
+
+class SupervisorRejected(SupervisorError):
+    """The supervisor refused the request: wrong key, unknown model, unknown address, malformed request."""
+
+
+class SupervisorUnavailable(SupervisorError):
+    """The supervisor stayed unreachable, overloaded or silent through every retry."""
+
+
+class SupervisorGarbled(SupervisorError):
+    """The supervisor's reply was not the schema, through every retry."""

@@ -1,0 +1,1 @@
+"""The MinionS protocol: planning, prompts, findings, aggregation. Pure."""

@@ -1,0 +1,1 @@
+"""Carrying a run out on real nodes, and keeping what it found."""

@@ -1,0 +1,61 @@
+"""The one error tree. The text of each is a sentence for the user: what, where, and what to do about it."""
+
+from edgenode.types import FailureReason
+
+
+class EdgenodeError(Exception):
+    """Root of every error this project raises on purpose. `str(error)` can be shown to a person as it is."""
+
+
+class UsageError(EdgenodeError):
+    """The caller asked for something that makes no sense (unknown option, missing file). Trying again does not help."""
+
+
+class HomeError(EdgenodeError):
+    """A node's home folder cannot be used: locked by another node, not writable, or damaged."""
+
+
+class ModelError(EdgenodeError):
+    """A model cannot be found, fetched, read or removed."""
+
+
+class ModelFileError(ModelError):
+    """A file is not a usable GGUF model: foreign, truncated or damaged."""
+
+
+class PullError(ModelError):
+    """A model could not be fetched: source unknown or unreachable, disk too small, digest wrong."""
+
+
+class NetworkError(EdgenodeError):
+    """An address or an interface cannot be used, or a peer cannot be reached."""
+
+
+class EngineError(EdgenodeError):
+    """An engine did not do one piece of work, or could not be started. `reason` tells how."""
+
+    reason: FailureReason = FailureReason.ENGINE_ERROR
+
+
+class EngineCrashed(EngineError):
+    """The engine's process ended while it worked. Elsewhere, or after its restart, the work may succeed."""
+
+    reason = FailureReason.ENGINE_CRASHED
+
+
+class EngineUnavailable(EngineError):
+    """The engine is not there, or still starting. Trying again later may help."""
+
+    reason = FailureReason.ENGINE_UNAVAILABLE
+
+
+class EngineTimeout(EngineError):
+    """The engine fell silent for longer than its deadline."""
+
+    reason = FailureReason.ENGINE_TIMEOUT
+
+
+class ContextExceeded(EngineError):
+    """Prompt and reply do not fit the model's context. The same prompt will never fit this model."""
+
+    reason = FailureReason.CONTEXT_EXCEEDED

@@ -1,0 +1,1 @@
+"""Model files on this device: reading their headers, keeping and fetching them."""

@@ -1,0 +1,1 @@
+"""The network: the wire, gRPC channels and services, mDNS."""

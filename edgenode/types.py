@@ -1,0 +1,154 @@
+"""The vocabulary of the wire as plain values. Protobuf stops at `edgenode.net.wire`; everything else speaks these."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+NodeId = NewType("NodeId", str)
+LeaseId = NewType("LeaseId", str)
+SubtaskId = NewType("SubtaskId", str)
+
+
+class EngineState(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+
+
+class FailureReason(StrEnum):
+    """Why a subtask or a lease failed. The comments in work.proto say what each means."""
+
+    UNSPECIFIED = "unspecified"
+    ENGINE_CRASHED = "engine_crashed"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    ENGINE_TIMEOUT = "engine_timeout"
+    ENGINE_ERROR = "engine_error"
+    CONTEXT_EXCEEDED = "context_exceeded"
+    QUEUE_FULL = "queue_full"
+    UNKNOWN_MODEL = "unknown_model"
+    INVALID = "invalid"
+    CANCELLED = "cancelled"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model a node serves. `digest` is the lower-case hex SHA-256 of the GGUF file, empty where its server does not tell."""
+
+    name: str
+    digest: str = ""
+    size_bytes: int = 0
+    quantization: str = ""
+    context_tokens: int = 0
+    """Tokens of prompt and reply together that one request may use."""
+    parameters: int = 0
+    """Number of weights, 0 where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDescription:
+    """What a node says of itself."""
+
+    id: NodeId
+    name: str
+    version: str
+    engine: str
+    engine_state: EngineState
+    models: tuple[Model, ...]
+    lease_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subtask:
+    """One model call: the lease's shared text, then `instruction`, answered within `reply_schema` (JSON schema as text)."""
+
+    id: SubtaskId
+    instruction: str
+    reply_schema: str
+    max_reply_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A bundle of subtasks that share a chunk, lent to one node, which runs them in order."""
+
+    id: LeaseId
+    model: str
+    system: str
+    shared: str
+    subtasks: tuple[Subtask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt tokens, those that came from the prompt cache."""
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    """Time the engine worked on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote. Not trusted: whoever asked parses and checks it."""
+
+    text: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First frame of a coordinator."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stops all of a lease, or only the subtasks named."""
+
+    lease: LeaseId
+    subtasks: tuple[SubtaskId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The node did not take the lease: nothing of it was done."""
+
+    lease: LeaseId
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    lease: LeaseId
+    subtask: SubtaskId
+    prompt_tokens: int
+    read_tokens: int
+    """Of the prompt, read so far, cached ones included."""
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Exactly one for each subtask of a lease that was taken."""
+
+    lease: LeaseId
+    subtask: SubtaskId
+    result: Completion | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Sent by both sides when nothing else was for a while."""
+
+
+Frame = Hello | NodeDescription | Lease | Cancel | Refusal | Progress | Outcome | Heartbeat
