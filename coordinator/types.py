@@ -230,3 +230,13 @@ class Answer:
     nodes: tuple[NodeWork, ...]
     ledger: Ledger
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationRequest:
+    """What asks a model, in the cloud or at home, to turn findings into an answer. `system` and `schema` (a JSON schema as text) are
+    fixed texts of `coordinator.minions.aggregation`; all that comes from the user or the documents is in `user`."""
+
+    system: str
+    user: str
+    schema: str
