@@ -46,7 +46,7 @@ def open_home(home: Path) -> Iterator[NodeId]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise HomeError(f"Another node is running on {home}. Stop it, or give this one a folder of its own with --home DIR.") from None
+        raise HomeError(f"Another node is running on {home}. Stop it, or give this one its own folder with --home DIR.") from None
     except OSError as error:
         raise HomeError(f"The home folder {home} cannot be written: {error.strerror}. Name another with --home DIR.") from error
     try:
@@ -73,7 +73,7 @@ def write_private(path: Path, text: str) -> None:
     """Writes a file that only its owner can read, whole or not at all."""
     half = path.with_name(path.name + ".new")
     try:
-        with open(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
