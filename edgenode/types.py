@@ -29,6 +29,7 @@ class FailureReason(StrEnum):
     INVALID = "invalid"
     CANCELLED = "cancelled"
     STOPPING = "stopping"
+    BAD_REPLY = "bad_reply"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class _FailureReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     FAILURE_REASON_CANCELLED: _FailureReason.ValueType  # 9
     FAILURE_REASON_STOPPING: _FailureReason.ValueType  # 10
     """The node is shutting down."""
+    FAILURE_REASON_BAD_REPLY: _FailureReason.ValueType  # 11
+    """The model's reply is not what its schema or its chunk allow."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper): ...
 
@@ -67,6 +69,8 @@ FAILURE_REASON_INVALID: FailureReason.ValueType  # 8
 FAILURE_REASON_CANCELLED: FailureReason.ValueType  # 9
 FAILURE_REASON_STOPPING: FailureReason.ValueType  # 10
 """The node is shutting down."""
+FAILURE_REASON_BAD_REPLY: FailureReason.ValueType  # 11
+"""The model's reply is not what its schema or its chunk allow."""
 Global___FailureReason: typing_extensions.TypeAlias = FailureReason
 
 @typing.final

@@ -1,0 +1,145 @@
+"""What a run tells the world, in the order it happens. The live view, plain lines, `--json` and the SDK's stream all read these."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from coordinator.types import AggregationRequest, Answer, Finding, RunId
+from edgenode.types import EngineState, Model, NodeId
+
+
+class NodeState(StrEnum):
+    """`suspect`: found but not (or no longer) connected. `gone`: said goodbye, or could not be reached for a while."""
+
+    JOINED = "joined"
+    SUSPECT = "suspect"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A node as the coordinator sees it. `address` is HOST:PORT."""
+
+    id: NodeId
+    name: str
+    address: str
+    state: NodeState
+    engine: str
+    engine_state: EngineState | None
+    models: tuple[Model, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    run: RunId
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRead:
+    label: str
+    name: str
+    characters: int
+    pages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSkipped:
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeJoined:
+    node: NodeInfo
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    id: NodeId
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """`chunks_read` of `chunks` are read; `overview` tells that the question asks about the whole."""
+
+    tasks: tuple[str, ...]
+    overview: bool
+    chunks: int
+    chunks_read: int
+    subtasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A node is at a subtask: `read_tokens` of `prompt_tokens` read, `completion_tokens` written."""
+
+    node: NodeId
+    document: str
+    page: int | None
+    read_tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A subtask came to its end, or retrieval added a sentence."""
+
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """An attempt failed on a node; the subtask goes on elsewhere or later."""
+
+    node: NodeId
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregating:
+    """`request` holds all that is asked of the supervisor, or of a node when `by` is "home"."""
+
+    by: str
+    model: str
+    findings: int
+    request: AggregationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorTrouble:
+    """The supervisor is asked again after `wait_seconds`."""
+
+    message: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the user should know that does not stop the run."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    answer: Answer
+
+
+Event = (
+    RunStarted
+    | DocumentRead
+    | DocumentSkipped
+    | NodeJoined
+    | NodeGone
+    | Planned
+    | Reading
+    | Found
+    | Retried
+    | Aggregating
+    | SupervisorTrouble
+    | Warned
+    | Ended
+)

@@ -1,0 +1,239 @@
+"""Carries out the schedule's decisions on real nodes: plan in, findings out."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from coordinator.events import Event, Found, NodeGone, NodeInfo, NodeJoined, Reading, Retried
+from coordinator.minions import prompts
+from coordinator.minions.findings import MalformedReply, check_reply
+from coordinator.minions.plan import Plan
+from coordinator.roster import Down, Heard, News, Roster, Up
+from coordinator.scheduling.schedule import Decision, GiveUp, Grant, Schedule, Withdraw, Work
+from coordinator.types import Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
+from edgenode.net.client import NodeLost
+from edgenode.types import (
+    Cancel,
+    Completion,
+    Failure,
+    FailureReason,
+    Lease,
+    LeaseId,
+    Model,
+    NodeId,
+    Outcome,
+    Progress,
+    Refusal,
+    Subtask,
+    SubtaskId,
+)
+
+TICK_SECONDS: Final = 0.25
+# One model call outside the schedule (the aggregation at home): long, since a Pi may write it, but not for ever.
+CALL_SECONDS: Final = 900.0
+
+
+def usable_model(models: Iterable[Model], context_tokens: int) -> Model | None:
+    """The first of a node's models, in the node's own order, whose context is large enough."""
+    return next((model for model in models if model.context_tokens >= context_tokens), None)
+
+
+class Execution:
+    """One plan being read by the nodes of a roster.
+
+    `emit` gets the events; `record` gets each finding before its event, so that nothing is told that is not kept.
+    """
+
+    def __init__(
+        self,
+        run: RunId,
+        plan: Plan,
+        chunks: Sequence[Chunk],
+        documents: Mapping[str, Document],
+        roster: Roster,
+        context_tokens: int,
+        emit: Callable[[Event], None],
+        record: Callable[[Finding], None],
+    ) -> None:
+        self._plan = plan
+        self._chunks = chunks
+        self._documents = documents
+        self._roster = roster
+        self._context_tokens = context_tokens
+        self._emit = emit
+        self._record = record
+        self._subtasks: dict[SubtaskId, tuple[Task, Chunk]] = {
+            SubtaskId(f"{task}.{bundle.chunk}"): (plan.tasks[task], chunks[bundle.chunk])
+            for bundle in plan.bundles
+            for task in bundle.tasks
+        }
+        self._schedule = Schedule(
+            (Work(bundle.chunk, tuple(SubtaskId(f"{task}.{bundle.chunk}") for task in bundle.tasks)) for bundle in plan.bundles),
+            prefix=f"{run}-",
+            now=time.monotonic(),
+        )
+        self._nodes: dict[NodeId, NodeInfo] = {}
+        self._granted: dict[LeaseId, Grant] = {}
+        self._rejected: set[SubtaskId] = set()
+        self.work: dict[NodeId, NodeWork] = {}
+        """What each node did, kept up to date."""
+
+    async def run(self) -> None:
+        """Returns when every subtask has its finding. Leaving early (cancellation) withdraws what is still on nodes."""
+        news: asyncio.Queue[News] = asyncio.Queue()
+        with self._roster.listening(news.put_nowait):
+            try:
+                while not self._schedule.finished:
+                    try:
+                        async with asyncio.timeout(TICK_SECONDS):
+                            item = await news.get()
+                    except TimeoutError:
+                        self._apply(self._schedule.tick(time.monotonic()))
+                    else:
+                        self._hear(item)
+            finally:
+                for grant in self._granted.values():
+                    self._roster.send(grant.node, Cancel(grant.lease))
+
+    def _hear(self, news: News) -> None:
+        now = time.monotonic()
+        match news:
+            case Up(node, lease_limit):
+                if node.id not in self._nodes and (model := usable_model(node.models, self._context_tokens)) is not None:
+                    self._nodes[node.id] = node
+                    before = self.work.get(node.id)
+                    self.work[node.id] = before or NodeWork(node.id, node.name, model.name, node.engine)
+                    self._emit(NodeJoined(node))
+                    self._apply(self._schedule.node_joined(node.id, lease_limit, now))
+            case Down(node, why):
+                if self._nodes.pop(node.id, None) is not None:
+                    self._granted = {id: grant for id, grant in self._granted.items() if grant.node != node.id}
+                    self._emit(NodeGone(node.id, node.name, why))
+                    self._apply(self._schedule.node_gone(node.id, why, now))
+            case Heard(id, frame):
+                # A node is believed only about leases that it holds.
+                if (
+                    isinstance(frame, Refusal | Progress | Outcome)
+                    and (grant := self._granted.get(frame.lease))
+                    and grant.node == id
+                ):
+                    self._hear_of_lease(grant, frame, now)
+
+    def _hear_of_lease(self, grant: Grant, frame: Refusal | Progress | Outcome, now: float) -> None:
+        match frame:
+            case Refusal(lease, reason, message):
+                del self._granted[lease]
+                if reason is not FailureReason.QUEUE_FULL:
+                    self._emit(Retried(grant.node, message))
+                self._apply(self._schedule.refused(lease, reason, message, now))
+            case Progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens):
+                if subtask in grant.subtasks:
+                    self._schedule.progress(lease, now)
+                    chunk = self._chunks[grant.chunk]
+                    page = self._documents[chunk.document].page_at(chunk.start)
+                    self._emit(Reading(grant.node, chunk.document, page, read_tokens, prompt_tokens, completion_tokens))
+            case Outcome(lease, subtask, result):
+                if subtask in grant.subtasks:
+                    if isinstance(result, Completion):
+                        self._completed(grant, subtask, result, now)
+                    else:
+                        self._failed(grant, subtask, result, now)
+
+    def _completed(self, grant: Grant, subtask: SubtaskId, completion: Completion, now: float) -> None:
+        task, chunk = self._subtasks[subtask]
+        self._account(grant.node, completion)
+        try:
+            finding = check_reply(completion.text, task, chunk, self._documents[chunk.document], grant.node)
+        except MalformedReply as error:
+            self._failed(grant, subtask, Failure(FailureReason.BAD_REPLY, f"The reply is not what was asked for: {error}"), now)
+            return
+        if isinstance(finding, Rejected):
+            # Counted, and asked of another node: a lying device must not cost an answer.
+            self._rejected.add(subtask)
+            self._keep(finding)
+            self._failed(grant, subtask, Failure(FailureReason.BAD_REPLY, "The quotation is not in the text."), now)
+            return
+        decisions = self._schedule.settled(grant.lease, subtask, now)
+        if decisions is not None:
+            self.work[grant.node] = replace(self.work[grant.node], subtasks=self.work[grant.node].subtasks + 1)
+            self._keep(finding)
+            self._apply(decisions)
+
+    def _failed(self, grant: Grant, subtask: SubtaskId, failure: Failure, now: float) -> None:
+        if failure.reason is not FailureReason.CANCELLED:
+            self._emit(Retried(grant.node, failure.message))
+        self._apply(self._schedule.failed(grant.lease, subtask, failure.reason, failure.message, now))
+
+    def _account(self, node: NodeId, completion: Completion) -> None:
+        done, usage = self.work[node], completion.usage
+        self.work[node] = replace(
+            done,
+            prompt_tokens=done.prompt_tokens + usage.prompt_tokens,
+            cached_tokens=done.cached_tokens + usage.cached_tokens,
+            completion_tokens=done.completion_tokens + usage.completion_tokens,
+            seconds=done.seconds + usage.seconds,
+        )
+
+    def _apply(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Grant():
+                    self._granted[decision.lease] = decision
+                    self._roster.send(decision.node, self._lease(decision))
+                case Withdraw(node, lease, subtasks):
+                    self._roster.send(node, Cancel(lease, subtasks))
+                case GiveUp(subtask, reason, message, nodes):
+                    if subtask not in self._rejected:
+                        task, chunk = self._subtasks[subtask]
+                        self._keep(Failed(task.index, chunk.index, reason, message, nodes))
+
+    def _keep(self, finding: Finding) -> None:
+        self._record(finding)
+        self._emit(Found(finding))
+
+    def _lease(self, grant: Grant) -> Lease:
+        model = usable_model(self._nodes[grant.node].models, self._context_tokens)
+        assert model is not None, "checked when the node joined"
+        chunk = self._chunks[grant.chunk]
+        schema = prompts.reply_schema(chunk)
+        return Lease(
+            id=grant.lease,
+            model=model.name,
+            system=prompts.SYSTEM,
+            shared=prompts.shared_text(chunk),
+            subtasks=tuple(
+                Subtask(
+                    id=id,
+                    instruction=prompts.instruction(self._subtasks[id][0], self._plan.overview),
+                    reply_schema=schema,
+                    max_reply_tokens=prompts.reply_tokens(chunk),
+                )
+                for id in grant.subtasks
+            ),
+        )
+
+
+async def ask_node(
+    roster: Roster, node: NodeInfo, model: Model, lease: LeaseId, system: str, user: str, schema: str, max_reply_tokens: int
+) -> Completion | Failure:
+    """One model call on one node, outside any schedule. Raises `NodeLost` when the node goes away meanwhile."""
+    subtask = SubtaskId("call")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    with roster.listening(news.put_nowait):
+        roster.send(node.id, Lease(lease, model.name, system, "", (Subtask(subtask, user, schema, max_reply_tokens),)))
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                while True:
+                    match await news.get():
+                        case Down(down, why) if down.id == node.id:
+                            raise NodeLost(why)
+                        case Heard(id, Refusal(of, reason, message)) if id == node.id and of == lease:
+                            return Failure(reason, message)
+                        case Heard(id, Outcome(of, _, result)) if id == node.id and of == lease:
+                            return result
+        except TimeoutError:
+            return Failure(FailureReason.ENGINE_TIMEOUT, f"The node did not answer within {CALL_SECONDS:.0f} s.")
+        finally:
+            roster.send(node.id, Cancel(lease))

@@ -1,0 +1,357 @@
+"""Which node gets which work: a pure machine. Events and the time (seconds, any origin) go in as calls; decisions come out.
+
+Work is leased as bundles that share a chunk. A subtask ends in exactly one way: settled, or given up with its reason. What a
+node failed goes to another; a node that is gone gives back all it held; a device with nothing left to do takes a copy of work
+that is overdue elsewhere, and whoever is first counts.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
+
+# A subtask that failed on this many nodes is given up: it is the subtask.
+MAX_FAILURES: Final = 3
+# One lease in work and one waiting, so that the node never idles between two; near the end only one, so that no work waits
+# behind a slow device while another is idle.
+LEASES_AHEAD: Final = 2
+# A node's engine reports its own time-outs (minutes); a lease without any sign for longer than this is taken back all the same.
+LEASE_SECONDS: Final = 900.0
+# How long a run waits for a node when there is none left.
+PATIENCE_SECONDS: Final = 30.0
+# A node that failed this often without a success in between is set aside for a while that doubles up to a minute.
+FAILURES_BEFORE_PAUSE: Final = 3
+PAUSE_SECONDS: Final = 2.0
+MAX_PAUSE_SECONDS: Final = 60.0
+REFUSAL_PAUSE_SECONDS: Final = 0.5
+
+# Failures that say something about the node at that moment and not about the subtask: the same node may succeed later.
+PASSING: Final = frozenset(
+    {
+        FailureReason.ENGINE_CRASHED,
+        FailureReason.ENGINE_UNAVAILABLE,
+        FailureReason.ENGINE_TIMEOUT,
+        FailureReason.ENGINE_ERROR,
+        FailureReason.QUEUE_FULL,
+        FailureReason.STOPPING,
+        FailureReason.CANCELLED,
+        FailureReason.UNSPECIFIED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A bundle to be done: subtasks that share chunk number `chunk`."""
+
+    chunk: int
+    subtasks: tuple[SubtaskId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Decision: lend these subtasks of a chunk to a node."""
+
+    node: NodeId
+    lease: LeaseId
+    chunk: int
+    subtasks: tuple[SubtaskId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Decision: cancel these subtasks of a lease, their result is no longer needed there."""
+
+    node: NodeId
+    lease: LeaseId
+    subtasks: tuple[SubtaskId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Decision: the subtask has failed for good."""
+
+    subtask: SubtaskId
+    reason: FailureReason
+    message: str
+    nodes: tuple[NodeId, ...]
+
+
+Decision = Grant | Withdraw | GiveUp
+
+
+@dataclass(slots=True)
+class _Lease:
+    node: NodeId
+    chunk: int
+    open: dict[SubtaskId, None]
+    granted: float
+    heard: float
+
+
+@dataclass(slots=True)
+class _Node:
+    limit: int
+    leases: dict[LeaseId, _Lease] = field(default_factory=dict)
+    failures: int = 0
+    paused_until: float = 0.0
+    settled: int = 0
+    busy_since: float = 0.0
+    busy_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Subtask:
+    chunk: int
+    holders: set[LeaseId] = field(default_factory=set)
+    failed_on: dict[NodeId, None] = field(default_factory=dict)
+    final_on: set[NodeId] = field(default_factory=set)
+    failures: int = 0
+    last: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "no reason given")
+
+
+class Schedule:
+    """The work of one run. Calls return the decisions that follow; `finished` tells when nothing is left to decide."""
+
+    def __init__(self, work: Iterable[Work], prefix: str = "", now: float = 0.0) -> None:
+        self._subtasks: dict[SubtaskId, _Subtask] = {}
+        self._pending: deque[Work] = deque()
+        for bundle in work:
+            self._pending.append(bundle)
+            self._subtasks.update({id: _Subtask(bundle.chunk) for id in bundle.subtasks})
+        self._nodes: dict[NodeId, _Node] = {}
+        self._leases: dict[LeaseId, _Lease] = {}
+        self._prefix = prefix
+        self._granted = 0
+        self._alone_since: float | None = now
+
+    @property
+    def finished(self) -> bool:
+        return not self._subtasks
+
+    def node_joined(self, node: NodeId, limit: int, now: float) -> list[Decision]:
+        """A node can be given work: at most `limit` leases at once."""
+        if node in self._nodes:
+            return []
+        self._nodes[node] = _Node(max(1, min(limit, LEASES_AHEAD)))
+        self._alone_since = None
+        return self._assign(now)
+
+    def node_gone(self, node: NodeId, why: str, now: float) -> list[Decision]:
+        """A node vanished: all it held goes back, first in line. Counts as a failure of what it was working on."""
+        gone = self._nodes.pop(node, None)
+        if gone is None:
+            return []
+        decisions: list[Decision] = []
+        for position, (id, lease) in enumerate(gone.leases.items()):
+            del self._leases[id]
+            # Only the first lease was in work: it alone may be what took the node down.
+            for subtask in lease.open:
+                if position == 0:
+                    self._blame(subtask, node, FailureReason.STOPPING, why)
+                decisions += self._release(subtask, id)
+            self._requeue(lease)
+        if not self._nodes:
+            self._alone_since = now
+        return decisions + self._assign(now)
+
+    def refused(self, lease: LeaseId, reason: FailureReason, message: str, now: float) -> list[Decision]:
+        """The node did not take a lease. A full queue passes and counts for nothing."""
+        held = self._end(lease, now)
+        if held is None:
+            return []
+        decisions: list[Decision] = []
+        for subtask in held.open:
+            if reason not in PASSING:
+                self._blame(subtask, held.node, reason, message)
+            decisions += self._release(subtask, lease)
+        self._requeue(held)
+        node = self._nodes.get(held.node)
+        if node is not None:
+            node.paused_until = max(node.paused_until, now + REFUSAL_PAUSE_SECONDS)
+        return decisions + self._assign(now)
+
+    def progress(self, lease: LeaseId, now: float) -> None:
+        """A sign of life of a lease."""
+        held = self._leases.get(lease)
+        if held is not None:
+            held.heard = now
+
+    def settled(self, lease: LeaseId, subtask: SubtaskId, now: float) -> list[Decision] | None:
+        """A usable result came. None means that it must not be counted: the subtask was settled or given up before."""
+        held = self._close_subtask(lease, subtask, now)
+        if held is not None and (node := self._nodes.get(held.node)) is not None:
+            node.failures = 0
+            node.settled += 1
+        if self._subtasks.get(subtask) is None:
+            return None
+        return self._withdraw_copies(subtask) + self._assign(now)
+
+    def failed(self, lease: LeaseId, subtask: SubtaskId, reason: FailureReason, message: str, now: float) -> list[Decision]:
+        """An attempt at a subtask failed, or its reply was of no use (`BAD_REPLY`)."""
+        held = self._close_subtask(lease, subtask, now)
+        if held is None:
+            return []
+        decisions: list[Decision] = []
+        if subtask in self._subtasks:
+            self._blame(subtask, held.node, reason, message)
+            decisions += self._release(subtask, lease)
+            if subtask in self._subtasks and not self._subtasks[subtask].holders:
+                self._pending.appendleft(Work(held.chunk, (subtask,)))
+            node = self._nodes.get(held.node)
+            if node is not None and reason is not FailureReason.CANCELLED:
+                node.failures += 1
+                if node.failures >= FAILURES_BEFORE_PAUSE:
+                    pause = min(MAX_PAUSE_SECONDS, PAUSE_SECONDS * 2 ** (node.failures - FAILURES_BEFORE_PAUSE))
+                    node.paused_until = max(node.paused_until, now + pause)
+        return decisions + self._assign(now)
+
+    def tick(self, now: float) -> list[Decision]:
+        """Time passed: leases expire, pauses end, and a run without nodes ends at last."""
+        decisions: list[Decision] = []
+        for id, lease in tuple(self._leases.items()):
+            if now - lease.heard > LEASE_SECONDS:
+                decisions.append(Withdraw(lease.node, id, tuple(lease.open)))
+                self._end(id, now)
+                for subtask in lease.open:
+                    self._blame(subtask, lease.node, FailureReason.ENGINE_TIMEOUT, "The node showed no progress.")
+                    decisions += self._release(subtask, id)
+                self._requeue(lease)
+        if self._alone_since is not None and now - self._alone_since > PATIENCE_SECONDS:
+            for left in tuple(self._subtasks):
+                self._subtasks[left].last = (FailureReason.STOPPING, "No node is left to do it.")
+                decisions.append(self._give_up(left))
+        return decisions + self._assign(now)
+
+    # What follows decides. Everything above only records.
+
+    def _assign(self, now: float) -> list[Decision]:
+        decisions: list[Decision] = []
+        self._pending = deque(work for work in (self._still_open(each) for each in self._pending) if work is not None)
+        # Whoever holds least is served first, so that an idle device never waits for a busy one to stock up.
+        for id, node in sorted(self._nodes.items(), key=lambda item: len(item[1].leases)):
+            if node.paused_until > now:
+                continue
+            ahead = node.limit if len(self._pending) > len(self._nodes) else 1
+            while len(node.leases) < ahead and (work := self._take(id)) is not None:
+                decisions.append(self._grant(id, work, now))
+            if not node.leases and (work := self._overdue(id, now)) is not None:
+                decisions.append(self._grant(id, work, now))
+        return decisions + self._give_up_hopeless()
+
+    def _take(self, node: NodeId) -> Work | None:
+        """The first pending work this node may do; what it may not of a bundle stays."""
+        for position, work in enumerate(self._pending):
+            may = tuple(id for id in work.subtasks if self._may(node, id))
+            if may:
+                del self._pending[position]
+                rest = tuple(id for id in work.subtasks if id not in may)
+                if rest:
+                    self._pending.insert(position, Work(work.chunk, rest))
+                return Work(work.chunk, may)
+        return None
+
+    def _may(self, node: NodeId, subtask: SubtaskId) -> bool:
+        """A node that failed a subtask gets it again only when the failure may pass and no other node is left to try."""
+        state = self._subtasks[subtask]
+        if node not in state.failed_on:
+            return True
+        return node not in state.final_on and all(other in state.failed_on for other in self._nodes)
+
+    def _overdue(self, node: NodeId, now: float) -> Work | None:
+        """Work that another node has held for longer than this one needs for as much, judged by its own pace so far."""
+        mine = self._nodes[node]
+        if self._pending or not mine.settled:
+            return None
+        pace = mine.busy_seconds / mine.settled
+        for lease in sorted(self._leases.values(), key=lambda lease: lease.granted):
+            copies = tuple(id for id in lease.open if len(self._subtasks[id].holders) == 1 and self._may(node, id))
+            if copies and lease.node != node and now - lease.granted > 2 * pace * len(copies):
+                return Work(lease.chunk, copies)
+        return None
+
+    def _grant(self, id: NodeId, work: Work, now: float) -> Grant:
+        self._granted += 1
+        lease = LeaseId(f"{self._prefix}{self._granted}")
+        held = _Lease(id, work.chunk, dict.fromkeys(work.subtasks), now, now)
+        node = self._nodes[id]
+        if not node.leases:
+            node.busy_since = now
+        node.leases[lease] = self._leases[lease] = held
+        for subtask in work.subtasks:
+            self._subtasks[subtask].holders.add(lease)
+        return Grant(id, lease, work.chunk, work.subtasks)
+
+    def _close_subtask(self, lease: LeaseId, subtask: SubtaskId, now: float) -> _Lease | None:
+        """Strikes a subtask off its lease, and the lease off its node when it was the last. None when it was not open there."""
+        held = self._leases.get(lease)
+        if held is None or subtask not in held.open:
+            return None
+        held.heard = now
+        del held.open[subtask]
+        if not held.open:
+            self._end(lease, now)
+        return held
+
+    def _end(self, lease: LeaseId, now: float) -> _Lease | None:
+        held = self._leases.pop(lease, None)
+        if held is not None and (node := self._nodes.get(held.node)) is not None:
+            node.leases.pop(lease, None)
+            node.busy_seconds += now - node.busy_since
+            node.busy_since = now
+        return held
+
+    def _withdraw_copies(self, subtask: SubtaskId) -> list[Decision]:
+        """The subtask is settled: forgotten, and cancelled wherever a copy still runs."""
+        decisions: list[Decision] = []
+        for lease in self._subtasks.pop(subtask).holders:
+            held = self._leases.get(lease)
+            if held is not None and subtask in held.open:
+                decisions.append(Withdraw(held.node, lease, (subtask,)))
+        return decisions
+
+    def _blame(self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str) -> None:
+        state = self._subtasks.get(subtask)
+        if state is None:
+            return
+        state.failures += 1
+        state.failed_on[node] = None
+        state.last = (reason, message)
+        if reason not in PASSING:
+            state.final_on.add(node)
+
+    def _release(self, subtask: SubtaskId, lease: LeaseId) -> list[Decision]:
+        """A lease no longer holds the subtask; it is given up when it failed too often and nobody else is at it."""
+        state = self._subtasks.get(subtask)
+        if state is None:
+            return []
+        state.holders.discard(lease)
+        if state.failures >= MAX_FAILURES and not state.holders:
+            return [self._give_up(subtask)]
+        return []
+
+    def _give_up(self, subtask: SubtaskId) -> GiveUp:
+        state = self._subtasks.pop(subtask)
+        return GiveUp(subtask, *state.last, tuple(state.failed_on))
+
+    def _give_up_hopeless(self) -> list[Decision]:
+        """Pending subtasks that no node present may ever do, once there are nodes at all."""
+        if not self._nodes:
+            return []
+        return [
+            self._give_up(id)
+            for work in self._pending
+            for id in work.subtasks
+            if id in self._subtasks and all(node in self._subtasks[id].final_on for node in self._nodes)
+        ]
+
+    def _requeue(self, lease: _Lease) -> None:
+        free = tuple(id for id in lease.open if id in self._subtasks and not self._subtasks[id].holders)
+        if free:
+            self._pending.appendleft(Work(lease.chunk, free))
+
+    def _still_open(self, work: Work) -> Work | None:
+        left = tuple(id for id in work.subtasks if id in self._subtasks)
+        return Work(work.chunk, left) if left else None
