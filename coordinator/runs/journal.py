@@ -212,6 +212,7 @@ class Journal:
         # The file is this process's alone, so that two coordinators do not pay for the same run; the lock dies with the process.
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute("COMMIT")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
 
     def _check(self) -> None:
         with self._sentences():
@@ -348,7 +349,6 @@ def _connect(path: Path) -> sqlite3.Connection:
         raise RunError(f"The run's file {path} cannot be opened: {error}.") from error
     # Set before the first access in WAL mode, exclusive locking also saves the -shm file.
     connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-    connection.execute("PRAGMA synchronous=NORMAL")
     return connection
 
 

@@ -83,7 +83,7 @@ findings = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(findings, max_size=6))
 def test_findings_come_back_as_they_were(kept: list[Answered | Retrieved | Abstained | Rejected | Failed]) -> None:
     """Every kind of finding survives the file without loss, in order."""
