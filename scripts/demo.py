@@ -138,11 +138,22 @@ def _nodes(environment: dict[str, str], model: Path) -> Iterator[list[Node]]:
     try:
         for name in NODES:
             log = DEMO / f"{name}.log"
-            options = ["--home", DEMO / name, "--name", name, "--model", model, "--engine", "xllamacpp", "--threads", str(threads)]
+            options = [
+                "--home",
+                str(DEMO / name),
+                "--name",
+                name,
+                "--model",
+                str(model),
+                "--engine",
+                "xllamacpp",
+                "--threads",
+                str(threads),
+            ]
             with log.open("wb") as output, _uninterrupted():
                 # A session of its own: Ctrl-C in the terminal reaches the demo, which then stops its nodes in order.
                 process = subprocess.Popen(
-                    [BIN / "edgenode", "start", *options],
+                    [str(BIN / "edgenode"), "start", *options],
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -178,7 +189,7 @@ def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
 
 def _found(environment: dict[str, str]) -> set[str]:
     """The ids of the nodes that can be worked with, as `coordinator nodes --json` tells."""
-    command = [BIN / "coordinator", "nodes", "--json"]
+    command = [str(BIN / "coordinator"), "nodes", "--json"]
     try:
         listing = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=COMMAND_SECONDS)
     except subprocess.TimeoutExpired:
@@ -223,8 +234,16 @@ def _stop(children: list[subprocess.Popen[bytes]]) -> None:
             try:
                 child.wait(timeout=max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+                _kill(child)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """Kills `child`, and with a node its engine's process too, which shares the node's session."""
+    if os.getpgid(child.pid) == child.pid:
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.wait()
 
 
 @contextlib.contextmanager

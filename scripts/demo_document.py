@@ -122,7 +122,9 @@ class Handbook(FPDF):
         if block.kind == "table":
             return min(len(block.rows), 4) * LINE
         self.set_font(FONT, size=12)
-        return float(self.multi_cell(0, LINE, block.text, align="L", dry_run=True, output="HEIGHT"))
+        height = self.multi_cell(0, LINE, block.text, align="L", dry_run=True, output="HEIGHT")
+        assert isinstance(height, float), "HEIGHT alone was asked for"
+        return height
 
     def _make_room(self, height: float) -> None:
         if self.will_page_break(height):
