@@ -29,7 +29,6 @@ class Up:
     """A node is connected, or described itself anew."""
 
     node: NodeInfo
-    lease_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +129,8 @@ class Roster:
     def listening(self, listener: Listener) -> Iterator[None]:
         """Calls `listener` with all news on the event loop, first with an `Up` for each node connected now. It must not block."""
         for peer in self._peers.values():
-            if peer.state is NodeState.JOINED and peer.description is not None:
-                listener(Up(peer.info(), peer.description.lease_limit))
+            if peer.state is NodeState.JOINED:
+                listener(Up(peer.info()))
         self._listeners.append(listener)
         try:
             yield
@@ -204,7 +203,7 @@ class Roster:
         peer.description = description
         peer.connection = connection
         peer.state = NodeState.JOINED
-        self._tell(Up(peer.info(), description.lease_limit))
+        self._tell(Up(peer.info()))
         async for frame in connection.frames():
             match frame:
                 case Heartbeat():
@@ -213,6 +212,6 @@ class Roster:
                     if frame.id != peer.sighting.id:
                         raise NodeLost("The node changed its identity in the middle of a connection.")
                     peer.description = frame
-                    self._tell(Up(peer.info(), frame.lease_limit))
+                    self._tell(Up(peer.info()))
                 case _:
                     self._tell(Heard(peer.sighting.id, frame))

@@ -100,13 +100,13 @@ class Execution:
     def _hear(self, news: News) -> None:
         now = time.monotonic()
         match news:
-            case Up(node, lease_limit):
+            case Up(node):
                 if node.id not in self._nodes and (model := usable_model(node.models, self._context_tokens)) is not None:
                     self._nodes[node.id] = node
                     before = self.work.get(node.id)
                     self.work[node.id] = before or NodeWork(node.id, node.name, model.name, node.engine)
                     self._emit(NodeJoined(node))
-                    self._apply(self._schedule.node_joined(node.id, lease_limit, now))
+                    self._apply(self._schedule.node_joined(node.id, now))
             case Down(node, why):
                 if self._nodes.pop(node.id, None) is not None:
                     self._granted = {id: grant for id, grant in self._granted.items() if grant.node != node.id}

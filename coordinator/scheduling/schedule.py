@@ -14,9 +14,6 @@ from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
 # A subtask that failed on this many nodes is given up: it is the subtask.
 MAX_FAILURES: Final = 3
-# One lease in work and one waiting, so that the node never idles between two; near the end only one, so that no work waits
-# behind a slow device while another is idle.
-LEASES_AHEAD: Final = 2
 # A node's engine reports its own time-outs (minutes); a lease without any sign for longer than this is taken back all the same.
 LEASE_SECONDS: Final = 900.0
 # How long a run waits for a node when there is none left.
@@ -93,12 +90,10 @@ class _Lease:
 
 @dataclass(slots=True)
 class _Node:
-    limit: int
-    leases: dict[LeaseId, _Lease] = field(default_factory=dict)
+    lease: LeaseId | None = None
     failures: int = 0
     paused_until: float = 0.0
     settled: int = 0
-    busy_since: float = 0.0
     busy_seconds: float = 0.0
 
 
@@ -131,11 +126,11 @@ class Schedule:
     def finished(self) -> bool:
         return not self._subtasks
 
-    def node_joined(self, node: NodeId, limit: int, now: float) -> list[Decision]:
-        """A node can be given work: at most `limit` leases at once."""
+    def node_joined(self, node: NodeId, now: float) -> list[Decision]:
+        """A node can be given work: a lease at a time, so that none waits behind a slow device while another is idle."""
         if node in self._nodes:
             return []
-        self._nodes[node] = _Node(max(1, min(limit, LEASES_AHEAD)))
+        self._nodes[node] = _Node()
         self._alone_since = None
         return self._assign(now)
 
@@ -145,13 +140,13 @@ class Schedule:
         if gone is None:
             return []
         decisions: list[Decision] = []
-        for position, (id, lease) in enumerate(gone.leases.items()):
-            del self._leases[id]
-            # Only the first lease was in work: it alone may be what took the node down.
-            for subtask in lease.open:
+        if gone.lease is not None:
+            lease = self._leases.pop(gone.lease)
+            for position, subtask in enumerate(lease.open):
+                # Subtasks are done in order: the first open one alone was in work, and may be what took the node down.
                 if position == 0:
                     self._blame(subtask, node, FailureReason.STOPPING, why)
-                decisions += self._release(subtask, id)
+                decisions += self._release(subtask, gone.lease)
             self._requeue(lease)
         if not self._nodes:
             self._alone_since = now
@@ -230,14 +225,8 @@ class Schedule:
     def _assign(self, now: float) -> list[Decision]:
         decisions: list[Decision] = []
         self._pending = deque(work for work in (self._still_open(each) for each in self._pending) if work is not None)
-        # Whoever holds least is served first, so that an idle device never waits for a busy one to stock up.
-        for id, node in sorted(self._nodes.items(), key=lambda item: len(item[1].leases)):
-            if node.paused_until > now:
-                continue
-            ahead = node.limit if len(self._pending) > len(self._nodes) else 1
-            while len(node.leases) < ahead and (work := self._take(id)) is not None:
-                decisions.append(self._grant(id, work, now))
-            if not node.leases and (work := self._overdue(id, now)) is not None:
+        for id, node in self._nodes.items():
+            if node.lease is None and node.paused_until <= now and (work := self._take(id) or self._overdue(id, now)) is not None:
                 decisions.append(self._grant(id, work, now))
         return decisions + self._give_up_hopeless()
 
@@ -267,7 +256,8 @@ class Schedule:
             return None
         pace = mine.busy_seconds / mine.settled
         for lease in sorted(self._leases.values(), key=lambda lease: lease.granted):
-            copies = tuple(id for id in lease.open if len(self._subtasks[id].holders) == 1 and self._may(node, id))
+            left = (id for id in lease.open if id in self._subtasks)
+            copies = tuple(id for id in left if len(self._subtasks[id].holders) == 1 and self._may(node, id))
             if copies and lease.node != node and now - lease.granted > 2 * pace * len(copies):
                 return Work(lease.chunk, copies)
         return None
@@ -276,10 +266,8 @@ class Schedule:
         self._granted += 1
         lease = LeaseId(f"{self._prefix}{self._granted}")
         held = _Lease(id, work.chunk, dict.fromkeys(work.subtasks), now, now)
-        node = self._nodes[id]
-        if not node.leases:
-            node.busy_since = now
-        node.leases[lease] = self._leases[lease] = held
+        self._leases[lease] = held
+        self._nodes[id].lease = lease
         for subtask in work.subtasks:
             self._subtasks[subtask].holders.add(lease)
         return Grant(id, lease, work.chunk, work.subtasks)
@@ -298,9 +286,8 @@ class Schedule:
     def _end(self, lease: LeaseId, now: float) -> _Lease | None:
         held = self._leases.pop(lease, None)
         if held is not None and (node := self._nodes.get(held.node)) is not None:
-            node.leases.pop(lease, None)
-            node.busy_seconds += now - node.busy_since
-            node.busy_since = now
+            node.lease = None
+            node.busy_seconds += now - held.granted
         return held
 
     def _withdraw_copies(self, subtask: SubtaskId) -> list[Decision]:

@@ -1,0 +1,219 @@
+"""The schedule: nothing lost, nothing counted twice, no lease on a gone node, always an end."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator.scheduling.schedule import LEASE_SECONDS, PATIENCE_SECONDS, Decision, GiveUp, Grant, Schedule, Withdraw, Work
+from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
+
+A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
+
+
+def work(*sizes: int) -> list[Work]:
+    return [Work(chunk, tuple(SubtaskId(f"{task}.{chunk}") for task in range(size))) for chunk, size in enumerate(sizes)]
+
+
+def grants(decisions: list[Decision]) -> list[Grant]:
+    return [each for each in decisions if isinstance(each, Grant)]
+
+
+def test_a_bundle_goes_to_one_node_whole() -> None:
+    """Subtasks that share a chunk are leased together, so that it is read once."""
+    schedule = Schedule(work(3))
+    (grant,) = grants(schedule.node_joined(A, 0.0))
+    assert grant.subtasks == ("0.0", "1.0", "2.0")
+
+
+def test_each_of_two_nodes_gets_work_before_one_gets_more() -> None:
+    """The second bundle goes to the idle node and not in line behind the first."""
+    schedule = Schedule(work(1, 1))
+    first = grants(schedule.node_joined(A, 0.0))
+    second = grants(schedule.node_joined(B, 0.0))
+    assert [grant.node for grant in first + second] == [A, B]
+
+
+def test_work_of_a_gone_node_goes_to_another_at_once() -> None:
+    """A node that vanishes costs nothing but the time until it is noticed."""
+    schedule = Schedule(work(2))
+    schedule.node_joined(A, 0.0)
+    assert not grants(schedule.node_joined(B, 0.0))
+    (grant,) = grants(schedule.node_gone(A, "lid closed", 1.0))
+    assert (grant.node, grant.subtasks) == (B, ("0.0", "1.0"))
+
+
+def test_a_bad_reply_is_tried_elsewhere_and_never_twice_on_the_same_node() -> None:
+    """At temperature 0 the same node would say the same again."""
+    schedule = Schedule(work(1))
+    (first,) = grants(schedule.node_joined(A, 0.0))
+    schedule.node_joined(B, 0.0)
+    (second,) = grants(schedule.failed(first.lease, first.subtasks[0], FailureReason.BAD_REPLY, "not JSON", 1.0))
+    assert second.node == B
+    (end,) = schedule.failed(second.lease, second.subtasks[0], FailureReason.BAD_REPLY, "not JSON", 2.0)
+    assert end == GiveUp(SubtaskId("0.0"), FailureReason.BAD_REPLY, "not JSON", (A, B))
+    assert schedule.finished
+
+
+def test_a_crash_is_tried_again_on_the_only_node() -> None:
+    """An engine that crashed is started again, and there is nobody else."""
+    schedule = Schedule(work(1))
+    (first,) = grants(schedule.node_joined(A, 0.0))
+    again = schedule.failed(first.lease, first.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", 1.0)
+    (second,) = grants(again)
+    assert second.node == A
+    assert schedule.settled(second.lease, second.subtasks[0], 2.0) is not None
+    assert schedule.finished
+
+
+def test_a_poison_subtask_is_given_up_alone() -> None:
+    """Three failures end it with its last reason; the others of its bundle go on."""
+    schedule = Schedule(work(2))
+    lease = grants(schedule.node_joined(A, 0.0))[0]
+    schedule.node_joined(B, 0.0)
+    schedule.node_joined(C, 0.0)
+    poison, other = lease.subtasks
+    end: list[Decision] = []
+    for moment in range(3):
+        end = schedule.failed(lease.lease, poison, FailureReason.ENGINE_CRASHED, "SIGSEGV", float(moment))
+        lease = grants(end)[0] if grants(end) else lease
+    assert [each for each in end if isinstance(each, GiveUp)] == [
+        GiveUp(poison, FailureReason.ENGINE_CRASHED, "SIGSEGV", (A, B, C))
+    ]
+    assert not schedule.finished
+    assert schedule.settled(LeaseId("1"), other, 9.0) is not None
+    assert schedule.finished
+
+
+def test_an_idle_node_copies_overdue_work_and_the_loser_is_withdrawn() -> None:
+    """A device a hundred times slower does not hold up the run's end."""
+    schedule = Schedule(work(1, 1))
+    (slow,) = grants(schedule.node_joined(A, 0.0))
+    (fast,) = grants(schedule.node_joined(B, 0.0))
+    assert schedule.settled(fast.lease, fast.subtasks[0], 1.0) == []
+    (copy,) = grants(schedule.tick(3.0))
+    assert (copy.node, copy.subtasks) == (B, slow.subtasks)
+    assert schedule.settled(copy.lease, copy.subtasks[0], 4.0) == [Withdraw(A, slow.lease, slow.subtasks)]
+    assert schedule.settled(slow.lease, slow.subtasks[0], 5.0) is None
+    assert schedule.finished
+
+
+def test_a_lease_without_a_sign_of_life_expires() -> None:
+    """A node that is there but does nothing gives its work back."""
+    schedule = Schedule(work(1))
+    (lease,) = grants(schedule.node_joined(A, 0.0))
+    schedule.node_joined(B, 0.0)
+    decisions = schedule.tick(LEASE_SECONDS + 1)
+    assert Withdraw(A, lease.lease, lease.subtasks) in decisions
+    assert [grant.node for grant in grants(decisions)] == [B]
+
+
+def test_a_full_queue_counts_for_nothing() -> None:
+    """A refusal for lack of room is no failure of the subtask, however often it comes."""
+    schedule = Schedule(work(1))
+    (grant,) = grants(schedule.node_joined(A, 0.0))
+    for second in range(1, 10):
+        assert not schedule.refused(grant.lease, FailureReason.QUEUE_FULL, "full", float(second))
+        (grant,) = grants(schedule.tick(second + 0.9))
+    assert not schedule.finished
+
+
+def test_a_run_without_any_node_ends_after_a_while() -> None:
+    """Nobody waits for ever for devices that do not come back."""
+    schedule = Schedule(work(2))
+    schedule.node_joined(A, 0.0)
+    schedule.node_gone(A, "cable cut", 1.0)
+    assert not schedule.tick(1.0 + PATIENCE_SECONDS / 2)
+    ends = schedule.tick(2.0 + PATIENCE_SECONDS)
+    assert len(ends) == 2
+    assert schedule.finished
+
+
+REASONS = st.sampled_from(
+    [FailureReason.ENGINE_CRASHED, FailureReason.BAD_REPLY, FailureReason.CONTEXT_EXCEEDED, FailureReason.ENGINE_TIMEOUT]
+)
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["join", "gone", "settle", "settle", "settle", "fail", "refuse", "late", "tick"]),
+        st.integers(0, 9),
+        REASONS,
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(sizes=st.lists(st.integers(1, 3), max_size=8), events=EVENTS)
+def test_any_history_loses_nothing_counts_nothing_twice_and_ends(
+    sizes: list[int], events: list[tuple[str, int, FailureReason]]
+) -> None:
+    """Whatever nodes do, each subtask ends exactly once, and no lease is ever given to a node that is not there."""
+    bundles = work(*sizes)
+    every = [subtask for bundle in bundles for subtask in bundle.subtasks]
+    schedule = Schedule(bundles)
+    ended: list[SubtaskId] = []
+    present: set[NodeId] = set()
+    open_leases: dict[LeaseId, Grant] = {}
+    past: list[tuple[LeaseId, SubtaskId]] = []
+    now = 0.0
+
+    def apply(decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Grant(node, lease, _, subtasks):
+                    assert node in present
+                    assert lease not in open_leases
+                    assert subtasks
+                    assert not set(subtasks) & set(ended)
+                    open_leases[lease] = decision
+                case GiveUp(subtask):
+                    ended.append(subtask)
+                case Withdraw():
+                    pass
+
+    def settle(lease: LeaseId, subtask: SubtaskId) -> None:
+        past.append((lease, subtask))
+        decisions = schedule.settled(lease, subtask, now)
+        if decisions is not None:
+            ended.append(subtask)
+            apply(decisions)
+
+    for kind, number, reason in events:
+        now += 0.3
+        node = NodeId(f"node-{number % 4}")
+        lease = list(open_leases)[number % len(open_leases)] if open_leases else None
+        match kind:
+            case "join":
+                present.add(node)
+                apply(schedule.node_joined(node, now))
+            case "gone":
+                present.discard(node)
+                open_leases = {id: grant for id, grant in open_leases.items() if grant.node != node}
+                apply(schedule.node_gone(node, "gone", now))
+            case "settle" if lease:
+                settle(lease, open_leases[lease].subtasks[number % len(open_leases[lease].subtasks)])
+            case "fail" if lease:
+                subtask = open_leases[lease].subtasks[number % len(open_leases[lease].subtasks)]
+                apply(schedule.failed(lease, subtask, reason, "failed", now))
+            case "refuse" if lease:
+                del open_leases[lease]
+                apply(schedule.refused(lease, reason, "refused", now))
+            case "late" if past:
+                settle(*past[number % len(past)])
+            case "tick":
+                apply(schedule.tick(now))
+    # From here on one good node is there alone: the run must come to its end.
+    good = NodeId("good")
+    for node in present - {good}:
+        open_leases = {id: grant for id, grant in open_leases.items() if grant.node != node}
+        present = present - {node}
+        apply(schedule.node_gone(node, "gone", now))
+    present = {good}
+    apply(schedule.node_joined(good, now))
+    for _ in range(3 * len(every) + 3):
+        now += 2.0
+        apply(schedule.tick(now))
+        for lease, grant in tuple(open_leases.items()):
+            del open_leases[lease]
+            for subtask in grant.subtasks:
+                settle(lease, subtask)
+    assert schedule.finished
+    assert sorted(ended) == sorted(every)
