@@ -1,0 +1,134 @@
+"""The SDK: `Pool`. Nothing is printed and nothing is configured globally; errors are `edgenode.errors.EdgenodeError`s."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Self
+
+from coordinator.config import Config, load_config, runs_dir
+from coordinator.events import Ended, Event, NodeInfo
+from coordinator.roster import Roster
+from coordinator.runs import run as running
+from coordinator.types import Answer, Reading
+from edgenode.net.interfaces import multicast_addresses
+
+
+class Pool:
+    """The nodes around, and questions to them.
+
+        async with Pool.discover() as pool:
+            answer = await pool.ask("What must we do before we move out?", documents=["lease.pdf"])
+
+    Several questions may be asked at once; they share the nodes.
+    """
+
+    def __init__(self, interfaces: tuple[str, ...], only: Collection[str], config: Config) -> None:
+        self._roster = Roster(interfaces, only)
+        self._config = config
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    def discover(
+        cls,
+        *,
+        interface: str | None = None,
+        nodes: Collection[str] = (),
+        config: Config | None = None,
+        supervisor_model: str | None = None,
+    ) -> Self:
+        """A pool of the nodes that mDNS finds while it is entered.
+
+        `interface` restricts browsing (default: `EDGENODE_INTERFACE`, else loopback), `nodes` the nodes used, by name or id.
+        `config` replaces what the config file and the environment say of the supervisor.
+        Raises `NetworkError` for an unusable interface, `UsageError` for an unusable config file.
+        """
+        return cls(multicast_addresses(interface), nodes, config or load_config(supervisor_model=supervisor_model))
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._roster)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    async def nodes(self) -> tuple[NodeInfo, ...]:
+        """The nodes found, by name, once discovery has come to rest (about a second, four at most when there is none)."""
+        await self._roster.settle()
+        return self._roster.nodes()
+
+    async def ask(
+        self,
+        question: str,
+        documents: Sequence[str | os.PathLike[str]],
+        *,
+        read: Reading | str = Reading.AUTO,
+        show_names: bool = False,
+        max_egress: int | None = None,
+        dry_run: bool = False,
+    ) -> Answer:
+        """Asks `question` of documents (files or folders) and returns the answer with its citations and ledger.
+
+        `read` is "auto", "relevant" or "all"; `max_egress` bounds, in characters, what the request to the supervisor may carry
+        besides its fixed prompt; `show_names` lets it see the documents' names; with `dry_run` the request is made and kept but
+        not sent.
+        Raises `UsageError`, `DocumentError`, `NoNodes`, `SupervisorError`, `EgressRefused` or `RunError`. A question that the
+        documents do not answer is no error: `status` is "not_found".
+        """
+        stream = self.stream(question, documents, read=read, show_names=show_names, max_egress=max_egress, dry_run=dry_run)
+        return await _last(stream)
+
+    def stream(
+        self,
+        question: str,
+        documents: Sequence[str | os.PathLike[str]],
+        *,
+        read: Reading | str = Reading.AUTO,
+        show_names: bool = False,
+        max_egress: int | None = None,
+        dry_run: bool = False,
+    ) -> AsyncIterator[Event]:
+        """As `ask`, as the events of the run; the last is `Ended` with the answer, or an error is raised. Leaving the loop early
+        and closing the iterator stops the run on every node."""
+        options = running.Options(Reading(read), show_names, max_egress, dry_run)
+        paths = [Path(each) for each in documents]
+        return _events(
+            lambda emit: running.ask(self._roster, self._config, runs_dir(), question, paths, options, emit),
+        )
+
+    def resume(
+        self, run: str, *, show_names: bool = False, max_egress: int | None = None, dry_run: bool = False
+    ) -> AsyncIterator[Event]:
+        """Aggregates again what an earlier run found, without reading again, as the events of it."""
+        options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run)
+        return _events(lambda emit: running.resume(self._roster, self._config, runs_dir(), run, options, emit))
+
+
+async def _events(start: Callable[[Callable[[Event], None]], Awaitable[Answer]]) -> AsyncIterator[Event]:
+    """What `start` emits while it runs, then its error if it has one."""
+    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    async def work() -> None:
+        try:
+            await start(queue.put_nowait)
+        finally:
+            queue.put_nowait(None)
+
+    task = asyncio.create_task(work(), name="run")
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _last(events: AsyncIterator[Event]) -> Answer:
+    answer: Answer | None = None
+    async for event in events:
+        if isinstance(event, Ended):
+            answer = event.answer
+    assert answer is not None, "a run ends with its answer or an error"
+    return answer

@@ -1,0 +1,278 @@
+"""What a person sees of a run: live on a terminal, plain lines elsewhere. Everything shown comes from the run's events."""
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from coordinator.cloud import prices
+from coordinator.events import (
+    Aggregating,
+    DocumentRead,
+    DocumentSkipped,
+    Event,
+    Found,
+    NodeGone,
+    NodeInfo,
+    NodeJoined,
+    Planned,
+    Reading,
+    Retried,
+    RunStarted,
+    SupervisorTrouble,
+    Warned,
+)
+from coordinator.types import Answer, Answered, Failed, Finding, Rejected, Retrieved, Status
+from edgenode.text import clean_line
+from edgenode.types import NodeId
+
+QUOTE_CHARACTERS = 300
+FOUND_SHOWN = 4
+
+
+class View(Protocol):
+    """Shows events until it is left."""
+
+    def show(self, event: Event) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class Silent:
+    """For `--json`."""
+
+    def show(self, event: Event) -> None:
+        """Nothing: the result says it all."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Nothing to undo."""
+
+
+class Lines(Silent):
+    """Plain lines on standard error, one for what matters and one for each tenth of the work, so that a log stays readable."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._count = _Count()
+        self._tenths = 0
+
+    def show(self, event: Event) -> None:
+        self._count.hear(event)
+        line = _line(event)
+        if line:
+            self._console.print(Text(line), soft_wrap=True)
+        if isinstance(event, Found) and self._count.total:
+            tenths = self._count.done * 10 // self._count.total
+            if tenths > self._tenths:
+                self._tenths = tenths
+                self._console.print(Text(f"{self._count.done} of {self._count.total} subtasks done"), soft_wrap=True)
+
+
+class LiveView:
+    """A line a node, one bar for the run, the findings so far; gone when the answer comes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._count = _Count()
+        self._nodes: dict[NodeId, _Row] = {}
+        self._found: list[str] = []
+        self._stage = "Looking for nodes and reading the documents' text …"
+        self._started = time.monotonic()
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        self._count.hear(event)
+        match event:
+            case NodeJoined(node):
+                self._nodes[node.id] = _Row(node)
+            case NodeGone(id, _, why):
+                if id in self._nodes:
+                    self._nodes[id].doing = f"gone: {why}"
+            case Reading(id, document, page, read, prompt, written):
+                if id in self._nodes:
+                    self._nodes[id].progress(document, page, read, prompt, written)
+            case Found(finding):
+                self._note(finding)
+            case Planned():
+                self._stage = "Reading"
+            case Aggregating(by, model, findings):
+                self._stage = f"{model} ({'in the cloud' if by == 'supervisor' else 'at home'}) puts {findings} findings together …"
+        if isinstance(event, DocumentSkipped | NodeGone | SupervisorTrouble | Warned | Planned | RunStarted) and (
+            line := _line(event)
+        ):
+            self._console.print(Text(line), soft_wrap=True)
+
+    def _note(self, finding: Finding) -> None:
+        node = getattr(finding, "node", None)
+        if node in self._nodes:
+            self._nodes[node].done += 1
+        if isinstance(finding, Answered | Retrieved):
+            mark = "" if isinstance(finding, Answered) else " (retrieved)"
+            self._found.append(f"{_place(finding.place.document, finding.place.page)}{mark}: {clean_line(finding.quote, 120)}")
+
+    def _render(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2), expand=True)
+        for column in range(4):
+            table.add_column(no_wrap=True, ratio=1 if column == 3 else None)
+        for row in self._nodes.values():
+            speed = f"{row.speed:.0f} tok/s" if row.speed else ""
+            table.add_row(Text(row.node.name, style="bold"), Text(f"{row.done} done"), Text(speed), Text(row.doing))
+        bar = Table.grid(padding=(0, 2), expand=True)
+        bar.add_column(no_wrap=True)
+        bar.add_column(ratio=1)
+        bar.add_column(no_wrap=True)
+        count = f"{self._count.done}/{self._count.total}" if self._count.total else ""
+        elapsed = f"{time.monotonic() - self._started:.0f} s"
+        pulsing = not self._count.total or self._count.done >= self._count.total
+        bar.add_row(
+            Text(self._stage, overflow="ellipsis"),
+            ProgressBar(total=self._count.total or None, completed=self._count.done, pulse=pulsing),
+            Text(f"{count}  {elapsed}"),
+        )
+        found = [Text(f"  {each}", overflow="ellipsis", no_wrap=True, style="dim") for each in self._found[-FOUND_SHOWN:]]
+        return Group(table, bar, *found)
+
+
+@dataclass(slots=True)
+class _Row:
+    node: NodeInfo
+    doing: str = "waiting"
+    done: int = 0
+    speed: float = 0.0
+    _tokens: int = 0
+    _at: float = 0.0
+
+    def progress(self, document: str, page: int | None, read: int, prompt: int, written: int) -> None:
+        now, tokens = time.monotonic(), read + written
+        where = _place(document, page)
+        self.doing = f"reads {where}: {read}/{prompt} tokens" if not written else f"answers on {where}: {written} tokens"
+        if tokens > self._tokens and self._at and now - self._at > 0.2:
+            rate = (tokens - self._tokens) / (now - self._at)
+            self.speed = rate if not self.speed else 0.7 * self.speed + 0.3 * rate
+        self._tokens, self._at = tokens, now
+
+
+@dataclass(slots=True)
+class _Count:
+    total: int = 0
+    done: int = 0
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case Planned(subtasks=subtasks):
+                self.total = subtasks
+            case Found(finding) if not isinstance(finding, Retrieved | Rejected):
+                self.done += 1
+
+
+def _line(event: Event) -> str:
+    match event:
+        case RunStarted(run):
+            return f"Run {run}"
+        case DocumentRead(label, name, characters, pages):
+            return f"{label}: {clean_line(name, 200)}, {characters:,} characters" + (f", {pages} pages" if pages else "")
+        case DocumentSkipped(name, reason):
+            return f"Skipped {clean_line(name, 200)}: {clean_line(reason, 300)}"
+        case NodeJoined(node):
+            model = node.models[0].name if node.models else "no model"
+            return f"Node {node.name} ({model}, {node.engine}) joins in"
+        case NodeGone(_, name, why):
+            return f"Node {name} is gone ({why}); its work goes to others"
+        case Planned(tasks, overview, chunks, read, subtasks):
+            why = "the question is about the whole" if overview else "those the question may find its answer in"
+            what = f"{len(tasks)} questions" if len(tasks) > 1 else "1 question"
+            return f"Reading {read} of {chunks} chunks ({why}): {what}, {subtasks} subtasks"
+        case Found(Failed(message=message)):
+            return f"A subtask failed for good: {message}"
+        case Retried(_, message):
+            return f"Trying again elsewhere: {message}"
+        case Aggregating(by, model, findings):
+            return f"{model} {'in the cloud' if by == 'supervisor' else 'at home'} puts {findings} findings together"
+        case SupervisorTrouble(message, wait):
+            return f"{message} Trying again in {wait:.0f} s."
+        case Warned(message):
+            return message
+        case _:
+            return ""
+
+
+def print_answer(console: Console, answer: Answer, supervisor_model: str | None) -> None:
+    """The answer, its citations, what it cost and what left the house, on `console`."""
+
+    def say(text: str = "", style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    say()
+    if answer.status is Status.NOT_FOUND:
+        say("Not found: the documents do not seem to answer this.", "bold")
+        if answer.text:
+            say(answer.text)
+    elif answer.text:
+        say(answer.text, "bold")
+    for number, citation in enumerate(answer.citations, 1):
+        say()
+        say(f"[{number}] {_place(clean_line(citation.document, 200), citation.page)}, characters {citation.start}-{citation.end}")
+        say(f"    “{clean_line(citation.quote, QUOTE_CHARACTERS)}”")
+    say()
+    counts = answer.findings
+    say(
+        f"Findings: {counts.answered} answered, {counts.retrieved} retrieved, {counts.abstained} abstained, "
+        f"{counts.rejected} rejected, {counts.failed} failed. {answer.seconds:.1f} s."
+    )
+    for node in answer.nodes:
+        fresh = node.prompt_tokens - node.cached_tokens
+        note = " (deterministic test engine)" if node.engine == "deterministic" else ""
+        say(
+            f"Read at home by {node.name}, {node.model}{note}: {node.subtasks} subtasks, {fresh:,} tokens read "
+            f"(+ {node.cached_tokens:,} from the cache), {node.completion_tokens:,} written."
+        )
+    _print_ledger(say_plain=lambda text: say(text), answer=answer, supervisor_model=supervisor_model)
+
+
+def _print_ledger(say_plain: "Say", answer: Answer, supervisor_model: str | None) -> None:
+    ledger = answer.ledger
+    if answer.status is Status.DRY_RUN:
+        say_plain(f"Dry run: nothing was sent. What would have been: coordinator ledger {answer.run}")
+        return
+    if answer.answered_by == "home":
+        say_plain(
+            "Answered at home, nothing was sent." if not ledger.requests else "Answered at home; the ledger has earlier requests."
+        )
+        return
+    tokens_in = sum(request.prompt_tokens for request in ledger.requests)
+    tokens_out = sum(request.completion_tokens for request in ledger.requests)
+    size = sum(request.bytes for request in ledger.requests)
+    known = [request.usd for request in ledger.requests if request.usd is not None]
+    cost = f", ${sum(known):.4f}" if known else ""
+    whole = prices.price_of_whole_document(supervisor_model or "", ledger.whole_document_tokens)
+    instead = f" (about ${whole:.4f})" if known and whole is not None else ""
+    requests = "1 request" if len(ledger.requests) == 1 else f"{len(ledger.requests)} requests"
+    say_plain(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
+    say_plain(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
+    say_plain(f"Exactly what was sent: coordinator ledger {answer.run}")
+
+
+def _place(document: str, page: int | None) -> str:
+    return f"{document} p. {page}" if page else document
+
+
+class Say(Protocol):
+    def __call__(self, text: str) -> None: ...

@@ -1,0 +1,94 @@
+"""What both command lines share: parsing that answers with sentences, exit statuses, and no traceback for bad input."""
+
+import argparse
+import contextlib
+import difflib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+from edgenode import __version__
+from edgenode.errors import EdgenodeError, UsageError
+
+ANSWERED: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+NOT_FOUND: Final = 3
+INTERRUPTED: Final = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers wrong usage with one sentence that names what is near."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            near = difflib.get_close_matches(str(value), known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+            raise UsageError(f"{self.prog} does not know {value!r}. {hint}")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    parser.add_argument("--verbose", action="store_true", help="log what happens to standard error")
+
+
+def add_interface(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--interface",
+        metavar="NAME",
+        help="network interface to use, by name or address (default: $EDGENODE_INTERFACE, else loopback)",
+    )
+
+
+def version(program: str) -> str:
+    return f"{program} {__version__}"
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201 - this is what prints
+
+
+def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[argparse.Namespace], int]) -> int:
+    """Parses, acts, and turns every expected end into an exit status: errors into one sentence, Ctrl-C into 130, a closed pipe
+    into silence."""
+    _tolerant_streams()
+    try:
+        options = parser.parse_args(arguments)
+        logging.basicConfig(
+            level=logging.DEBUG if getattr(options, "verbose", False) else logging.WARNING,
+            format="%(levelname)s %(name)s: %(message)s" if getattr(options, "verbose", False) else "%(message)s",
+            stream=sys.stderr,
+        )
+        return act(options)
+    except UsageError as error:
+        return _say(error, USAGE)
+    except EdgenodeError as error:
+        return _say(error, FAILED)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)  # noqa: T201 - as above
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough (`| head`). What is still buffered must not be flushed at exit into the closed pipe.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else FAILED
+
+
+def _say(error: EdgenodeError, status: int) -> int:
+    print(error, file=sys.stderr)  # noqa: T201 - as above
+    return status
+
+
+def _tolerant_streams() -> None:
+    # A document may hold what the terminal's encoding lacks; a question mark there beats a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
