@@ -53,26 +53,27 @@ class GgufHeader:
     """How long the file must be to hold every tensor it announces."""
 
 
-def read_header(path: Path) -> GgufHeader:
-    """Reads and checks the header of the model at `path`.
+def read_header(path: Path, called: str = "") -> GgufHeader:
+    """Reads and checks the header of the model at `path`; errors name it as `called`, or by its path.
 
     Raises `ModelFileError`, whose sentence says what the file is instead, when it cannot be read, is no GGUF, is damaged or
     shorter than its header announces, or holds something other than one whole model (an adapter, a vocabulary, a shard).
     """
+    shown = clean(called or str(path), limit=300)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ModelFileError(f"{_shown(path)} is a folder, not a model. Name the .gguf file in it.")
+            raise ModelFileError(f"{shown} is a folder, not a model. Name the .gguf file in it.")
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            raise ModelFileError(f"{_shown(path)} is not an ordinary file. Name a .gguf file.")
+            raise ModelFileError(f"{shown} is not an ordinary file. Name a .gguf file.")
         with path.open("rb") as file:
-            header = _Reader(file, path, status.st_size).header()
+            header = _Reader(file, shown, status.st_size).header()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         reason = getattr(error, "strerror", None) or error
-        raise ModelFileError(f"{_shown(path)} cannot be read: {reason}.") from error
+        raise ModelFileError(f"{shown} cannot be read: {reason}.") from error
     if header.needed_bytes > status.st_size:
         raise ModelFileError(
-            f"{_shown(path)} is cut short: it holds {readable_size(status.st_size)} of {readable_size(header.needed_bytes)}. "
+            f"{shown} is cut short: it holds {readable_size(status.st_size)} of {readable_size(header.needed_bytes)}. "
             "Fetch it again."
         )
     return header
@@ -81,9 +82,9 @@ def read_header(path: Path) -> GgufHeader:
 class _Reader:
     """One pass over one header. `size` bounds everything: nothing in a file can be longer than the file."""
 
-    def __init__(self, file: BinaryIO, path: Path, size: int) -> None:
+    def __init__(self, file: BinaryIO, shown: str, size: int) -> None:
         self._file = file
-        self._path = path
+        self._shown = shown
         self._size = size
         self._at = 0
         self._strings_left = MAX_ARRAY_STRINGS
@@ -93,19 +94,15 @@ class _Reader:
     def header(self) -> GgufHeader:
         start = self._file.read(512)
         if start[:4] != MAGIC:
-            raise ModelFileError(
-                f"{_shown(self._path)} is {describe(start)}. A model is a .gguf file: fetch one with `edgenode pull`."
-            )
+            raise ModelFileError(f"{self._shown} is {describe(start)}. A model is a .gguf file: fetch one with `edgenode pull`.")
         self._file.seek(len(MAGIC))
         self._at = len(MAGIC)
         version = self._number("<I")
         if version == 1:
-            raise ModelFileError(
-                f"{_shown(self._path)} is GGUF version 1, which engines read no more. Fetch a newer file of this model."
-            )
+            raise ModelFileError(f"{self._shown} is GGUF version 1, which engines read no more. Fetch a newer file of this model.")
         if version not in (2, 3):
             raise ModelFileError(
-                f"{_shown(self._path)} is a GGUF of a kind this version cannot read (big-endian, or newer than version 3). "
+                f"{self._shown} is a GGUF of a kind this version cannot read (big-endian, or newer than version 3). "
                 "Fetch the little-endian file of this model."
             )
         tensors = self._count("<Q", MAX_TENSORS, "tensors")
@@ -148,18 +145,16 @@ class _Reader:
         architecture, kind = self._told("general.architecture"), self._told("general.type")
         if kind not in ("", "model") or architecture == "clip":
             told = "an image projector" if architecture == "clip" else kind
-            raise ModelFileError(
-                f"{_shown(self._path)} is a GGUF file but no language model ({told}). Fetch the model it belongs to."
-            )
+            raise ModelFileError(f"{self._shown} is a GGUF file but no language model ({told}). Fetch the model it belongs to.")
         if self._whole("split.count") > 1:
             raise ModelFileError(
-                f"{_shown(self._path)} is one part of a split model. Fetch a quantization that is one file, or join the parts "
+                f"{self._shown} is one part of a split model. Fetch a quantization that is one file, or join the parts "
                 "with `llama-gguf-split --merge`."
             )
         if not architecture:
             raise self._damaged("no architecture")
         if not tensors:
-            raise ModelFileError(f"{_shown(self._path)} holds no weights, only a vocabulary. Fetch the model itself.")
+            raise ModelFileError(f"{self._shown} holds no weights, only a vocabulary. Fetch the model itself.")
 
     def _weights(self, tensors: int) -> GgufHeader:
         alignment = self._whole("general.alignment") or 32
@@ -242,11 +237,7 @@ class _Reader:
         self._at += length
 
     def _short(self) -> ModelFileError:
-        return ModelFileError(f"{_shown(self._path)} is cut short or damaged: it ends within its header. Fetch it again.")
+        return ModelFileError(f"{self._shown} is cut short or damaged: it ends within its header. Fetch it again.")
 
     def _damaged(self, what: str) -> ModelFileError:
-        return ModelFileError(f"{_shown(self._path)} is damaged or not a real GGUF file: its header holds {what}. Fetch it again.")
-
-
-def _shown(path: Path) -> str:
-    return clean(str(path), limit=300)
+        return ModelFileError(f"{self._shown} is damaged or not a real GGUF file: its header holds {what}. Fetch it again.")
