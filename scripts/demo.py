@@ -138,22 +138,12 @@ def _nodes(environment: dict[str, str], model: Path) -> Iterator[list[Node]]:
     try:
         for name in NODES:
             log = DEMO / f"{name}.log"
-            options = [
-                "--home",
-                str(DEMO / name),
-                "--name",
-                name,
-                "--model",
-                str(model),
-                "--engine",
-                "xllamacpp",
-                "--threads",
-                str(threads),
-            ]
+            command = [str(BIN / "edgenode"), "start", "--home", str(DEMO / name), "--name", name]
+            command += ["--model", str(model), "--engine", "xllamacpp", "--threads", str(threads)]
             with log.open("wb") as output, _uninterrupted():
                 # A session of its own: Ctrl-C in the terminal reaches the demo, which then stops its nodes in order.
                 process = subprocess.Popen(
-                    [str(BIN / "edgenode"), "start", *options],
+                    command,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
