@@ -150,7 +150,8 @@ def _explain(requirement: str, log: Path) -> str:
         return f"The disk became full while pip fetched {requirement}. Make room, or name another place with EDGENODE_DATA."
     if "DO NOT MATCH THE HASHES" in text:
         return f"What pip received for {requirement} does not have the hash its index gives. Nothing was kept; call again."
-    if "Retrying" in text or "Could not fetch URL" in text or "ConnectionError" in text:
+    # pip says "no matching distribution" of an unreachable index too; only its retries tell the difference.
+    if "Retrying" in text or "Could not fetch URL" in text:
         return f"pip cannot reach its package index for {requirement}. Check the connection and `pip config list`."
     if "No matching distribution" in text or "Could not find a version" in text:
         return f"pip finds no wheel for {requirement}. Check the name and the version; packages without a wheel cannot be used."
