@@ -1,0 +1,158 @@
+"""The queue of leases: in order, bounded, one outcome for each subtask, nothing goes on for a coordinator that is gone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from edgenode.errors import EngineCrashed
+from edgenode.types import Completion, Failure, FailureReason, Lease, LeaseId, Outcome, Progress, Refusal, Subtask, SubtaskId, Usage
+from edgenode.work import LEASE_LIMIT, WorkQueue, WorkSession
+from tests.scripted_engine import ScriptedEngine
+
+Report = Refusal | Progress | Outcome
+
+
+def lease(id: str, *subtasks: str, model: str = "scripted-model") -> Lease:
+    return Lease(
+        LeaseId(id),
+        model,
+        "system",
+        f"chunk {id}. ",
+        tuple(Subtask(SubtaskId(each), f"task {each}", "{}", 10) for each in subtasks),
+    )
+
+
+@asynccontextmanager
+async def serving(engine: ScriptedEngine) -> AsyncIterator[tuple[WorkQueue, WorkSession, asyncio.Queue[Report]]]:
+    reports: asyncio.Queue[Report] = asyncio.Queue()
+    async with WorkQueue(engine) as queue:
+        yield queue, queue.open_session(reports.put_nowait), reports
+
+
+async def outcome(reports: asyncio.Queue[Report]) -> Outcome:
+    async with asyncio.timeout(10):
+        while True:
+            report = await reports.get()
+            if isinstance(report, Outcome):
+                return report
+
+
+async def test_subtasks_run_in_order_behind_their_chunk() -> None:
+    """The shared text stands first in every prompt, and nothing comes between the subtasks of a lease."""
+    engine = ScriptedEngine()
+    async with serving(engine) as (_, session, reports):
+        session.offer(lease("a", "1", "2"))
+        session.offer(lease("b", "1"))
+        ends = [await outcome(reports) for _ in range(3)]
+    assert [(end.lease, end.subtask) for end in ends] == [("a", "1"), ("a", "2"), ("b", "1")]
+    assert [request.user for request in engine.seen] == ["chunk a. task 1", "chunk a. task 2", "chunk b. task 1"]
+
+
+async def test_a_crash_fails_the_subtask_in_work_and_no_other() -> None:
+    """The engine's death is a typed outcome; the rest of the lease goes on."""
+    engine = ScriptedEngine(
+        lambda request: EngineCrashed("The engine was ended by SIGSEGV.") if "task 1" in request.user else Completion("{}", Usage())
+    )
+    async with serving(engine) as (_, session, reports):
+        session.offer(lease("a", "1", "2"))
+        first, second = await outcome(reports), await outcome(reports)
+    assert first.result == Failure(FailureReason.ENGINE_CRASHED, "The engine was ended by SIGSEGV.")
+    assert isinstance(second.result, Completion)
+
+
+async def test_a_full_queue_refuses_and_says_so() -> None:
+    """More leases than the node takes are refused at once; those it has are not disturbed."""
+    engine = ScriptedEngine(lambda _: asyncio.Event())
+    async with serving(engine) as (_, session, reports):
+        for number in range(LEASE_LIMIT + 1):
+            session.offer(lease(f"l{number}", "1"))
+        refusal = reports.get_nowait()
+        assert isinstance(refusal, Refusal)
+        assert (refusal.lease, refusal.reason) == (f"l{LEASE_LIMIT}", FailureReason.QUEUE_FULL)
+
+
+async def test_nonsense_is_refused() -> None:
+    """An unknown model, no subtasks, an id twice: refused with the reason, nothing done."""
+    engine = ScriptedEngine()
+    async with serving(engine) as (_, session, reports):
+        session.offer(lease("a", "1", model="other"))
+        session.offer(lease("b"))
+        session.offer(lease("c", "1", "1"))
+        reasons = [reports.get_nowait() for _ in range(3)]
+    assert [report.reason for report in reasons if isinstance(report, Refusal)] == [
+        FailureReason.UNKNOWN_MODEL,
+        FailureReason.INVALID,
+        FailureReason.INVALID,
+    ]
+    assert not engine.seen
+
+
+async def test_cancelling_stops_the_engine_and_what_waits() -> None:
+    """A cancelled lease ends at once, the subtask in work included, each with its outcome."""
+    engine = ScriptedEngine(lambda _: asyncio.Event())
+    async with serving(engine) as (_, session, reports):
+        session.offer(lease("a", "1", "2"))
+        await engine.started.wait()
+        session.cancel(LeaseId("a"))
+        ends = [await outcome(reports), await outcome(reports)]
+    assert {end.subtask for end in ends} == {"1", "2"}
+    assert all(isinstance(end.result, Failure) and end.result.reason is FailureReason.CANCELLED for end in ends)
+    assert len(engine.cancelled) == 1
+
+
+async def test_cancelling_one_subtask_leaves_the_others() -> None:
+    """What is withdrawn is named; the rest of the lease is done."""
+    gate = asyncio.Event()
+    engine = ScriptedEngine(lambda _: gate)
+    async with serving(engine) as (_, session, reports):
+        session.offer(lease("a", "1", "2", "3"))
+        await engine.started.wait()
+        session.cancel(LeaseId("a"), (SubtaskId("2"),))
+        gate.set()
+        ends = [await outcome(reports) for _ in range(3)]
+    assert {end.subtask: isinstance(end.result, Completion) for end in ends} == {"1": True, "2": False, "3": True}
+
+
+async def test_work_of_a_lost_coordinator_stops_and_others_go_on() -> None:
+    """Generation for nobody is stopped; another coordinator's lease takes its turn."""
+    answers = iter([asyncio.Event()])
+    engine = ScriptedEngine(lambda _: next(answers, Completion("{}", Usage())))
+    async with serving(engine) as (queue, session, _):
+        others: asyncio.Queue[Report] = asyncio.Queue()
+        other = queue.open_session(others.put_nowait)
+        session.offer(lease("a", "1", "2"))
+        other.offer(lease("a", "1"))
+        other.offer(lease("b", "1"))
+        await engine.started.wait()
+        session.close()
+        first = await outcome(others)
+        second = await outcome(others)
+    # Lease ids are each coordinator's own: the other's lease "a" is not the one that was cancelled.
+    assert [first.lease, second.lease] == ["a", "b"]
+    assert engine.cancelled
+
+
+async def test_an_unexpected_error_costs_one_subtask() -> None:
+    """A defect of an adapter is a failed subtask, not a dead node."""
+    engine = ScriptedEngine(lambda _: ZeroDivisionError("oops"))
+    async with serving(engine) as (_, session, reports):
+        session.offer(lease("a", "1"))
+        end = await outcome(reports)
+    assert isinstance(end.result, Failure)
+    assert end.result.reason is FailureReason.ENGINE_ERROR
+    assert "oops" not in end.result.message
+
+
+async def test_stopping_fails_what_is_left_with_its_reason() -> None:
+    """A node that shuts down says so of every subtask it still held."""
+    engine = ScriptedEngine(lambda _: asyncio.Event())
+    async with serving(engine) as (_, session, reports):
+        session.offer(lease("a", "1", "2"))
+        session.offer(lease("b", "1"))
+        await engine.started.wait()
+    ends = [reports.get_nowait() for _ in range(reports.qsize())]
+    failures = {
+        (end.lease, end.subtask): end.result.reason for end in ends if isinstance(end, Outcome) and isinstance(end.result, Failure)
+    }
+    assert set(failures.values()) == {FailureReason.STOPPING}
+    assert {("a", "2"), ("b", "1")} <= set(failures)
