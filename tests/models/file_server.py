@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that serves files the way good, plain and broken servers do."""
 
+import contextlib
 import re
 import threading
 from collections.abc import Iterator
@@ -86,7 +87,8 @@ class FileServer:
         request.end_headers()
         if page.cuts:
             body = body[: page.cuts.pop(0)]
-        request.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # a client may leave in the middle
+            request.wfile.write(body)
         seen.sent = len(body)
 
     @contextmanager
