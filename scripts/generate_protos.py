@@ -24,7 +24,8 @@ def generator_python() -> Path:
     python = ENVIRONMENT / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     stamp = ENVIRONMENT / "pins.txt"
     pins = "\n".join(GENERATOR)
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != pins:
+    # `python` is a link: it dangles once the Python it was made with has been removed.
+    if not python.exists() or not stamp.is_file() or stamp.read_text(encoding="utf-8") != pins:
         venv.create(ENVIRONMENT, with_pip=True, clear=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *GENERATOR], check=True)
         stamp.write_text(pins, encoding="utf-8")

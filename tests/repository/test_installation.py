@@ -1,0 +1,61 @@
+"""What a small device installs and loads."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# What phones and small boards can do without.
+ENGINES = ("xllamacpp", "llama_cpp", "uvicorn", "numpy")
+READERS = ("pypdf", "mammoth", "bs4", "bm25s", "rich", "coordinator")
+CLOUD = ("openai", "genai_prices")
+
+
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("module", ["edgenode", "edgenode.cli", "edgenode.node"])
+def test_importing_the_device_side_is_light(module: str) -> None:
+    """A fresh interpreter that imports the device's side has loaded no engine, no reader of documents and no cloud."""
+    code = f"import sys, {module}; print(*sorted({set(ENGINES + READERS + CLOUD)!r} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (loaded.returncode, loaded.stdout.split()) == (0, []), loaded.stderr
+
+
+def test_a_node_needs_little() -> None:
+    """The base install is what a node needs to find, speak and fetch; engines and readers are extras."""
+    assert names(project()["dependencies"]) == {"grpcio", "protobuf", "zeroconf", "httpx2", "platformdirs", "filelock", "tqdm"}
+    assert {"engine", "llama-cpp-python", "coordinator"} <= set(project()["optional-dependencies"])
+
+
+def test_the_device_side_imports_only_its_install() -> None:
+    """What `edgenode` imports comes with Python, with the base install, or is an engine's library in the engine's module."""
+    base = names(project()["dependencies"])
+    provided = {
+        module for module, distributions in packages_distributions().items() if base & {name.lower() for name in distributions}
+    }
+    # zeroconf depends on ifaddr; xllamacpp, llama_cpp and uvicorn stand behind the engines' borders.
+    allowed = provided | set(sys.stdlib_module_names) | {"edgenode", "ifaddr", "xllamacpp", "llama_cpp", "uvicorn"}
+    strangers = set()
+    for path in (ROOT / "edgenode").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported = [name.name for name in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported = [node.module or ""]
+            else:
+                continue
+            strangers |= {f"{path.name}: {name}" for name in imported if name.split(".")[0] not in allowed}
+    assert strangers == set()
