@@ -1,5 +1,6 @@
 """A supervisor on loopback for tests: a real HTTP server that records the exact bytes it gets and answers by a script."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -29,12 +30,14 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer. `hang` says nothing until the server is closed; `cut` closes the connection instead of answering."""
+    """What to answer. `hang` says nothing until the server is closed, `drip` sends a byte now and then until the client goes
+    away; `cut` closes the connection instead of answering."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     hang: bool = False
+    drip: bool = False
     cut: bool = False
 
 
@@ -130,11 +133,21 @@ def _handler(owner: SupervisorServer) -> type[BaseHTTPRequestHandler]:
             if reply.hang or reply.cut:
                 self.close_connection = True
                 return
+            if reply.drip:
+                self._drip()
+                return
             self.send_response(reply.status)
             for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(reply.body)
+
+        def _drip(self) -> None:
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            with contextlib.suppress(OSError):
+                while not owner._closing.wait(0.01):
+                    self.wfile.write(b" ")
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class names it so)
             """Says nothing: what came in is in `requests`."""

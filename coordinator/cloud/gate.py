@@ -13,7 +13,8 @@ import edgenode
 from coordinator.cloud import prices, reply
 from coordinator.config import SupervisorConfig
 from coordinator.errors import EgressRefused, SupervisorGarbled, SupervisorRejected
-from coordinator.runs.journal import Journal, RequestState
+from coordinator.runs.journal import Journal
+from coordinator.runs.records import RequestState
 from coordinator.types import AggregationRequest
 from edgenode.text import clean_line
 
@@ -64,8 +65,9 @@ class Gate:
             ) from error
 
     def parameters(self, request: AggregationRequest) -> dict[str, Any]:
-        """The body of a request in the one form that the gate lets out."""
-        return _form(self.config.model, request.system, request.user, json.loads(request.schema))
+        """The body of a request in the one form that the gate lets out. Lone surrogates, which no request can carry, become "?"."""
+        user = request.user.encode("utf-8", "replace").decode("utf-8")
+        return _form(self.config.model, request.system, user, json.loads(request.schema))
 
     def check(self, method: str, url: httpx2.URL, body: bytes) -> None:
         """Raises `EgressRefused` unless this is a request that may leave."""

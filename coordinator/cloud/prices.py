@@ -16,7 +16,8 @@ def price(model: str, base_url: str, prompt_tokens: int, completion_tokens: int,
     )
     try:
         return float(genai_prices.calc_price(usage, model, provider_api_url=base_url).total_price)
-    except LookupError:
+    except (LookupError, ValueError):
+        # ValueError: token counts that the model's price does not fit. A reply that came must be written down all the same.
         return None
 
 

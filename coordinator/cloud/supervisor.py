@@ -26,11 +26,17 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """One supervisor for one run. Use it as an async context manager; all it sends goes through `gate`."""
+    """One supervisor for one run. Use it as an async context manager; all it sends goes through `gate`.
 
-    def __init__(self, gate: Gate, policy: RetryPolicy | None = None) -> None:
+    `notify` is called before each further attempt, with what went wrong as a sentence and the seconds it waits until then.
+    """
+
+    def __init__(
+        self, gate: Gate, policy: RetryPolicy | None = None, *, notify: Callable[[str, float], None] | None = None
+    ) -> None:
         self._gate = gate
         self._policy = policy or RetryPolicy()
+        self._notify = notify
         self._client: openai.AsyncOpenAI | None = None
 
     async def __aenter__(self) -> Self:
@@ -69,7 +75,10 @@ class Supervisor:
             wait = self._policy.wait(outcome.trouble, attempt, time.monotonic() - began, outcome.asked, random.random())
             if wait is None:
                 raise self._gave_up(outcome, attempt)
-            log.warning("The supervisor %s; asking again in %.1f seconds.", outcome.words, wait)
+            sentence = f"The supervisor {outcome.words}."
+            log.info("%s Asking again in %.1f seconds.", sentence, wait)
+            if self._notify is not None:
+                self._notify(sentence, wait)
             await asyncio.sleep(wait)
 
     async def _attempt(self, request: AggregationRequest, parse: Callable[[str], Aggregate]) -> "Aggregate | _Setback":

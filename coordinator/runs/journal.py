@@ -3,25 +3,21 @@
 It holds settings, findings and the ledger. Of the documents it holds the findings' quotations and nothing else.
 """
 
-import difflib
 import json
 import logging
-import re
-import secrets
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
-from enum import StrEnum
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from coordinator.errors import RunError
-from coordinator.types import Abstained, Answered, Failed, Finding, LedgerRequest, Place, Rejected, Retrieved, RunId
-from edgenode.types import FailureReason
+from coordinator.runs.folders import existing_folder, new_folder
+from coordinator.runs.records import RequestRecord, RequestState, decode_finding, encode_finding
+from coordinator.types import Finding, LedgerRequest, RunId
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +26,6 @@ SCHEMA_VERSION = 1
 # Marks the file as ours ("edge" in ASCII), so that some other program's database is not taken for a run.
 APPLICATION_ID = 0x65646765
 
-_RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}", re.ASCII)
-_KINDS: dict[str, type[Finding]] = {kind.__name__.lower(): kind for kind in (Answered, Retrieved, Abstained, Rejected, Failed)}
 _SCHEMA = """
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE finding (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL);
@@ -40,37 +34,6 @@ CREATE TABLE request (
   ended REAL, status INTEGER, reply BLOB, prompt_tokens INTEGER, completion_tokens INTEGER, usd REAL, error TEXT
 );
 """
-
-
-class RequestState(StrEnum):
-    SENDING = "sending"
-    """Written down, perhaps sent, not yet ended."""
-    DRY_RUN = "dry_run"
-    """Written down, never sent."""
-    ENDED = "ended"
-    """A reply came, or `error` tells why none did."""
-    LOST = "lost"
-    """The coordinator died while it was being sent: whether the supervisor got it, and charged for it, is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """One line of the ledger. `body` and `reply` are exact bytes (a reply without its compression); times are Unix seconds."""
-
-    id: int
-    url: str
-    model: str
-    body: bytes
-    state: RequestState
-    started: float
-    ended: float | None
-    status: int | None
-    """HTTP status of the reply, None where none came."""
-    reply: bytes | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    usd: float | None
-    error: str | None
 
 
 class Journal:
@@ -90,7 +53,7 @@ class Journal:
         """A new run below `runs`, which is made if need be."""
         try:
             runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-            run = _new_folder(runs)
+            run = new_folder(runs)
             path = runs / run / FILE
             # SQLite gives its side files the mode of the main file, so that one decides for all.
             path.touch(mode=0o600, exist_ok=False)
@@ -114,7 +77,7 @@ class Journal:
     @classmethod
     def open(cls, runs: Path, run: str) -> "Journal":
         """The journal of an earlier run. Requests that were being sent when its coordinator died become LOST."""
-        path = _existing(runs, run) / FILE
+        path = existing_folder(runs, run) / FILE
         if not path.is_file():
             raise RunError(f"The run {run} was interrupted before anything was kept. Remove it with: coordinator forget {run}")
         journal = cls(RunId(run), path, _connect(path))
@@ -152,17 +115,16 @@ class Journal:
             return default if row is None else json.loads(row[0])
 
     def add_finding(self, finding: Finding) -> None:
-        # JSON in ASCII, because an extracted text may hold what UTF-8 cannot (lone surrogates).
-        value = json.dumps(asdict(finding))
+        row = encode_finding(finding)
         with self._sentences():
-            self._connection.execute("INSERT INTO finding (kind, value) VALUES (?, ?)", (type(finding).__name__.lower(), value))
+            self._connection.execute("INSERT INTO finding (kind, value) VALUES (?, ?)", row)
 
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order they were added."""
         with self._sentences():
             rows = self._connection.execute("SELECT kind, value FROM finding ORDER BY id").fetchall()
         with self._sound():
-            return tuple(_finding(kind, json.loads(value)) for kind, value in rows)
+            return tuple(decode_finding(kind, value) for kind, value in rows)
 
     def begin_request(self, url: str, model: str, body: bytes, state: Literal["sending", "dry_run"]) -> int:
         """Writes a request to the ledger and returns its id once the disk has it: only then may it be sent."""
@@ -277,19 +239,9 @@ class Journal:
         return f"The run's file {self.path} is damaged. It is left as it is; remove it with: coordinator forget {self.run}"
 
 
-def list_runs(runs: Path) -> tuple[RunId, ...]:
-    """The ids of the runs kept below `runs`, oldest first."""
-    try:
-        return tuple(RunId(entry.name) for entry in sorted(runs.iterdir()) if _RUN.fullmatch(entry.name) and entry.is_dir())
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise RunError(f"The runs in {runs} cannot be listed: {error.strerror}.") from error
-
-
 def forget(runs: Path, run: str) -> None:
     """Deletes all that a run kept, damaged or not. Raises `RunError` when there is no such run or when it is in use."""
-    folder = _existing(runs, run)
+    folder = existing_folder(runs, run)
     try:
         if folder.is_symlink() or not ((folder / FILE).is_file() or not any(folder.iterdir())):
             raise RunError(f"The folder {folder} does not hold a run, so nothing was deleted.")
@@ -314,32 +266,6 @@ def _refuse_if_in_use(folder: Path, run: str) -> None:
         connection.close()
 
 
-def _existing(runs: Path, run: str) -> Path:
-    """The folder of `run`, whose id is checked first: it may be anything a user typed."""
-    if not _RUN.fullmatch(run):
-        raise RunError(f"{run[:80]!r} is not the id of a run; ids look like 20261122-031502-7f3a.{_suggestion(runs, run)}")
-    folder = runs / run
-    if not folder.is_dir():
-        raise RunError(f"There is no run {run} in {runs}.{_suggestion(runs, run)}")
-    return folder
-
-
-def _suggestion(runs: Path, run: str) -> str:
-    kept = list_runs(runs)
-    near = difflib.get_close_matches(run[:80], kept, n=3, cutoff=0.8) or list(reversed(kept[-3:]))
-    return f" Did you mean {' or '.join(near)}?" if near else " No runs are kept."
-
-
-def _new_folder(runs: Path) -> RunId:
-    while True:
-        run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        try:
-            (runs / run).mkdir(mode=0o700)
-        except FileExistsError:
-            continue
-        return RunId(run)
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     try:
         # mode=rw: never makes a file. isolation_level=None: every statement is its own transaction. timeout=0: waiting would block
@@ -350,13 +276,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     # Set before the first access in WAL mode, exclusive locking also saves the -shm file.
     connection.execute("PRAGMA locking_mode=EXCLUSIVE")
     return connection
-
-
-def _finding(kind: str, value: dict[str, Any]) -> Finding:
-    if "place" in value:
-        value["place"] = Place(**value["place"])
-    if "reason" in value:
-        value["reason"] = FailureReason(value["reason"])
-    if "nodes" in value:
-        value["nodes"] = tuple(value["nodes"])
-    return _KINDS[kind](**value)

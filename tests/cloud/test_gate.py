@@ -17,7 +17,8 @@ import coordinator
 from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.supervisor import Supervisor
 from coordinator.errors import EgressRefused, RunError, SupervisorRejected
-from coordinator.runs.journal import Journal, RequestState
+from coordinator.runs.journal import Journal
+from coordinator.runs.records import RequestState
 from coordinator.types import AggregationRequest
 from tests.cloud.common import KEY, QUICK, REQUEST, SCHEMA, SYSTEM, config, gate, parse
 from tests.supervisor_server import Reply, SupervisorServer, completion, failure

@@ -1,0 +1,199 @@
+"""The supervisor in trouble, over a real server: what is tried again, what is not, and what the user is told."""
+
+import asyncio
+import json
+import socket
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from coordinator.cloud.retry import RetryPolicy
+from coordinator.cloud.supervisor import Supervisor
+from coordinator.config import SupervisorConfig
+from coordinator.errors import SupervisorError, SupervisorGarbled, SupervisorRejected, SupervisorUnavailable
+from coordinator.runs.journal import Journal
+from coordinator.runs.records import RequestState
+from coordinator.types import Aggregate, LedgerRequest
+from tests.cloud.common import QUICK, REQUEST, SCHEMA, config, gate, parse
+from tests.supervisor_server import DEFAULT_REPLY, Reply, SupervisorServer, completion, failure, json_reply
+
+ANSWER = Aggregate(True, str(DEFAULT_REPLY["answer"]), (0,))
+GARBAGE = completion("I am happy to help!")
+
+
+async def ask(journal: Journal, settings: SupervisorConfig, policy: RetryPolicy = QUICK) -> tuple[Aggregate, LedgerRequest]:
+    async with Supervisor(gate(journal, settings), policy) as supervisor:
+        return await supervisor.aggregate(REQUEST, parse)
+
+
+async def test_an_answer_with_what_it_used(journal: Journal) -> None:
+    """The request names the model and holds the schema; the answer comes parsed, with bytes and tokens of its request."""
+    with SupervisorServer() as server:
+        answer, used = await ask(journal, config(server.url))
+        form = json.loads(server.requests[0].body)
+        assert used == LedgerRequest("gpt-5-mini", len(server.requests[0].body), 1000, 100, None)
+    assert answer == ANSWER
+    assert form["model"] == "gpt-5-mini"
+    assert form["response_format"]["json_schema"] == {"name": "answer", "strict": True, "schema": json.loads(SCHEMA)}
+
+
+@pytest.mark.parametrize(
+    ("script", "attempts"),
+    [
+        pytest.param([failure(429, headers={"Retry-After": "0"})], 2, id="429 and zero seconds"),
+        pytest.param([failure(429, headers={"Retry-After": formatdate(0, usegmt=True)})], 2, id="429 and a past date"),
+        pytest.param([failure(429)] * 3, 4, id="429 three times"),
+        pytest.param([failure(500), failure(503), failure(529)], 4, id="three kinds of 5xx"),
+        pytest.param([Reply(502, b"<html>Bad Gateway</html>", {"Content-Type": "text/html"})], 2, id="a gateway's page"),
+        pytest.param([Reply(cut=True), Reply(cut=True)], 3, id="dropped connections"),
+        pytest.param([GARBAGE, completion("")], 3, id="no schema, then empty"),
+        pytest.param(
+            [Reply(200, b"<html>Log in to the Wi-Fi</html>", {"Content-Type": "text/html"})], 2, id="a page with status 200"
+        ),
+        pytest.param([Reply(200, b"")], 2, id="nothing with status 200"),
+        pytest.param([completion('{"found": tr', finish_reason="length")], 2, id="cut off at its length limit"),
+        pytest.param([completion("", refusal="I cannot help with that.")], 2, id="a refusal"),
+        pytest.param([json_reply(200, {"choices": []})], 2, id="no choices"),
+    ],
+)
+async def test_trouble_that_passes_is_got_over(journal: Journal, script: list[Reply], attempts: int) -> None:
+    """After it the answer comes, the requests were the same to the byte, and each has its line in the ledger."""
+    with SupervisorServer(*script) as server:
+        answer, _ = await ask(journal, config(server.url))
+        assert len(server.requests) == attempts
+        assert len({request.body for request in server.requests}) == 1
+    assert answer == ANSWER
+    records = journal.requests()
+    assert len(records) == attempts
+    assert {record.state for record in records} == {RequestState.ENDED}
+    assert all((record.status is None) is (record.error is not None) for record in records)
+
+
+@pytest.mark.parametrize(
+    ("reply", "attempts", "error", "sentence"),
+    [
+        pytest.param(failure(429, "slow down"), 4, SupervisorUnavailable, r"limits how often.*slow down.*4 attempts", id="429"),
+        pytest.param(failure(500), 4, SupervisorUnavailable, r"HTTP status 500.*4 attempts", id="500"),
+        pytest.param(Reply(cut=True), 4, SupervisorUnavailable, r"broke the connection.*4 attempts", id="cut"),
+        pytest.param(GARBAGE, 3, SupervisorGarbled, r"3 attempts.*--supervisor-model", id="garbage"),
+        pytest.param(completion("", refusal="Never."), 3, SupervisorGarbled, r"is a refusal: 'Never.'", id="refusal"),
+        pytest.param(completion("{", finish_reason="length"), 3, SupervisorGarbled, "length limit", id="cut off"),
+        pytest.param(completion("x", finish_reason="content_filter"), 3, SupervisorGarbled, "content filter", id="filtered"),
+        pytest.param(failure(429, "x", "insufficient_quota"), 1, SupervisorRejected, "quota is used up", id="quota"),
+        pytest.param(failure(401), 1, SupervisorRejected, "OPENAI_API_KEY", id="401"),
+        pytest.param(failure(402), 1, SupervisorRejected, "billing", id="402"),
+        pytest.param(failure(403), 1, SupervisorRejected, "permissions", id="403"),
+        pytest.param(failure(404, "no such model"), 1, SupervisorRejected, r"gpt-5-mini.*--supervisor-model", id="404"),
+        pytest.param(failure(413), 1, SupervisorRejected, "--max-egress", id="413"),
+        pytest.param(failure(400, "odd"), 1, SupervisorRejected, r"HTTP status 400 \(odd\)", id="400"),
+        pytest.param(
+            failure(400, "response_format is not known"), 1, SupervisorRejected, "does not take a JSON schema", id="no schema"
+        ),
+        pytest.param(
+            failure(400, "\x1b[31mred\r\n\u202e" + "x" * 9000), 1, SupervisorRejected, r"\(\[31mred x+…\)", id="a hostile message"
+        ),
+        pytest.param(Reply(200, b"x" * (5 * 2**20)), 1, SupervisorGarbled, "larger than", id="an endless reply"),
+    ],
+)
+async def test_trouble_that_stays_is_a_sentence(
+    journal: Journal, reply: Reply, attempts: int, error: type[SupervisorError], sentence: str
+) -> None:
+    """It is tried as often as may help and no oftener; the sentence is one clean line of bounded length."""
+    with SupervisorServer(*[reply] * 9) as server:
+        with pytest.raises(error, match=sentence) as caught:
+            await ask(journal, config(server.url))
+        assert len(server.requests) == attempts
+    assert len(journal.requests()) == attempts
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+async def test_the_sentence_says_how_to_go_on(journal: Journal) -> None:
+    """It names the supervisor's host and the command that aggregates again."""
+    sentence = rf"supervisor at 127\.0\.0\.1:\d+ .*coordinator resume {journal.run}"
+    with SupervisorServer(failure(401)) as server, pytest.raises(SupervisorRejected, match=sentence):
+        await ask(journal, config(server.url))
+    with SupervisorServer(failure(401)) as server, pytest.raises(SupervisorRejected, match="wants a key: set OPENAI_API_KEY"):
+        await ask(journal, config(server.url, key=None))
+
+
+async def test_the_caller_hears_of_each_further_attempt(journal: Journal) -> None:
+    """What went wrong comes as a sentence, with the wait, so that a person sees why it takes longer."""
+    heard: list[tuple[str, float]] = []
+    with SupervisorServer(failure(503, "busy"), GARBAGE) as server:
+        way_out = gate(journal, config(server.url))
+        async with Supervisor(way_out, QUICK, notify=lambda sentence, wait: heard.append((sentence, wait))) as supervisor:
+            await supervisor.aggregate(REQUEST, parse)
+    assert heard[0][0] == "The supervisor failed with HTTP status 503 (busy)."
+    assert heard[1][0].startswith("The supervisor gave a reply that ")
+    assert len(heard) == 2
+    assert all(0 < wait <= 0.002 for _, wait in heard)
+
+
+async def test_text_that_utf8_cannot_carry_is_sent_all_the_same(journal: Journal) -> None:
+    """A lone surrogate, as broken PDFs hold them, becomes a question mark instead of ending the run."""
+    with SupervisorServer() as server:
+        async with Supervisor(gate(journal, config(server.url)), QUICK) as supervisor:
+            await supervisor.aggregate(replace(REQUEST, user="a\ud800b"), parse)
+        assert server.requests[0].user == "a?b"
+
+
+async def test_a_wait_longer_than_a_person_has_is_told(journal: Journal) -> None:
+    """When the supervisor asks for an hour, nobody waits: the sentence says how long and until when."""
+    with SupervisorServer(failure(429, headers={"Retry-After": "3600"})) as server:
+        with pytest.raises(SupervisorUnavailable, match=r"asks to wait 3600 seconds \(until 20\d\d-\d\d-\d\d \d\d:\d\d UTC\)"):
+            await ask(journal, config(server.url))
+        assert len(server.requests) == 1
+
+
+async def test_a_silent_supervisor_is_given_up(journal: Journal) -> None:
+    """A server that says nothing meets the deadline of each request; the ledger says so."""
+    with SupervisorServer(*[Reply(hang=True)] * 4) as server:
+        with pytest.raises(SupervisorUnavailable, match=r"no whole reply within 0.1 seconds after 4 attempts"):
+            await ask(journal, config(server.url, timeout_seconds=0.1))
+        assert len(server.requests) == 4
+    assert {record.error for record in journal.requests()} == {"no whole reply within 0.1 seconds"}
+
+
+async def test_a_reply_that_trickles_meets_the_same_deadline(journal: Journal) -> None:
+    """The deadline is for the whole reply: bytes that keep coming do not stretch it."""
+    with SupervisorServer(Reply(drip=True)) as server, pytest.raises(SupervisorUnavailable, match="no whole reply"):
+        await ask(journal, config(server.url, timeout_seconds=0.15), RetryPolicy(attempts=1))
+
+
+async def test_nobody_at_the_address_is_told(journal: Journal) -> None:
+    """A port on which nobody listens is a sentence with the address, after the retries."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        port = taken.getsockname()[1]
+        with pytest.raises(SupervisorUnavailable, match=rf"127\.0\.0\.1:{port} cannot be reached.*4 attempts"):
+            await ask(journal, config(f"http://127.0.0.1:{port}/v1"))
+    assert all("Connect" in (record.error or "") for record in journal.requests())
+
+
+async def test_a_cancelled_request_is_closed_and_on_record(journal: Journal) -> None:
+    """Ctrl-C in mid-request ends it at once, and the ledger says that it was interrupted."""
+    with SupervisorServer(Reply(hang=True)) as server:
+        task = asyncio.create_task(ask(journal, config(server.url)))
+        await asyncio.to_thread(server.wait_for_requests, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    (record,) = journal.requests()
+    assert (record.state, record.status, record.error) == (RequestState.ENDED, None, "interrupted")
+
+
+async def test_a_request_sent_again_has_the_same_key_unless_it_was_answered(tmp_path: Path) -> None:
+    """The idempotency key stays after 5xx and on resuming, changes after a useless reply, and is another for each run."""
+    with SupervisorServer(failure(500), GARBAGE, failure(401), failure(401), failure(401)) as server:
+        with Journal.create(tmp_path) as journal, pytest.raises(SupervisorRejected):
+            await ask(journal, config(server.url))
+        with Journal.open(tmp_path, journal.run) as again, pytest.raises(SupervisorRejected):
+            await ask(again, config(server.url))
+        with Journal.create(tmp_path) as other, pytest.raises(SupervisorRejected):
+            await ask(other, config(server.url))
+        first, same, new, resumed, foreign = [request.headers["idempotency-key"] for request in server.requests]
+    assert first == same != new == resumed
+    assert len({first, new, foreign}) == 3
