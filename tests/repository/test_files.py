@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Nothing here works on one machine only, or tells about it.
 FOREIGN = re.compile(
-    r"(?<![\w.~/$}])/(work|root|opt|Users)/\w|\bshared/(design|data|tools)\b|pypi\.org|pythonhosted\.org|extra.index.url"
+    r"(?<![\w.~/$}])/(work|root|opt|Users)/\w|\bshared/(design|data|tools)\b|pypi\.org|pythonhosted\.org|extra[-]index[-]url"
 )
 
 
