@@ -1,0 +1,151 @@
+"""The engine that runs in a child process of the node, and is started again when that dies."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from edgenode.engines.backoff import Backoff
+from edgenode.engines.child_main import Orders
+from edgenode.engines.engine import EngineProgress, Request
+from edgenode.engines.http import Flavour, HttpClient
+from edgenode.engines.process import START_SECONDS, EngineProcess
+from edgenode.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
+from edgenode.types import Completion, EngineState, Model
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS: Final = 60.0
+# A connection breaks a moment before the death that broke it can be seen.
+DEATH_SECONDS: Final = 5.0
+
+
+class ChildEngine:
+    """Serves `model` with the process that `command` starts (see `child_main` for how they talk).
+
+    Work in flight when the process dies fails as `EngineCrashed`. Work that comes while it is started again waits for it, at
+    most `patience_seconds`, then fails as `EngineUnavailable`. A process that falls silent is killed, and so started again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        orders: Orders,
+        model: Model,
+        log: Path,
+        flavour: Flavour,
+        *,
+        backoff: Backoff | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+        start_seconds: float = START_SECONDS,
+        silence_seconds: float | None = None,
+    ) -> None:
+        self.name = name
+        self.models = (model,)
+        self.state = EngineState.STARTING
+        self._command = command
+        self._orders = orders
+        self._log = log
+        self._flavour = flavour
+        self._backoff = backoff or Backoff()
+        self._patience = patience_seconds
+        self._start_seconds = start_seconds
+        self._silence = silence_seconds
+        self._changed: list[Callable[[], None]] = []
+        self._ready = asyncio.Event()
+        self._serving: tuple[EngineProcess, HttpClient, asyncio.Future[str]] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._changed.append(changed)
+
+    async def __aenter__(self) -> Self:
+        process = await self._start()
+        self._keeper = asyncio.create_task(self._keep(process), name=f"keep-{self.name}")
+        try:
+            await self._ready.wait()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._ready.wait()
+        except TimeoutError:
+            raise EngineUnavailable(f"The engine died and could not be started again so far; its log is {self._log}.") from None
+        assert self._serving is not None, "ready"
+        process, client, ended = self._serving
+        try:
+            return await client.complete(request, progress)
+        except EngineTimeout:
+            logger.warning("The engine %s fell silent and is started again.", self.name)
+            process.kill()
+            raise
+        except (EngineCrashed, EngineUnavailable) as error:
+            with contextlib.suppress(TimeoutError):
+                how = await asyncio.wait_for(asyncio.shield(ended), DEATH_SECONDS)
+                raise EngineCrashed(f"The engine {how} while it worked.") from error
+            raise
+        finally:
+            process.trim_log()
+
+    async def _start(self) -> EngineProcess:
+        return await EngineProcess.start(self._command, self._orders, self._log, self._start_seconds)
+
+    async def _keep(self, process: EngineProcess) -> None:
+        """Owns the processes, one after another, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            since = loop.time()
+            how = await self._serve(process)
+            wait = self._backoff.after(loop.time() - since)
+            logger.warning("The engine %s %s; it is started again in %g s. Its log is %s.", self.name, how, wait, self._log)
+            process = await self._restart(wait)
+
+    async def _serve(self, process: EngineProcess) -> str:
+        """Until this process ends; returns how it did."""
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        client = HttpClient(
+            process.url,
+            self._flavour,
+            key=process.key,
+            context_tokens=self._orders.context_tokens,
+            silence_seconds=self._silence,
+        )
+        self._serving = (process, client, ended)
+        self._ready.set()
+        self._set(EngineState.READY)
+        how = "was stopped"
+        try:
+            how = await process.wait()
+        finally:
+            self._ready.clear()
+            ended.set_result(how)
+            await process.stop()
+        self._set(EngineState.RESTARTING)
+        return how
+
+    async def _restart(self, wait: float) -> EngineProcess:
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                return await self._start()
+            except EngineError as error:
+                wait = self._backoff.after(0)
+                logger.warning("%s Trying again in %g s.", error, wait)
+
+    def _set(self, state: EngineState) -> None:
+        if state is not self.state:
+            self.state = state
+            for changed in self._changed:
+                changed()

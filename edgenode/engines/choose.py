@@ -1,0 +1,119 @@
+"""Which engine a node uses."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edgenode.device import cores
+from edgenode.engines.child import ChildEngine
+from edgenode.engines.child_main import Orders
+from edgenode.engines.deterministic import NAME as DETERMINISTIC
+from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.engines.engine import Engine
+from edgenode.engines.http import Flavour, HttpClient
+from edgenode.engines.process import module_command
+from edgenode.engines.served import ServedEngine
+from edgenode.errors import EngineError
+from edgenode.types import Model
+
+XLLAMACPP: Final = "xllamacpp"
+LLAMA_CPP_PYTHON: Final = "llama-cpp-python"
+ENGINES: Final = (XLLAMACPP, LLAMA_CPP_PYTHON, DETERMINISTIC)
+
+CONTEXT_TOKENS: Final = 4096
+BATCH_TOKENS: Final = 128
+OLLAMA_PORT: Final = 11434
+_OLLAMA_SECONDS: Final = 1.0
+
+_LIBRARIES: Final = {XLLAMACPP: "xllamacpp", LLAMA_CPP_PYTHON: "llama_cpp"}
+_MODULES: Final = {XLLAMACPP: "edgenode.engines.xllamacpp", LLAMA_CPP_PYTHON: "edgenode.engines.llama_cpp"}
+_FLAVOURS: Final = {XLLAMACPP: Flavour.LLAMA_CPP, LLAMA_CPP_PYTHON: Flavour.LLAMA_CPP_PYTHON}
+_EXTRAS: Final = {XLLAMACPP: "engine", LLAMA_CPP_PYTHON: "llama-cpp-python"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What the user said about the engine; `None` is "as usual"."""
+
+    log: Path
+    """Where a child process's output goes."""
+    engine: str | None = None
+    """One of `ENGINES`."""
+    engine_url: str | None = None
+    engine_key: str | None = None
+    model: str | None = None
+    """Name of the model: of the server at `engine_url`, or what the deterministic engine calls its own."""
+    path: Path | None = None
+    """The GGUF file that a child process loads, and in `known` what is known of it."""
+    known: Model | None = None
+    threads: int | None = None
+    context_tokens: int | None = None
+    read_tokens_per_second: float | None = None
+    write_tokens_per_second: float | None = None
+
+
+def choose_engine(settings: EngineSettings) -> Engine:
+    """The engine that the settings ask for, not yet started. Raises `EngineError` when it is not installed or has no model."""
+    if settings.engine_url is not None:
+        return ServedEngine(
+            settings.engine_url, model=settings.model, key=settings.engine_key, context_tokens=settings.context_tokens
+        )
+    if settings.engine == DETERMINISTIC:
+        return DeterministicEngine(
+            model=settings.model or DETERMINISTIC,
+            context_tokens=settings.context_tokens or CONTEXT_TOKENS,
+            read_tokens_per_second=settings.read_tokens_per_second,
+            write_tokens_per_second=settings.write_tokens_per_second,
+        )
+    name = settings.engine or next((each for each in _LIBRARIES if installed(each)), None)
+    if name is None or not installed(name):
+        missing = f"The engine {name} is not installed" if name else "No engine is installed"
+        raise EngineError(f"{missing}. Install one with: pip install 'edgenode[{_EXTRAS[name or XLLAMACPP]}]'")
+    if settings.path is None or settings.known is None:
+        raise EngineError(f"The engine {name} needs a model. Name one with --model, or fetch one with: edgenode pull SOURCE")
+    return _child(name, settings.path, settings.known, settings)
+
+
+def installed(engine: str) -> bool:
+    """Whether the library of a child engine can be imported; it is not imported for that."""
+    return engine in _LIBRARIES and importlib.util.find_spec(_LIBRARIES[engine]) is not None
+
+
+def default_threads() -> int:
+    """All cores but one, at least one.
+
+    llama.cpp's threads spin while they wait for one another: as soon as other programs want one of their cores, all of them crawl
+    (beside a busy process, 2 threads on 2 cores wrote 1 token a second, 1 thread 56).
+    """
+    return max(1, cores() - 1)
+
+
+async def running_ollama(environment: Mapping[str, str]) -> str | None:
+    """The URL of the Ollama that runs on this device (`OLLAMA_HOST` or the usual port), or `None`."""
+    url = _ollama_url(environment.get("OLLAMA_HOST") or "127.0.0.1")
+    try:
+        told = await HttpClient(url).query("/api/version", seconds=_OLLAMA_SECONDS)
+    except EngineError:
+        return None
+    return url if isinstance(told, dict) and "version" in told else None
+
+
+def _ollama_url(host: str) -> str:
+    """OLLAMA_HOST is an address, with or without scheme and port; servers are told 0.0.0.0 with it, which nobody can call."""
+    scheme, _, rest = host.strip().rpartition("://")
+    address = rest.rstrip("/").replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is replaced
+    if ":" not in address.rpartition("]")[2]:
+        address += f":{OLLAMA_PORT}"
+    return f"{scheme or 'http'}://{address}"
+
+
+def _child(name: str, path: Path, known: Model, settings: EngineSettings) -> ChildEngine:
+    context = settings.context_tokens or CONTEXT_TOKENS
+    if known.context_tokens:
+        context = min(context, known.context_tokens)
+    model = Model(known.name, known.digest, known.size_bytes, known.quantization, context, known.parameters)
+    # The key is made by each start of the process.
+    orders = Orders(str(path), known.name, "", context, settings.threads or default_threads(), BATCH_TOKENS)
+    return ChildEngine(name, module_command(_MODULES[name]), orders, model, settings.log, _FLAVOURS[name])

@@ -1,0 +1,113 @@
+"""The deterministic test engine: no model, replies made by rule. For tests and scheduling benchmarks only."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Final, Self
+
+from edgenode.engines.engine import EngineProgress, Request
+from edgenode.engines.filler import as_json, fill, tokens
+from edgenode.errors import ContextExceeded, EngineError
+from edgenode.types import Completion, EngineState, Model, Usage
+
+NAME: Final = "deterministic"
+STEP_TOKENS: Final = 64
+
+
+class DeterministicEngine:
+    """Behaves in time like an engine with one slot and a prompt cache: it reads and writes at the speeds given (tokens a second;
+    `None` is at once, but other tasks still get their turn), and what a prompt has in common with the start of the one before
+    costs nothing. Tokens are those of `filler.tokens`. Its reply is `filler.fill` of the schema, cut at the tokens allowed.
+
+    Its model's digest is the SHA-256 of the model's name.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = NAME,
+        parameters: int = 0,
+        context_tokens: int = 4096,
+        read_tokens_per_second: float | None = None,
+        write_tokens_per_second: float | None = None,
+    ) -> None:
+        self.name = NAME
+        self.models = (
+            Model(
+                model,
+                digest=hashlib.sha256(model.encode()).hexdigest(),
+                context_tokens=context_tokens,
+                parameters=parameters,
+            ),
+        )
+        self.state = EngineState.STARTING
+        self._read_speed = read_tokens_per_second
+        self._write_speed = write_tokens_per_second
+        self._slot = asyncio.Lock()
+        self._cache: list[str] = []
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Nothing changes while it is entered."""
+
+    async def __aenter__(self) -> Self:
+        self.state = EngineState.READY
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._cache = []
+
+    async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        try:
+            schema = json.loads(request.reply_schema)
+        except (ValueError, RecursionError):
+            raise EngineError("The reply's schema is not JSON.") from None
+        prompt = tokens(request.system) + tokens(request.user)
+        context = self.models[0].context_tokens
+        if len(prompt) + request.max_reply_tokens > context:
+            raise ContextExceeded(
+                f"The text does not fit the model's context: {len(prompt)} tokens and a reply of {request.max_reply_tokens} "
+                f"are more than {context}."
+            )
+        reply = as_json(fill(schema, request.user))
+        async with self._slot:
+            return await self._run(prompt, _cut(reply, request.max_reply_tokens), progress)
+
+    async def _run(self, prompt: list[str], reply: str, progress: Callable[[EngineProgress], None]) -> Completion:
+        started = asyncio.get_running_loop().time()
+        # The last token is always read: a model needs it to go on from.
+        cached = min(_common(self._cache, prompt), max(0, len(prompt) - 1))
+        self._cache = prompt[:cached]
+        progress(EngineProgress(len(prompt), cached, 0))
+        for at in range(cached, len(prompt), STEP_TOKENS):
+            step = min(STEP_TOKENS, len(prompt) - at)
+            await _work(step, self._read_speed)
+            self._cache = prompt[: at + step]
+            progress(EngineProgress(len(prompt), at + step, 0))
+        count = len(tokens(reply))
+        for at in range(0, count, STEP_TOKENS):
+            step = min(STEP_TOKENS, count - at)
+            await _work(step, self._write_speed)
+            progress(EngineProgress(len(prompt), len(prompt), at + step))
+        seconds = asyncio.get_running_loop().time() - started
+        return Completion(reply, Usage(len(prompt), cached, count, seconds))
+
+
+async def _work(count: int, speed: float | None) -> None:
+    await asyncio.sleep(count / speed if speed else 0)
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    shared = next((at for at, (mine, theirs) in enumerate(zip(one, other, strict=False)) if mine != theirs), None)
+    return min(len(one), len(other)) if shared is None else shared
+
+
+def _cut(reply: str, limit: int) -> str:
+    """`reply` without what lies beyond `limit` tokens, as a model that ran out of room leaves it."""
+    if len(tokens(reply)) <= limit:
+        return reply
+    low, high = 0, len(reply)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(tokens(reply[:middle])) <= limit else (low, middle - 1)
+    return reply[:low]

@@ -1,0 +1,183 @@
+"""The engine for a server that somebody else started: Ollama, llama-server, LM Studio (`--engine-url`)."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from typing import Any, Final, Self
+
+from edgenode.engines.engine import EngineProgress, Request
+from edgenode.engines.http import Flavour, HttpClient
+from edgenode.errors import EngineError, EngineTimeout, EngineUnavailable
+from edgenode.text import clean_line
+from edgenode.types import Completion, EngineState, Model
+
+logger = logging.getLogger(__name__)
+
+# What Ollama gives a model unless told otherwise; beyond it, it cuts the prompt without a word.
+CONTEXT_TOKENS: Final = 4096
+POLL_SECONDS: Final = 15.0
+PROBE_SECONDS: Final = 5.0
+_NAME_CHARACTERS: Final = 200
+_MODELS_LIMIT: Final = 1000
+_SCALE: Final = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+
+
+class ServedEngine:
+    """Serves one model of the server at `url`: the one named `model`, or the first that can chat.
+
+    `context_tokens` overrides what the server tells of its context. While the server is away `state` is RESTARTING; it is looked
+    for every `poll_seconds`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        key: str | None = None,
+        context_tokens: int | None = None,
+        poll_seconds: float = POLL_SECONDS,
+        silence_seconds: float | None = None,
+    ) -> None:
+        self.name = "http"
+        self.models: tuple[Model, ...] = ()
+        self.state = EngineState.STARTING
+        self._url = re.sub(r"/v1/?$", "", url.rstrip("/"))
+        self._wanted = model
+        self._key = key
+        self._context = context_tokens
+        self._poll_seconds = poll_seconds
+        self._silence = silence_seconds
+        self._changed: list[Callable[[], None]] = []
+        self._client = HttpClient(self._url, key=key)
+        self._poll: asyncio.Task[None] | None = None
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._changed.append(changed)
+
+    async def __aenter__(self) -> Self:
+        if not re.match(r"https?://[^/\s]+", self._url):
+            raise EngineError(f"{self._url!r} is not the address of an engine: it should look like http://127.0.0.1:11434.")
+        name = self._pick(await self._names())
+        flavour, found = await self._look(name)
+        self._client = HttpClient(
+            self._url, flavour, key=self._key, context_tokens=found.context_tokens, silence_seconds=self._silence
+        )
+        self.models = (found,)
+        self._set(EngineState.READY)
+        self._poll = asyncio.create_task(self._keep_looking(), name="engine-poll")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            await asyncio.gather(self._poll, return_exceptions=True)
+
+    async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        try:
+            done = await self._client.complete(request, progress)
+        except EngineUnavailable:
+            self._set(EngineState.RESTARTING)
+            raise
+        self._set(EngineState.READY)
+        return done
+
+    async def _names(self) -> list[str]:
+        listing = await self._client.query("/v1/models")
+        data = listing.get("data") if isinstance(listing, dict) else None
+        if not isinstance(data, list):
+            raise EngineError(f"What answers at {self._url} is not an OpenAI-compatible server: it lists no models.")
+        names = [each.get("id") for each in data[:_MODELS_LIMIT] if isinstance(each, dict)]
+        # A name that cleaning changes could not be shown and asked for alike.
+        return [name for name in names if isinstance(name, str) and name and clean_line(name, _NAME_CHARACTERS) == name]
+
+    def _pick(self, names: list[str]) -> str:
+        if self._wanted is not None:
+            for name in (self._wanted, f"{self._wanted}:latest"):
+                if name in names:
+                    return name
+            known = f"it has {', '.join(names[:10])}" if names else "it has none"
+            raise EngineError(f"The server at {self._url} has no model {self._wanted}: {known}.")
+        for name in names:
+            if "embed" not in name.lower():
+                return name
+        raise EngineError(f"The server at {self._url} has no model to serve yet. Load one there first.")
+
+    async def _look(self, name: str) -> tuple[Flavour, Model]:
+        """What can be found out about the server and its model; what it does not tell is left out."""
+        props = await self._maybe("/props")
+        if isinstance(settings := props.get("default_generation_settings"), dict):
+            context = self._context or _number(settings.get("n_ctx")) or CONTEXT_TOKENS
+            return Flavour.LLAMA_CPP, Model(name, context_tokens=context, parameters=parameters_in(name))
+        tags = await self._maybe("/api/tags")
+        entry = next((each for each in _dicts(tags.get("models")) if name in (each.get("name"), each.get("model"))), None)
+        if entry is None:
+            return Flavour.GENERIC, Model(name, context_tokens=self._context or CONTEXT_TOKENS, parameters=parameters_in(name))
+        details = entry["details"] if isinstance(entry.get("details"), dict) else {}
+        shown = await self._maybe("/api/show", {"model": name})
+        return Flavour.GENERIC, Model(
+            name,
+            digest=_digest(entry.get("digest")),
+            size_bytes=_number(entry.get("size")),
+            quantization=clean_line(str(details.get("quantization_level") or ""), 20),
+            context_tokens=self._context or _ollama_context(shown),
+            parameters=parameters_in(str(details.get("parameter_size") or "")) or parameters_in(name),
+        )
+
+    async def _maybe(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            told = await self._client.query(path, body, PROBE_SECONDS)
+        except EngineError:
+            return {}
+        return told if isinstance(told, dict) else {}
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_seconds)
+            try:
+                await self._client.query("/v1/models")
+            except EngineTimeout:
+                # Some servers answer nothing else while they work.
+                continue
+            except EngineError:
+                self._set(EngineState.RESTARTING)
+            else:
+                self._set(EngineState.READY)
+
+    def _set(self, state: EngineState) -> None:
+        if state is self.state:
+            return
+        if EngineState.STARTING is not self.state:
+            logger.warning("The engine at %s is %s.", self._url, "back" if state is EngineState.READY else "away")
+        self.state = state
+        for changed in self._changed:
+            changed()
+
+
+def parameters_in(text: str) -> int:
+    """Number of weights told in a size or a model's name, such as "8.0B", "135M" or "qwen3:4b-instruct"; 0 where there is none."""
+    found = re.search(r"(?<![0-9a-z.])(\d{1,4}(?:\.\d{1,3})?)([kmbt])(?![a-z])", text.lower())
+    return int(float(found[1]) * _SCALE[found[2]]) if found else 0
+
+
+def _ollama_context(shown: dict[str, Any]) -> int:
+    """What Ollama gives the model: its modelfile's `num_ctx`, else the default; never more than the model was trained for."""
+    info = shown["model_info"] if isinstance(shown.get("model_info"), dict) else {}
+    trained = next((_number(value) for key, value in info.items() if key.endswith(".context_length")), 0)
+    told = re.search(r"^num_ctx\s+(\d{1,9})\s*$", str(shown.get("parameters") or ""), re.MULTILINE)
+    given = (int(told[1]) if told else 0) or CONTEXT_TOKENS
+    return min(given, trained) if trained else given
+
+
+def _digest(value: Any) -> str:
+    found = re.fullmatch(r"(?:sha256:)?([0-9a-f]{64})", value) if isinstance(value, str) else None
+    return found[1] if found else ""
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**53 else 0
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value[:_MODELS_LIMIT] if isinstance(each, dict)] if isinstance(value, list) else []
