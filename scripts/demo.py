@@ -214,7 +214,7 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """Asks all children that still run to end, and kills those that have not after `STOP_SECONDS`."""
+    """Asks all children that still run to end, and kills those that have not after `STOP_SECONDS`. A node's engine dies with it."""
     with _uninterrupted():
         running = [child for child in children if child.poll() is None]
         for child in running:
@@ -224,16 +224,8 @@ def _stop(children: list[subprocess.Popen[bytes]]) -> None:
             try:
                 child.wait(timeout=max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                _kill(child)
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """Kills `child`, and with a node its engine's process too, which shares the node's session."""
-    if os.getpgid(child.pid) == child.pid:
-        os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
-    child.wait()
+                child.kill()
+                child.wait()
 
 
 @contextlib.contextmanager

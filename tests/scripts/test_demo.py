@@ -1,0 +1,87 @@
+"""The demo ends cleanly, however it ends. The whole of it, to the answer, is `make demo`."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder that looks like the repository to the demo, which keeps all its data there."""
+    shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".demo" / "data" / "models").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.fixture
+def demo(checkout: Path, real_model: Path) -> Iterator[subprocess.Popen[str]]:
+    """The demo, started as the leader of a process group, as a shell would, with the model that it would pull."""
+    (checkout / ".demo" / "data" / "models" / real_model.name).symlink_to(real_model)
+    command = [sys.executable, checkout / "scripts" / "demo.py"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", start_new_session=True
+    ) as process:
+        yield process
+        process.terminate()
+
+
+def processes_of(checkout: Path) -> list[str]:
+    """The command lines, on the whole machine, that name the checkout."""
+    listing = subprocess.run(["ps", "-Ao", "args"], check=True, capture_output=True, text=True, timeout=60)
+    return [line for line in listing.stdout.splitlines() if str(checkout) in line]
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """What the demo printed up to the line that holds `text`."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"The demo never said {text!r}, but:\n{seen}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_process(checkout: Path, demo: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Ctrl-C (to the whole group) or SIGTERM (to the demo alone) while nodes read ends the demo, its nodes and their engines."""
+    read_until(demo, "$ coordinator ask")
+    assert len(processes_of(checkout)) >= 5
+    os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
+    demo.communicate(timeout=60)
+    assert demo.returncode == 128 + number
+    assert processes_of(checkout) == []
+
+
+def test_a_node_that_cannot_start_is_named(checkout: Path) -> None:
+    """When a node fails, the demo says which and why, stops the others and fails."""
+    (checkout / ".demo" / "data" / "models" / "broken.gguf").write_bytes(b"GGUF")
+    ended = run_demo(checkout)
+    assert ended.returncode == 1
+    assert "The demo failed: the node kitchen ended with exit status 1" in ended.stdout
+    assert "broken.gguf" in ended.stdout.split("The demo failed")[1]
+    assert "Traceback" not in ended.stdout
+    assert processes_of(checkout) == []
+
+
+def test_a_second_demo_says_so(checkout: Path) -> None:
+    """While one demo runs, another in the same checkout does nothing but say why."""
+    with filelock.FileLock(checkout / ".demo" / "lock"):
+        ended = run_demo(checkout)
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("Another demo is running in this checkout.")
+    assert not (checkout / ".demo" / "handbook.pdf").exists()
+
+
+def run_demo(checkout: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, checkout / "scripts" / "demo.py"]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=120)
