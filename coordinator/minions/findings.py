@@ -1,6 +1,5 @@
 """What a reader's reply is worth, and what retrieval finds without any reader."""
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -14,18 +13,15 @@ from edgenode.types import NodeId
 MAX_REPLY_CHARACTERS: Final = 8_000
 MAX_QUOTE_CHARACTERS: Final = 400
 """A sentence has at most 300 characters; some slack for engines that know no schema and whose models copy."""
-MAX_FINDING_ANSWER_CHARACTERS: Final = 200
+MAX_ANSWER_CHARACTERS: Final = 80
+"""A few words, also in English: what the reply's schema allows, and what is kept of an answer."""
 MAX_RETRIEVED_PER_TASK: Final = 60
 """More than the default egress budget holds, but for very long documents."""
 MAX_RETRIEVED_FOR_OVERVIEW: Final = 8
 """A task of an overview ("summarise") has few words in common with what it wants: retrieval is no guide there, readers are."""
 
-# Ranking of retrieved sentences: a sentence gains from those beside it and from the best of its chunk. Measured on the State of the
-# Union (76 questions, 4,000 characters of findings): evidence recall .80 by the sentences' own BM25 scores, .90 with neighbours at .35,
-# .91 with both; flat between .2 and .5, and .3 and .6. Evidence is a passage rather than a sentence.
-_NEIGHBOUR_SHARE: Final = 0.35
-_CHUNK_SHARE: Final = 0.5
-_MAX_HITS: Final = 5_000
+# Shorter sentences ("Yes.", "14 days") are what an answer in a reader's own words may well be.
+_COPIED_CHARACTERS: Final = 16
 
 
 class MalformedReply(ValueError):
@@ -56,8 +52,9 @@ def is_quotable(text: str) -> bool:
 def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: NodeId) -> Answered | Abstained | Rejected:
     """What a reader's reply to `task` about `chunk` comes to.
 
-    Answered if its quotation occurs in the chunk after normalisation, with the place of the sentence that equals it if there is one;
-    rejected if it does not, or is too long or too short to be one; abstained if it is null. Raises `MalformedReply` for anything else.
+    Answered if its quotation occurs in the chunk after normalisation, with the place of the sentence that equals it if there is
+    one; rejected if it does not, or is too long or too short to be one; abstained if it is null. Raises `MalformedReply` for
+    anything else. An answer that copies another sentence of the chunk is left out: only verified quotations may leave the house.
     """
     quote, answer = _parse(text)
     if quote is None:
@@ -71,7 +68,7 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
         chunk=chunk.index,
         place=Place(document.label, document.page_at(start), start, end),
         quote=document.text[start:end],
-        answer=clean_line(answer, MAX_FINDING_ANSWER_CHARACTERS),
+        answer=_own_words(answer, quote, chunk),
         node=node,
     )
 
@@ -79,14 +76,16 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
 def retrieved_findings(
     plan: Plan, chunks: Sequence[Chunk], documents: Mapping[str, Document], index: SentenceIndex
 ) -> tuple[Retrieved, ...]:
-    """The sentences that retrieval holds strongest for each task, by task, the strongest first. A sentence found for several tasks is
-    given for each. `documents` are by label."""
+    """The sentences that retrieval holds strongest for each task, by task, the strongest first. A sentence found for several tasks
+    is given for each. `documents` are by label."""
     limit = MAX_RETRIEVED_FOR_OVERVIEW if plan.overview else MAX_RETRIEVED_PER_TASK
-    return tuple(
-        _retrieved(task, chunks[chunk], chunks[chunk].sentences[sentence], documents, score)
-        for task in plan.tasks
-        for (chunk, sentence), score in _strongest(index.sentences(task.instruction, _MAX_HITS), chunks, limit)
-    )
+    found: list[Retrieved] = []
+    for task in plan.tasks:
+        for hit in index.sentences(task.instruction, limit):
+            sentence = chunks[hit.chunk].sentences[hit.sentence]
+            if is_quotable(sentence.text):
+                found.append(_retrieved(task, chunks[hit.chunk], sentence, documents, hit.score))
+    return tuple(found)
 
 
 def _parse(text: str) -> tuple[str | None, str]:
@@ -112,25 +111,15 @@ def _place(quote: str, chunk: Chunk, document: Document) -> tuple[int, int] | No
     return locate(quote, document.text, chunk.start, chunk.end)
 
 
-def _strongest(hits: Sequence[Hit], chunks: Sequence[Chunk], limit: int) -> list[tuple[tuple[int, int], float]]:
-    """Position (chunk, sentence) and strength of the strongest sentences: hits, and what stands beside them."""
-    own = {(hit.chunk, hit.sentence): hit.score for hit in hits if hit.score > 0}
-    of_chunk: dict[int, float] = {}
-    for (chunk, _), score in own.items():
-        of_chunk[chunk] = max(of_chunk.get(chunk, 0.0), score)
-    beside = ((chunk, sentence + step) for (chunk, sentence) in own for step in (-1, 1))
-    positions = {
-        (chunk, sentence): None
-        for chunk, sentence in itertools.chain(own, beside)
-        if 0 <= sentence < len(chunks[chunk].sentences) and is_quotable(chunks[chunk].sentences[sentence].text)
-    }
-    strengths = (
-        own.get((chunk, sentence), 0.0)
-        + _NEIGHBOUR_SHARE * (own.get((chunk, sentence - 1), 0.0) + own.get((chunk, sentence + 1), 0.0))
-        + _CHUNK_SHARE * of_chunk[chunk]
-        for chunk, sentence in positions
-    )
-    return sorted(zip(positions, strengths, strict=True), key=lambda pair: (-pair[1], pair[0]))[:limit]
+def _own_words(answer: str, quote: str, chunk: Chunk) -> str:
+    """The reader's answer cleaned and capped, empty where it holds a whole sentence of the chunk that it did not quote."""
+    answer = clean_line(answer, MAX_ANSWER_CHARACTERS)
+    said, quoted = normalise(answer), normalise(quote)
+    for sentence in chunk.sentences:
+        copied = normalise(sentence.text)
+        if len(copied) >= _COPIED_CHARACTERS and copied in said and copied not in quoted:
+            return ""
+    return answer
 
 
 def _retrieved(task: Task, chunk: Chunk, sentence: Sentence, documents: Mapping[str, Document], score: float) -> Retrieved:

@@ -44,7 +44,7 @@ def make_plan(question: str, chunks: Sequence[Chunk], index: Relevance, reading:
 
     `ALL`, and `AUTO` for an overview: every task of every chunk. Otherwise each task of the chunks that are relevant to it or to
     the whole question; a task for which retrieval finds none (a question in another language than the document has no words in
-    common with it) is asked of all chunks with `AUTO`, of none with `RELEVANT`. Raises `UsageError` for a question without any letter.
+    common with it) is asked of all chunks with `AUTO`, of none with `RELEVANT`. Raises `UsageError` for a question without letters.
     """
     tasks = split_question(question)
     overview = is_overview(question)

@@ -21,8 +21,8 @@ def normalise(text: str) -> str:
 def locate(quote: str, text: str, start: int, end: int) -> tuple[int, int] | None:
     """Where `quote` occurs within `text[start:end]`, as offsets into `text`; None if it does not, or is only white space.
 
-    The first place whose text equals the quotation when both are normalised. Failing that, the first that holds it: a quotation that
-    ends within a character which normalisation spells out ("(株" of "㈱") has the whole character.
+    The first place whose text equals the quotation when both are normalised. Failing that, the first that holds it: a quotation
+    that ends within a character which normalisation spells out ("(株" of "㈱") has the whole character.
     """
     wanted = normalise(quote)
     if not wanted:
