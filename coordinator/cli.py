@@ -183,7 +183,7 @@ def _run(options: argparse.Namespace, events: Any, nodes: Sequence[str]) -> int:
         return EXIT[answer.status]
     if request is not None:
         print(json.dumps(request, ensure_ascii=False, indent=2))
-    print_answer(Console(), answer, config.supervisor.model if config.supervisor else None)
+    print_answer(Console(), answer, config.supervisor)
     return EXIT[answer.status]
 
 

@@ -1,6 +1,7 @@
 """What a person sees of a run: live on a terminal, plain lines elsewhere. Everything shown comes from the run's events."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.cloud import prices
+from coordinator.config import SupervisorConfig
 from coordinator.events import (
     Aggregating,
     DocumentRead,
@@ -214,7 +216,7 @@ def _line(event: Event) -> str:
             return ""
 
 
-def print_answer(console: Console, answer: Answer, supervisor_model: str | None) -> None:
+def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig | None) -> None:
     """The answer, its citations, what it cost and what left the house, on `console`."""
 
     def say(text: str = "", style: str = "") -> None:
@@ -244,35 +246,29 @@ def print_answer(console: Console, answer: Answer, supervisor_model: str | None)
             f"Read at home by {node.name}, {node.model}{note}: {node.subtasks} subtasks, {fresh:,} tokens read "
             f"(+ {node.cached_tokens:,} from the cache), {node.completion_tokens:,} written."
         )
-    _print_ledger(say_plain=lambda text: say(text), answer=answer, supervisor_model=supervisor_model)
+    _print_ledger(say, answer, supervisor or SupervisorConfig())
 
 
-def _print_ledger(say_plain: "Say", answer: Answer, supervisor_model: str | None) -> None:
+def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: SupervisorConfig) -> None:
     ledger = answer.ledger
     if answer.status is Status.DRY_RUN:
-        say_plain(f"Dry run: nothing was sent. What would have been: coordinator ledger {answer.run}")
+        say(f"Dry run: nothing was sent. What would have been: coordinator ledger {answer.run}")
         return
     if answer.answered_by == "home":
-        say_plain(
-            "Answered at home, nothing was sent." if not ledger.requests else "Answered at home; the ledger has earlier requests."
-        )
+        say("Answered at home, nothing was sent." if not ledger.requests else "Answered at home; the ledger has earlier requests.")
         return
     tokens_in = sum(request.prompt_tokens for request in ledger.requests)
     tokens_out = sum(request.completion_tokens for request in ledger.requests)
     size = sum(request.bytes for request in ledger.requests)
     known = [request.usd for request in ledger.requests if request.usd is not None]
     cost = f", ${sum(known):.4f}" if known else ""
-    whole = prices.price_of_whole_document(supervisor_model or "", ledger.whole_document_tokens)
+    whole = prices.price_of_whole_document(supervisor.model, ledger.whole_document_tokens, supervisor.base_url)
     instead = f" (about ${whole:.4f})" if known and whole is not None else ""
     requests = "1 request" if len(ledger.requests) == 1 else f"{len(ledger.requests)} requests"
-    say_plain(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
-    say_plain(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
-    say_plain(f"Exactly what was sent: coordinator ledger {answer.run}")
+    say(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
+    say(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
+    say(f"Exactly what was sent: coordinator ledger {answer.run}")
 
 
 def _place(document: str, page: int | None) -> str:
     return f"{document} p. {page}" if page else document
-
-
-class Say(Protocol):
-    def __call__(self, text: str) -> None: ...

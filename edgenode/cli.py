@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenode.console import ANSWERED, Parser, add_common, add_interface, print_json, run_command, version
-from edgenode.device import cores, memory_bytes
-from edgenode.engines.choose import ENGINES, EngineSettings, choose_engine, running_ollama
+from edgenode.device import memory_bytes
+from edgenode.engines.choose import ENGINES, EngineSettings, choose_engine, default_threads, running_ollama
 from edgenode.engines.engine import Engine
 from edgenode.errors import ModelError, UsageError
 from edgenode.home import default_home
@@ -39,7 +39,7 @@ def _parser() -> Parser:
     start.add_argument("--model", help="a model of the store (name or digest), a .gguf file, or one of the server at --engine-url")
     start.add_argument("--engine", choices=ENGINES, help="what runs the model (default: the first that is installed)")
     start.add_argument("--engine-url", metavar="URL", help="use an OpenAI-compatible server that already runs on this device")
-    start.add_argument("--threads", type=_positive, metavar="N", help=f"processor threads for the engine (default: {cores()}, all)")
+    start.add_argument("--threads", type=_positive, metavar="N", help=f"processor threads for the engine (default: {default_threads()})")
     start.add_argument("--context", type=_positive, metavar="TOKENS", help="context to give the model (default: a modest one)")
     start.add_argument("--listen", metavar="ADDRESS", help="address to serve on; for now loopback only")
     start.add_argument("--port", type=_port, default=0, help="port to serve on (default: a free one)")

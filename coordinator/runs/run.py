@@ -218,7 +218,7 @@ async def _aggregate(roster: Roster, config: Config, journal: Journal, kept: _Ke
     if dry_run and supervisor is None:
         supervisor = SupervisorConfig()
     by = "home" if supervisor is None else "supervisor"
-    if not selection.findings:
+    if not selection.entries:
         # Nothing to show to anybody: the honest answer needs no request.
         return _answer(journal, kept, Status.NOT_FOUND, "", "home", ())
     started = time.monotonic()
@@ -226,22 +226,21 @@ async def _aggregate(roster: Roster, config: Config, journal: Journal, kept: _Ke
         aggregate = await _aggregate_at_home(roster, journal, kept, selection, emit)
     else:
         request = aggregation.request(kept.question, selection)
-        emit(Aggregating(by, supervisor.model, len(selection.findings), request))
+        emit(Aggregating(by, supervisor.model, len(selection.entries), request))
         gate = Gate(
             supervisor, journal, system=aggregation.SYSTEM, schema=aggregation.SCHEMA, budget_characters=budget, dry_run=dry_run
         )
-        parse = functools.partial(aggregation.parse, count=len(selection.findings))
+        parse = functools.partial(aggregation.parse, count=len(selection.entries))
         try:
-            aggregate = await Supervisor(supervisor, gate, lambda message, wait: emit(SupervisorTrouble(message, wait))).aggregate(
-                request, parse
-            )
+            async with Supervisor(gate, notify=lambda message, wait: emit(SupervisorTrouble(message, wait))) as client:
+                aggregate, _ = await client.aggregate(request, parse)
         except DryRun:
             return _answer(journal, kept, Status.DRY_RUN, "", by, ())
     kept = replace(kept, seconds=kept.seconds + time.monotonic() - started)
     status = Status.ANSWERED if aggregate.found else Status.NOT_FOUND
     cited = tuple(
         Citation(kept.names[finding.place.document], finding.place.page, finding.place.start, finding.place.end, finding.quote)
-        for finding in (selection.findings[position] for position in aggregate.citations)
+        for finding in (selection.entries[position].finding for position in aggregate.citations)
     )
     return _answer(journal, kept, status, aggregate.answer, by, cited)
 
@@ -261,7 +260,7 @@ async def _aggregate_at_home(
     able.sort(key=lambda pair: -pair[1].parameters)
     trouble = "no node is there whose model could take it"
     for number, (node, model) in enumerate(able[:HOME_TRIES]):
-        emit(Aggregating("home", model.name, len(selection.findings), request))
+        emit(Aggregating("home", model.name, len(selection.entries), request))
         lease = LeaseId(f"{journal.run}-home-{number}")
         try:
             reply = await ask_node(
@@ -274,7 +273,7 @@ async def _aggregate_at_home(
             trouble = reply.message
             continue
         try:
-            aggregate = aggregation.parse(reply.text, len(selection.findings))
+            aggregate = aggregation.parse(reply.text, len(selection.entries))
         except ValueError as error:
             trouble = f"the reply of {node.name} was not what was asked for ({error})"
             continue
