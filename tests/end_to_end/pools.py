@@ -1,0 +1,105 @@
+"""What the end-to-end tests share: a document, pools of nodes in this process, and the commands as a user types them."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coordinator.config import Config, SupervisorConfig
+from coordinator.pool import Pool
+from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.engines.engine import Engine
+from edgenode.node import Node, NodeConfig
+
+FACT = "The deposit of the flat is paid back within six weeks after the keys are returned."
+QUESTION = "When is the deposit of the flat paid back?"
+
+
+def lease_text(sections: int = 30) -> str:
+    """A lease of many sections, each about something else, with `FACT` in the middle."""
+    topics = (
+        "heating",
+        "garden",
+        "bicycle cellar",
+        "laundry room",
+        "stairwell",
+        "parking space",
+        "roof",
+        "intercom",
+        "windows",
+        "mailbox",
+    )
+    parts = []
+    for number in range(sections):
+        topic = topics[number % len(topics)]
+        parts.append(f"Section {number + 1}: {topic}.")
+        parts.extend(
+            f"Rule {number + 1}.{line}: the {topic} is looked after by tenant {number * 7 + line} in week {line * 3 + number}."
+            for line in range(1, 13)
+        )
+        if number == sections // 2:
+            parts.append(FACT)
+        parts.append("")
+    return "\n".join(parts)
+
+
+@asynccontextmanager
+async def pool_of(home: Path, *engines: Engine, supervisor: str | None = None) -> AsyncIterator[Pool]:
+    """A pool of nodes in this process, one for each engine, found by real mDNS; `supervisor` is a base URL."""
+    config = Config(SupervisorConfig(base_url=supervisor, api_key="test-key") if supervisor else None)
+    async with AsyncExitStack() as stack:
+        names = [f"node-{secrets.token_hex(4)}" for _ in engines]
+        for name, engine in zip(names, engines, strict=True):
+            await stack.enter_async_context(Node(NodeConfig(home=home / name, name=name), engine))
+        yield await stack.enter_async_context(Pool.discover(nodes=names or ["nobody"], config=config))
+
+
+def readers(count: int) -> tuple[DeterministicEngine, ...]:
+    return tuple(DeterministicEngine() for _ in range(count))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def command(name: str, *arguments: str | Path) -> list[str]:
+    return [str(Path(sys.executable).parent / name), *map(str, arguments)]
+
+
+def run(name: str, *arguments: str | Path, timeout: float = 120, **environment: str) -> Ran:
+    """Runs `edgenode` or `coordinator` as a user would, without a terminal."""
+    done = subprocess.run(
+        command(name, *arguments),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=timeout,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass
+class RunningNode:
+    """`edgenode start` in a process of its own, ready to serve."""
+
+    name: str
+    process: subprocess.Popen[str]
+    told: dict[str, Any]

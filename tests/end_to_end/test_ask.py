@@ -1,0 +1,286 @@
+"""A question from end to end: real nodes found by real mDNS, real gRPC, the deterministic test engine, a real HTTP supervisor."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from coordinator.documents.ingest import read_documents
+
+from coordinator.documents.chunks import make_chunks
+from coordinator.errors import DocumentError, NoNodes, SupervisorRejected
+from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retried
+from coordinator.events import Reading as ReadingEvent
+from coordinator.pool import Pool
+from coordinator.types import Answer, Answered, Rejected, Status
+from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.engines.engine import Request
+from edgenode.errors import EngineCrashed, UsageError
+from edgenode.types import Completion, Usage
+from tests.end_to_end.pools import FACT, QUESTION, lease_text, pool_of, readers
+from tests.scripted_engine import ScriptedEngine
+from tests.supervisor_server import SupervisorServer, completion, failure
+
+
+async def ask(pool: Pool, question: str, *documents: Path, **options: object) -> tuple[Answer, list[Event]]:
+    events = [event async for event in pool.stream(question, documents, **options)]  # type: ignore[arg-type]
+    ended = events[-1]
+    assert isinstance(ended, Ended)
+    return ended.answer, events
+
+
+async def test_without_a_supervisor_the_pool_answers_and_nothing_is_sent(tmp_path: Path, lease: Path) -> None:
+    """Three nodes read, the best model aggregates, the ledger is empty, the citation is really there."""
+    async with pool_of(tmp_path, *readers(3)) as pool:
+        answer, events = await ask(pool, QUESTION, lease)
+    assert answer.status is Status.ANSWERED
+    assert answer.answered_by == "home"
+    assert answer.ledger.requests == ()
+    text = lease.read_text(encoding="utf-8")
+    assert answer.ledger.document_characters == len(text)
+    assert answer.citations
+    for citation in answer.citations:
+        assert text[citation.start : citation.end] == citation.quote
+        assert citation.page is None
+        assert citation.document == str(lease)
+    found = [event.finding.quote for event in events if isinstance(event, Found) and isinstance(event.finding, Answered)]
+    assert FACT in found
+    assert any(isinstance(event, ReadingEvent) for event in events)
+
+
+async def test_all_nodes_take_part_and_each_chunk_is_read_once(tmp_path: Path, lease: Path) -> None:
+    """Reading everything spreads over the pool; subtasks that share a chunk find it in the prompt cache."""
+    engines = tuple(DeterministicEngine(read_tokens_per_second=20_000, write_tokens_per_second=2_000) for _ in range(3))
+    async with pool_of(tmp_path, *engines) as pool:
+        answer, events = await ask(pool, f"{QUESTION} Who looks after the garden?", lease, read="all")
+    (planned,) = [event for event in events if isinstance(event, Planned)]
+    assert len(planned.tasks) == 2
+    assert planned.chunks_read == planned.chunks > 3
+    assert sum(node.subtasks for node in answer.nodes) == planned.subtasks == 2 * planned.chunks
+    assert all(node.subtasks > 0 for node in answer.nodes)
+    assert len(answer.nodes) == 3
+    assert all(node.cached_tokens > 0.3 * node.prompt_tokens for node in answer.nodes)
+
+
+async def test_a_pointed_question_reads_only_what_may_answer_it(tmp_path: Path, lease: Path) -> None:
+    """Retrieval spares most of the reading; `read="all"` and an overview question read everything."""
+    async with pool_of(tmp_path, *readers(2)) as pool:
+        plans = []
+        for question, read in ((QUESTION, "auto"), (QUESTION, "all"), ("Summarise this lease.", "auto")):
+            _, events = await ask(pool, question, lease, read=read)
+            plans += [event for event in events if isinstance(event, Planned)]
+    assert [plan.overview for plan in plans] == [False, False, True]
+    assert plans[0].chunks_read < plans[0].chunks
+    assert plans[1].chunks_read == plans[1].chunks
+    assert plans[2].chunks_read == plans[2].chunks
+
+
+async def test_the_supervisor_sees_question_and_findings_and_no_other_sentence(tmp_path: Path, lease: Path) -> None:
+    """The recorded bytes hold the question and verified findings; every other sentence of the document stayed at home."""
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, *readers(2), supervisor=supervisor.url) as pool:
+            answer, events = await ask(pool, QUESTION, lease)
+    (request,) = supervisor.requests
+    sent = request.body.decode("utf-8")
+    assert answer.status is Status.ANSWERED
+    assert answer.answered_by == "supervisor"
+    assert QUESTION in request.user
+    assert FACT in request.user
+    documents, _ = read_documents([lease])
+    sentences = {sentence.text for chunk in make_chunks(documents, max_tokens=900) for sentence in chunk.sentences}
+    findings = {
+        " ".join(event.finding.quote.split()) for event in events if isinstance(event, Found) and hasattr(event.finding, "quote")
+    }
+    leaked = {sentence for sentence in sentences - findings if len(sentence) > 25 and sentence in sent}
+    assert not leaked
+    assert lease.name not in sent
+    assert str(lease) not in sent
+    assert len(request.user) <= 4_000
+    (line,) = answer.ledger.requests
+    assert line.bytes == len(request.body)
+    assert (line.prompt_tokens, line.completion_tokens) == (1000, 100)
+    (aggregating,) = [event for event in events if isinstance(event, Aggregating)]
+    assert aggregating.request.user == request.user
+
+
+async def test_names_and_budget_are_the_users_choice(tmp_path: Path, lease: Path) -> None:
+    """`show_names` lets the name out, `max_egress` bounds the characters, to the letter."""
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            await ask(pool, QUESTION, lease, show_names=True, max_egress=500)
+    assert lease.name in supervisor.requests[0].user
+    assert len(supervisor.requests[0].user) <= 500
+
+
+async def test_a_dry_run_sends_nothing_and_keeps_the_request(tmp_path: Path, lease: Path) -> None:
+    """What would leave can be read before anything does."""
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            answer, _ = await ask(pool, QUESTION, lease, dry_run=True)
+        assert supervisor.requests == []
+    assert answer.status is Status.DRY_RUN
+    (line,) = answer.ledger.requests
+    assert line.bytes > len(QUESTION)
+
+
+async def test_a_busy_supervisor_is_asked_again(tmp_path: Path, lease: Path) -> None:
+    """429 with Retry-After, then 200: one answer, both requests in the ledger."""
+    with SupervisorServer(failure(429, "slow down", headers={"Retry-After": "0"}), completion()) as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            answer, _ = await ask(pool, QUESTION, lease)
+    assert answer.status is Status.ANSWERED
+    assert len(supervisor.requests) == len(answer.ledger.requests) == 2
+    assert supervisor.requests[0].body == supervisor.requests[1].body
+
+
+async def test_a_refused_run_is_resumed_without_reading_again(tmp_path: Path, lease: Path) -> None:
+    """A wrong key fails with a sentence; with the right one the kept findings are enough."""
+    with SupervisorServer(failure(401, "bad key")) as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            seen: list[Event] = []
+
+            async def watch() -> None:
+                seen.extend([event async for event in pool.stream(QUESTION, [lease])])
+
+            with pytest.raises(SupervisorRejected, match="OPENAI_API_KEY"):
+                await watch()
+        last = seen[-1]
+        assert isinstance(last, Ended)
+        assert last.answer.status is Status.FAILED
+        async with pool_of(tmp_path, supervisor=supervisor.url) as without_nodes:
+            events = [event async for event in without_nodes.resume(last.answer.run)]
+    ended = events[-1]
+    assert isinstance(ended, Ended)
+    assert ended.answer.status is Status.ANSWERED
+    assert ended.answer.findings == last.answer.findings
+    assert not [event for event in events if isinstance(event, ReadingEvent | Planned)]
+
+
+async def test_not_found_is_an_answer(tmp_path: Path, lease: Path) -> None:
+    """The supervisor says that the findings do not answer: no error, no citation."""
+    with SupervisorServer(completion({"found": False, "answer": "", "citations": []})) as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            answer, _ = await ask(pool, QUESTION, lease)
+    assert answer.status is Status.NOT_FOUND
+    assert answer.citations == ()
+
+
+async def test_garbage_from_one_node_costs_no_answer(tmp_path: Path, lease: Path) -> None:
+    """A node that answers nonsense fails its subtasks one by one; the other does them."""
+    garbage = ScriptedEngine(lambda _: Completion("<html>", Usage()))
+    async with pool_of(tmp_path, garbage, *readers(1)) as pool:
+        answer, events = await ask(pool, QUESTION, lease)
+    assert FACT in [citation.quote for citation in answer.citations] or answer.findings.answered
+    assert answer.findings.failed == 0
+    assert any(isinstance(event, Retried) for event in events)
+
+
+async def test_a_lying_node_is_found_out_and_costs_no_answer(tmp_path: Path, lease: Path) -> None:
+    """A quotation that is not in the text is rejected and counted, and an honest node is asked."""
+    liar = ScriptedEngine(
+        lambda _: Completion('{"quote": "The deposit is never paid back to anybody.", "answer": "never"}', Usage())
+    )
+    async with pool_of(tmp_path, liar, *readers(1)) as pool:
+        answer, events = await ask(pool, QUESTION, lease)
+    assert answer.findings.rejected > 0
+    assert answer.findings.failed == 0
+    kept = [event.finding for event in events if isinstance(event, Found)]
+    assert any(isinstance(finding, Rejected) for finding in kept)
+    assert FACT in [finding.quote for finding in kept if isinstance(finding, Answered)]
+
+
+async def test_a_pool_of_liars_does_no_worse_than_retrieval(tmp_path: Path, lease: Path) -> None:
+    """Even when no reader is of any use, what retrieval found reaches the supervisor."""
+    liar = ScriptedEngine(lambda _: Completion('{"quote": null, "answer": ""}', Usage()))
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, liar, supervisor=supervisor.url) as pool:
+            answer, _ = await ask(pool, QUESTION, lease)
+    assert answer.findings.answered == 0
+    assert answer.findings.abstained > 0
+    assert answer.findings.retrieved > 0
+    assert FACT in supervisor.requests[0].user
+
+
+async def test_an_engine_that_crashes_once_is_tried_again(tmp_path: Path, lease: Path) -> None:
+    """A crash in mid-flight is a failed attempt, also when there is only one node."""
+    honest = DeterministicEngine()
+    crashes = iter([EngineCrashed("The engine was ended by SIGSEGV.")])
+
+    class Shaky(ScriptedEngine):
+        async def complete(self, request: Request, progress: object) -> Completion:
+            for crash in crashes:
+                raise crash
+            return await honest.complete(request, progress)  # type: ignore[arg-type]
+
+    async with honest, pool_of(tmp_path, Shaky(model=honest.models[0])) as pool:
+        answer, events = await ask(pool, QUESTION, lease)
+    assert answer.status is Status.ANSWERED
+    assert answer.findings.failed == 0
+    assert [event.message for event in events if isinstance(event, Retried)] == ["The engine was ended by SIGSEGV."]
+
+
+async def test_documents_of_every_state_and_the_others_go_on(tmp_path: Path) -> None:
+    """A folder with a broken file answers from the good one and names the bad one."""
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "契約.txt").write_bytes(
+        ("第一条。" + "この部屋の敷金は鍵の返却から六週間以内に返還される。" + "庭の手入れは借主が行う。" * 5).encode("cp932")
+    )
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7 cut off")
+    (folder / "empty.txt").write_bytes(b"")
+    async with pool_of(tmp_path, *readers(1)) as pool:
+        answer, events = await ask(pool, "敷金はいつ返還されますか？", folder)
+    skipped = {event.name.rpartition("/")[2] for event in events if type(event).__name__ == "DocumentSkipped"}
+    assert skipped == {"broken.pdf", "empty.txt"}
+    quotes = [event.finding.quote for event in events if isinstance(event, Found) and isinstance(event.finding, Answered)]
+    assert any("六週間以内" in quote for quote in quotes)
+    assert answer.status is Status.ANSWERED
+
+
+async def test_no_node_and_no_document_are_sentences(tmp_path: Path, lease: Path) -> None:
+    """Typed errors that say what to do next."""
+    async with pool_of(tmp_path) as pool:
+        with pytest.raises(NoNodes, match="edgenode start"):
+            await pool.ask(QUESTION, [lease])
+        with pytest.raises(UsageError, match="nowhere"):
+            await pool.ask(QUESTION, [tmp_path / "nowhere.txt"])
+        (tmp_path / "empty.md").touch()
+        with pytest.raises(DocumentError, match=r"empty\.md"):
+            await pool.ask(QUESTION, [tmp_path / "empty.md"])
+        with pytest.raises(UsageError):
+            await pool.ask("  ", [lease])
+
+
+async def test_two_questions_at_once_share_the_pool(tmp_path: Path, lease: Path) -> None:
+    """The SDK inside a running loop: each gets its own answer."""
+    async with pool_of(tmp_path, *readers(2)) as pool:
+        first, second = await asyncio.gather(
+            pool.ask(QUESTION, [lease], read="all"), pool.ask("Who looks after the garden in week 10?", [lease], read="all")
+        )
+    assert first.run != second.run
+    assert FACT in [citation.quote for citation in first.citations] or first.findings.answered
+    assert second.status is Status.ANSWERED
+
+
+async def test_leaving_the_stream_stops_the_nodes(tmp_path: Path, lease: Path) -> None:
+    """Closing the iterator cancels the work on every node; the pool can be used again."""
+    slow = DeterministicEngine(read_tokens_per_second=50, write_tokens_per_second=5)
+    async with pool_of(tmp_path, slow) as pool:
+        stream = pool.stream(QUESTION, [lease])
+        async for event in stream:
+            if isinstance(event, ReadingEvent):
+                break
+        await stream.aclose()  # type: ignore[attr-defined]
+        slow_again = pool.stream(QUESTION, [lease])
+        # The single slot is free again: reading begins anew at once.
+        async with asyncio.timeout(20):
+            async for event in slow_again:
+                if isinstance(event, ReadingEvent):
+                    break
+        await slow_again.aclose()  # type: ignore[attr-defined]
+
+
+def test_the_lease_holds_its_fact_once() -> None:
+    """The document these tests ask about says it in one place."""
+    assert lease_text().count(FACT) == 1
+    assert json.dumps(FACT)

@@ -1,0 +1,249 @@
+"""The commands as a user types them: real processes, exit statuses, one sentence for every mistake."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.pools import FACT, QUESTION, RunningNode, command, run
+from tests.supervisor_server import SupervisorServer, failure
+
+Start = Callable[..., RunningNode]
+
+
+def test_nodes_lists_what_was_found(start_node: Start) -> None:
+    """Two nodes on one machine, each with its home, as JSON and as a table."""
+    nodes = {start_node().name, start_node().name}
+    listed = run("coordinator", "nodes", "--json")
+    assert listed.status == 0
+    mine = [node for node in listed.json["nodes"] if node["name"] in nodes]
+    assert {node["name"] for node in mine} == nodes
+    for node in mine:
+        assert {"id", "name", "address", "state", "models"} <= set(node)
+        assert re.fullmatch(r"127\.0\.0\.1:[0-9]+", node["address"])
+        assert node["state"] == "joined"
+        assert set(node["models"][0]) >= {"name", "digest"}
+    table = run("coordinator", "nodes")
+    assert table.status == 0
+    assert all(name in table.out for name in nodes)
+
+
+def test_ask_prints_the_answer_the_citation_and_what_left(start_node: Start, lease: Path) -> None:
+    """Plain lines in a pipe: progress on standard error, the result on standard output, the test engine named."""
+    node = start_node()
+    done = run("coordinator", "ask", "--node", node.name, lease, QUESTION)
+    assert done.status == 0, done.err
+    assert FACT in done.out
+    assert "nothing was sent" in done.out
+    assert "deterministic test engine" in done.out
+    assert "\x1b" not in done.out + done.err
+
+
+def test_ask_json_is_what_the_issue_of_the_format_says(start_node: Start, lease: Path) -> None:
+    """Every key a script relies on, offsets that hold for `coordinator text`, a private run folder, and forgetting it."""
+    node = start_node()
+    with SupervisorServer() as supervisor:
+        done = run("coordinator", "ask", "--json", "--node", node.name, lease, QUESTION, OPENAI_BASE_URL=supervisor.url)
+    assert done.status == 0, done.err
+    answer = done.json
+    assert set(answer) == {"run", "status", "answer", "answered_by", "citations", "findings", "nodes", "ledger", "seconds"}
+    assert set(answer["findings"]) == {"answered", "retrieved", "abstained", "rejected", "failed"}
+    assert set(answer["ledger"]) == {"requests", "document_characters", "whole_document_tokens"}
+    assert set(answer["ledger"]["requests"][0]) == {"model", "bytes", "prompt_tokens", "completion_tokens", "usd"}
+    assert {"id", "name", "model", "subtasks", "prompt_tokens", "cached_tokens", "completion_tokens", "seconds"} <= set(
+        answer["nodes"][0]
+    )
+    text = run("coordinator", "text", lease).out
+    for citation in answer["citations"]:
+        assert set(citation) == {"document", "page", "start", "end", "quote"}
+        assert text[citation["start"] : citation["end"]] == citation["quote"]
+    folder = Path(os.environ["EDGENODE_DATA"]) / "runs" / answer["run"]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert all(stat.S_IMODE(each.stat().st_mode) == 0o600 for each in folder.iterdir())
+    ledger = run("coordinator", "ledger", answer["run"], "--json").json
+    assert ledger["requests"][0]["body"].encode() == supervisor.requests[0].body
+    assert QUESTION in run("coordinator", "ledger", answer["run"]).out
+    assert run("coordinator", "forget", answer["run"]).status == 0
+    assert not folder.exists()
+    assert run("coordinator", "forget", answer["run"]).status == 1
+
+
+def test_a_dry_run_shows_the_request(start_node: Start, lease: Path) -> None:
+    """Status dry_run, exit 0, the request on standard output, nothing sent."""
+    node = start_node()
+    with SupervisorServer() as supervisor:
+        done = run(
+            "coordinator", "ask", "--json", "--dry-run", "--node", node.name, lease, QUESTION, OPENAI_BASE_URL=supervisor.url
+        )
+        shown = run("coordinator", "ask", "--dry-run", "--node", node.name, lease, QUESTION)
+    assert supervisor.requests == []
+    assert (done.status, done.json["status"]) == (0, "dry_run")
+    assert FACT in json.dumps(done.json["request"])
+    assert shown.status == 0
+    assert FACT in shown.out
+
+
+def test_a_refusing_supervisor_fails_with_a_sentence_and_resume_goes_on(start_node: Start, lease: Path) -> None:
+    """Exit 1, the findings kept, and the same run answered later without reading."""
+    node = start_node()
+    with SupervisorServer(failure(401, "no")) as supervisor:
+        failed = run(
+            "coordinator",
+            "ask",
+            "--json",
+            "--node",
+            node.name,
+            lease,
+            QUESTION,
+            OPENAI_BASE_URL=supervisor.url,
+            OPENAI_API_KEY="k-1",
+        )
+        assert (failed.status, failed.json["status"]) == (1, "failed")
+        assert "key" in failed.json["error"]
+        assert failed.json["error"] in failed.err
+        resumed = run("coordinator", "resume", "--json", failed.json["run"], OPENAI_BASE_URL=supervisor.url, OPENAI_API_KEY="k-2")
+    assert (resumed.status, resumed.json["status"]) == (0, "answered")
+    assert resumed.json["findings"] == failed.json["findings"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["ask", "nowhere.pdf", "Is it?"], "nowhere.pdf"),
+        (["ask", "Only a question?"], "no document"),
+        (["ask", "--frobnicate", "a", "b"], "frobnicate"),
+        (["aks", "a", "b"], "ask"),
+        (["ask", "--read", "some", "a", "b"], "all nor relevant"),
+        (["ask", "--max-egress", "-1", "a", "b"], "characters"),
+        ([], "COMMAND"),
+        (["nodes", "--interface", "wlan99"], "wlan99"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments: list[str], says: str) -> None:
+    """Exit 2 (1 for what the machine lacks), one line that names the mistake, no traceback."""
+    done = run("coordinator", *arguments)
+    assert done.status == (1 if "wlan99" in arguments else 2)
+    assert says in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert done.out == ""
+
+
+def test_a_file_as_the_question_is_a_forgotten_question(lease: Path) -> None:
+    """The likeliest mistake gets its own sentence."""
+    done = run("coordinator", "ask", lease)
+    assert done.status == 2
+    assert "no question" in done.err
+
+
+def test_no_node_is_exit_1_with_the_next_step(lease: Path) -> None:
+    """Nobody there: said so, and what to type."""
+    done = run("coordinator", "ask", "--json", "--node", "nobody-of-this-name", lease, QUESTION)
+    assert done.status == 1
+    assert "edgenode start" in done.err
+    assert done.json["status"] == "failed"
+    assert run("coordinator", "nodes", "--json").status == 0
+
+
+@pytest.mark.parametrize("name", ["edgenode", "coordinator"])
+def test_version_and_help(name: str) -> None:
+    """Both commands tell their version and how they are used."""
+    assert re.fullmatch(rf"{name} [0-9.]+\n", run(name, "--version").out)
+    assert run(name, "--help").status == 0
+
+
+def test_help_names_the_default_model() -> None:
+    """What the supervisor will be is not hidden."""
+    assert "gpt-5-mini" in run("coordinator", "ask", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["start"], 1, "edgenode pull"),
+        (["start", "--model", "no-such-model"], 1, "no-such-model"),
+        (["start", "--engine", "gpt"], 2, "gpt"),
+        (["start", "--engine", "deterministic", "--listen", "0.0.0.0"], 1, "loopback"),
+        (["start", "--engine-url", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
+        (["start", "--port", "99999"], 2, "port"),
+        (["start", "--speed", "fast"], 2, "READ:WRITE"),
+        (["pull", "nowhere.gguf"], 2, "nowhere.gguf"),
+        (["rm", "nothing"], 1, "nothing"),
+    ],
+)
+def test_a_node_that_cannot_start_says_why(arguments: list[str], status: int, says: str, tmp_path: Path) -> None:
+    """One sentence with the next step."""
+    home = ["--home", str(tmp_path / "home")] if arguments[0] == "start" else []
+    done = run("edgenode", *arguments, *home)
+    assert (done.status, says in done.err) == (status, True), done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_second_node_on_a_home_is_refused(start_node: Start, tmp_path: Path) -> None:
+    """The lock holds between processes."""
+    node = start_node()
+    done = run("edgenode", "start", "--engine", "deterministic", "--home", tmp_path / node.name)
+    assert done.status == 1
+    assert "--home" in done.err
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_stops_cleanly(start_node: Start, how: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM: exit 0, nothing on standard error, and mDNS forgets it at once."""
+    node = start_node()
+    node.process.send_signal(how)
+    _, err = node.process.communicate(timeout=30)
+    assert (node.process.returncode, err) == (0, "")
+    listed = run("coordinator", "nodes", "--json").json["nodes"]
+    assert node.name not in [each["name"] for each in listed]
+
+
+def test_a_node_killed_in_mid_run_costs_no_answer(start_node: Start, lease: Path) -> None:
+    """kill -9 while it reads: its work is done by the other node, and the answer is there."""
+    doomed = start_node("--speed", "100:10")
+    healthy = start_node("--speed", "5000:500")
+    nodes = ("--node", doomed.name, "--node", healthy.name)
+    asking = subprocess.Popen(
+        command("coordinator", "ask", "--read", "all", *nodes, lease, QUESTION),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert asking.stderr is not None
+    # A node that joins a run is given its first lease in the same moment, which this one needs ten seconds for.
+    while doomed.name not in (line := asking.stderr.readline()):
+        assert line, "the run ended before the node joined in"
+    doomed.process.kill()
+    out, err = asking.communicate(timeout=120)
+    assert asking.returncode == 0, err
+    assert f"Node {doomed.name} is gone" in err
+    assert "0 failed" in out
+    assert FACT in out
+
+
+def test_ctrl_c_ends_a_run_with_130(start_node: Start, lease: Path) -> None:
+    """Interrupted: one word, status 130, no traceback, and the node is free again."""
+    node = start_node("--speed", "50:5")
+    asking = subprocess.Popen(
+        command("coordinator", "ask", "--node", node.name, lease, QUESTION),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert asking.stderr is not None
+    lines = []
+    for line in asking.stderr:
+        lines.append(line)
+        if "Reading" in line:
+            break
+    asking.send_signal(signal.SIGINT)
+    out, err = asking.communicate(timeout=30)
+    assert asking.returncode == 130
+    assert "Traceback" not in err
+    assert "Interrupted" in err
+    assert out == ""
