@@ -93,7 +93,8 @@ class ChildEngine:
             raise
         except (EngineCrashed, EngineUnavailable) as error:
             with contextlib.suppress(TimeoutError):
-                how = await asyncio.wait_for(asyncio.shield(ended), DEATH_SECONDS)
+                async with asyncio.timeout(DEATH_SECONDS):
+                    how = await asyncio.shield(ended)
                 raise EngineCrashed(f"The engine {how} while it worked.") from error
             raise
         finally:

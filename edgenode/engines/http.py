@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from edgenode.engines.engine import EngineProgress, Request
+from edgenode.engines.plain_options import plain_options
 from edgenode.engines.stream import EventLines, Reply, failure
 from edgenode.errors import ContextExceeded, EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
 from edgenode.types import Completion
@@ -120,10 +121,9 @@ class HttpClient:
         told = await self.query("/extras/tokenize/count", {"input": f"{request.system}\n{request.user}"}, SEND_SECONDS)
         count = told.get("count") if isinstance(told, dict) else None
         tokens = count + TEMPLATE_TOKENS if isinstance(count, int) else 0
-        if self._context_tokens and tokens + request.max_reply_tokens > self._context_tokens:
+        if self._context_tokens and tokens >= self._context_tokens:
             raise ContextExceeded(
-                f"The text does not fit the model's context: about {tokens} tokens and a reply of {request.max_reply_tokens} "
-                f"are more than {self._context_tokens}."
+                f"The text does not fit the model's context: about {tokens} tokens, without the reply, of {self._context_tokens}."
             )
         return tokens
 
@@ -133,16 +133,18 @@ class HttpClient:
         # Imported here: a node whose engine is no HTTP server, and every coordinator, does without.
         import httpx2
 
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
+        content = None if body is None else json.dumps(body).encode()
         # A connection for each request: llama.cpp's server drops one it had promised to keep, which looks like a crash.
         client = httpx2.AsyncClient(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            headers=headers,
             timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS, write=SEND_SECONDS),
             verify=self.url.startswith("https:"),
             trust_env=False,
         )
         try:
-            async with client, client.stream(method, path, json=body) as answer:
+            async with client, client.stream(method, path, content=content) as answer:
                 if answer.status_code != 200:
                     raise await self._refusal(answer)
                 yield answer
@@ -186,5 +188,5 @@ class HttpClient:
             # Thinking aloud would use up the reply before the schema's first character.
             body |= {"return_progress": True, "cache_prompt": True, "chat_template_kwargs": {"enable_thinking": False}}
         elif self.flavour is Flavour.LLAMA_CPP_PYTHON:
-            body |= {"response_format": {"type": "json_object", "schema": schema}}
+            body |= {"response_format": {"type": "json_object", "schema": plain_options(schema)}}
         return body

@@ -93,8 +93,10 @@ class EngineProcess:
         assert self._process.stdin is not None, "piped"
         self._process.stdin.close()
         for insist in (self.terminate, self.kill, None):
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes as the process ends.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._process.wait()
                 return
             if insist is not None:
                 insist()
