@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from edgenode.engines.engine import EngineProgress, Request
-from edgenode.engines.plain_options import plain_options
+from edgenode.engines.grammar_spelling import plain_options, well_formed
 from edgenode.engines.stream import EventLines, Reply, failure
 from edgenode.errors import ContextExceeded, EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
 from edgenode.types import Completion
@@ -98,7 +98,8 @@ class HttpClient:
                 f"The text does not fit the model's context: {usage.prompt_tokens} tokens left room for "
                 f"{usage.completion_tokens} of the {request.max_reply_tokens} a reply may have."
             )
-        return Completion(reply.text, usage)
+        text = well_formed(reply.text) if self.flavour is Flavour.LLAMA_CPP_PYTHON else reply.text
+        return Completion(text, usage)
 
     async def query(self, path: str, body: dict[str, Any] | None = None, seconds: float = QUERY_SECONDS) -> Any:
         """The JSON at `path`, by GET or, with a `body`, by POST. Raises `EngineError` or one of its kinds."""

@@ -1,5 +1,6 @@
-"""JSON schemas as llama-cpp-python can bear them."""
+"""JSON schemas as llama-cpp-python can bear them, and its replies as JSON should be."""
 
+import json
 from typing import Any
 
 
@@ -12,14 +13,19 @@ def plain_options(schema: Any) -> Any:
     """
     match schema:
         case dict():
-            return {
-                key: _plain(value) if key in ("enum", "const") else plain_options(value)
-                for key, value in schema.items()
-            }
+            return {key: _plain(value) if key in ("enum", "const") else plain_options(value) for key, value in schema.items()}
         case list():
             return [plain_options(each) for each in schema]
         case _:
             return schema
+
+
+def well_formed(reply: str) -> str:
+    """`reply` with the control characters escaped that its grammars let into strings; as it was if it is no JSON all the same."""
+    try:
+        return json.dumps(json.loads(reply, strict=False), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return reply
 
 
 def _plain(value: Any) -> Any:
