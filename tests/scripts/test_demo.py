@@ -34,10 +34,22 @@ def demo(checkout: Path, real_model: Path) -> Iterator[subprocess.Popen[str]]:
         process.terminate()
 
 
-def processes_of(checkout: Path) -> list[str]:
-    """The command lines, on the whole machine, that name the checkout."""
-    listing = subprocess.run(["ps", "-Ao", "args"], check=True, capture_output=True, text=True, timeout=60)
-    return [line for line in listing.stdout.splitlines() if str(checkout) in line]
+def processes() -> dict[int, tuple[int, str]]:
+    """All processes of the machine: parent and command line by id."""
+    if shutil.which("ps") is None:
+        pytest.skip("There is no ps to look for processes with.")
+    listing = subprocess.run(["ps", "-Aww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True, timeout=60)
+    rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
+    return {int(row[0]): (int(row[1]), row[-1]) for row in rows}
+
+
+def family(root: int) -> dict[int, str]:
+    """The command lines of all that `root` started, directly or not, by process id."""
+    known = processes()
+    found: dict[int, str] = {}
+    while new := {pid: args for pid, (parent, args) in known.items() if pid not in found and parent in {root, *found}}:
+        found |= new
+    return found
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -52,14 +64,16 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_no_process(checkout: Path, demo: subprocess.Popen[str], number: signal.Signals) -> None:
+def test_an_interrupted_demo_leaves_no_process(demo: subprocess.Popen[str], number: signal.Signals) -> None:
     """Ctrl-C (to the whole group) or SIGTERM (to the demo alone) while nodes read ends the demo, its nodes and their engines."""
     read_until(demo, "$ coordinator ask")
-    assert len(processes_of(checkout)) >= 5
+    started = family(demo.pid)
+    assert len(started) >= 6, "three nodes, and an engine each"
     os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
     demo.communicate(timeout=60)
     assert demo.returncode == 128 + number
-    assert processes_of(checkout) == []
+    left = {pid: args for pid, (_, args) in processes().items() if started.get(pid) == args}
+    assert left == {}
 
 
 def test_a_node_that_cannot_start_is_named(checkout: Path) -> None:
@@ -70,7 +84,7 @@ def test_a_node_that_cannot_start_is_named(checkout: Path) -> None:
     assert "The demo failed: the node kitchen ended with exit status 1" in ended.stdout
     assert "broken.gguf" in ended.stdout.split("The demo failed")[1]
     assert "Traceback" not in ended.stdout
-    assert processes_of(checkout) == []
+    assert not [args for _, args in processes().values() if str(checkout) in args]
 
 
 def test_a_second_demo_says_so(checkout: Path) -> None:
