@@ -14,6 +14,8 @@ MAX_CONTEXT_CHARACTERS: Final = 300
 """Of the whole question, as much goes along with a part that needs it."""
 
 _NESTED: Final = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|「[^」]*」|『[^』]*』|\([^()]*\)|（[^（）]*）|\[[^\[\]]*\]|【[^】]*】")
+_HIDDEN: Final = "\ue000"
+"""Stands for each letter inside quotation marks or brackets while a question is divided."""
 _ITEM: Final = re.compile(r"^\s*(?:[-*•・‣]\s*|\(?[0-9０-９]{1,2}[.)．）、]\s*|\(?[a-h][.)]\s+|[①-⑳]\s*)(?=\S)", re.MULTILINE)
 _INLINE_ITEM: Final = re.compile(r"(?:(?<=\s)|^)\(?([1-9])[.)]\s+")
 _SENTENCE_END: Final = re.compile(r"[?？。！!;；]+[」』\"”)）]*|(?<!\b[A-Za-z])\.(?=\s|$)|\n")
@@ -89,7 +91,7 @@ def split_question(question: str) -> tuple[Task, ...]:
     if not any(character.isalpha() for character in question):
         raise UsageError('The question holds no words. Give one, such as "What must we do before we move out?".')
     whole = " ".join(question.split())
-    masked = _NESTED.sub(lambda match: "\ue000" * len(match.group()), question)
+    masked = _NESTED.sub(lambda match: "".join(_HIDDEN if each.isalpha() else "_" for each in match.group()), question)
     introduction, spans = _list_items(masked) or _sentences(masked)
     parts = [_tidy(question[begin:end]) for begin, end in spans]
     if len(parts) < 2:
@@ -119,7 +121,7 @@ def _list_items(masked: str) -> tuple[bool, list[tuple[int, int]]] | None:
     if len(marks) < 2:
         return None
     ends = [*(begin for begin, _ in marks[1:]), len(masked)]
-    spans = [(begin, end) for (_, begin), end in zip(marks, ends, strict=True) if masked[begin:end].strip()]
+    spans = [(begin, end) for (_, begin), end in zip(marks, ends, strict=True) if _worded(masked[begin:end])]
     return bool(masked[: marks[0][0]].strip()), spans
 
 
@@ -154,7 +156,11 @@ def _cuts(masked: str, begin: int, end: int) -> Iterator[int]:
 
 
 def _asks(sentence: str) -> bool:
-    return _interrogative(sentence) or bool(_COMMANDS.search(sentence) or _JA_REQUEST.search(sentence))
+    return _worded(sentence) and (_interrogative(sentence) or bool(_COMMANDS.search(sentence) or _JA_REQUEST.search(sentence)))
+
+
+def _worded(text: str) -> bool:
+    return any(character.isalpha() or character == _HIDDEN for character in text)
 
 
 def _interrogative(text: str) -> bool:
@@ -173,7 +179,7 @@ def _full(text: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", text.replace("\ue000", "x").lower())
+    return re.findall(r"[^\W_]+", text.replace(_HIDDEN, "x").lower())
 
 
 def _stands_alone(part: str) -> bool:
@@ -184,4 +190,4 @@ def _stands_alone(part: str) -> bool:
 
 def _tidy(part: str) -> str:
     part = " ".join(part.split()).strip(" ,、，;；")
-    return re.sub(r",?\s*\b(?:and|or|but|as well as)$|^(?:and|but|or|also)\s+", "", part, flags=re.IGNORECASE)
+    return re.sub(r"(?<=\w),?\s+(?:and|or|but|as well as)$|^(?:and|but|or|also)\s+(?=\w)", "", part, flags=re.IGNORECASE)
