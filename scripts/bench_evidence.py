@@ -4,8 +4,9 @@
 
 Each line of QUESTIONS is {"question": "...", "evidence": [{"start": 0, "end": 10}, ...]}: the passages that answer, as character
 ranges of the document's extracted text (what `coordinator text DOCUMENT` prints). No model is run: readers are stood in for.
-`random` choose any sentence of each chunk they read, `first` always its first, `gold` a sentence of evidence where the chunk has one and nothing elsewhere. Recall is the share of the evidence's characters in the request, size the
-request's share of the document's characters. "Retrieval alone" fills the same budget with the retrieved sentences.
+`random` choose any sentence of each chunk they read, `first` always its first, `gold` a sentence of evidence where the chunk has
+one and nothing elsewhere. Recall is the share of the evidence's characters in the request, size the request's share of the
+document's characters. "Retrieval alone" fills the same budget with the retrieved sentences.
 """
 
 import argparse
