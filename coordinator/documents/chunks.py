@@ -11,8 +11,8 @@ from coordinator.types import Chunk, Document, Sentence
 
 TARGET_TOKENS: Final = 900
 """Estimated tokens of an ordinary chunk: about 520 real ones of English prose, 720 of Japanese. Small models read short texts
-better (in the MinionS paper, arXiv 2502.15964, a 3B model fell from .59 at 512 tokens to .46 at 65,000), while every chunk costs the
-reading of its instructions anew."""
+better (in the MinionS paper, arXiv 2502.15964, a 3B model fell from .59 at 512 tokens to .46 at 65,000), while every chunk costs
+the reading of its instructions anew."""
 
 MIN_TOKENS: Final = 16
 """Least `max_tokens`: room for any single character and its line break."""

@@ -1,0 +1,215 @@
+"""One reader for each kind of file: its bytes to clean text, with the places of pages where there are any."""
+
+import io
+import logging
+import re
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import mammoth
+from pypdf import PageObject, PdfReader
+
+from coordinator.documents.encodings import decode
+from coordinator.documents.html import declared_encoding, html_text
+from coordinator.errors import DocumentError
+
+MAX_CHARACTERS: Final = 20_000_000
+"""Some 5,000 dense pages: a pool would read it for days."""
+
+MAX_PDF_PAGES: Final = 20_000
+MAX_PDF_SECONDS: Final = 600.0
+"""Looked at between pages. An ordinary page takes 5 to 50 ms here and ten times that on a small board."""
+
+MAX_DOCX_BYTES: Final = 400_000_000
+MAX_DOCX_XML_BYTES: Final = 10_000_000
+"""Of what is parsed, unpacked: about 2,000 pages. The parser takes some 6 s and 30 MB of memory for a megabyte of it."""
+
+PAGE_BREAK: Final = "\n\n"
+
+_LINE_ENDS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_UNWANTED: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]")
+
+_OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_FOREIGN: Final = (
+    (b"%PDF-", "a PDF under another name"),
+    (b"PK\x03\x04", "an archive or an office document under another name"),
+    (_OLE, "an old office document"),
+    (b"{\\rtf", "in the Rich Text format"),
+    (b"\x89PNG", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"\x1f\x8b", "a compressed file"),
+    (b"\x7fELF", "a program"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    text: str
+    page_starts: tuple[int, ...] = ()
+    gaps: tuple[str, ...] = ()
+    """What could not be read of it, each as a clause."""
+
+
+def clean(text: str) -> str:
+    """`text` that any program can take: line ends as "\\n", no control characters beside it and tab, no soft hyphens or byte order
+    marks, nothing that UTF-8 cannot hold. Otherwise as it was."""
+    text = _LINE_ENDS.sub("\n", text)
+    text = _UNWANTED.sub("", text)
+    # Pairs of surrogates, which some PDF fonts yield, become their character; lone ones the replacement character.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def read_text(data: bytes) -> Extract:
+    for magic, kind in _FOREIGN:
+        if data.startswith(magic):
+            raise DocumentError(f"it is not text but {kind}")
+    return Extract(_checked(clean(decode(data))))
+
+
+def read_html(data: bytes) -> Extract:
+    return Extract(_checked(html_text(clean(decode(data, declared_encoding(data))))))
+
+
+def read_docx(data: bytes) -> Extract:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        if data.startswith(_OLE):
+            raise DocumentError(
+                "it is encrypted, or in the old Word format under a new name; save it as .docx without a password"
+            ) from error
+        raise DocumentError("it is damaged, or not a Word document") from error
+    if "word/document.xml" not in sizes:
+        raise DocumentError("it is damaged, or not a Word document: there is no word/document.xml in it")
+    xml = sum(size for name, size in sizes.items() if name.endswith((".xml", ".rels")))
+    # The archive's own figures can be trusted so far: reading stops at the size it declares.
+    if sum(sizes.values()) > MAX_DOCX_BYTES or xml > MAX_DOCX_XML_BYTES:
+        raise DocumentError("it unpacks to more than a document of 2,000 pages does; split it, or save it as PDF, and try again")
+    try:
+        markup = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(_no_image)).value
+    except Exception as error:  # a damaged file can raise anything: XML, zip, key, type and recursion errors were seen
+        raise DocumentError("it is damaged: Word documents of this kind cannot be unpacked") from error
+    return Extract(_checked(clean(html_text(clean(markup)))))
+
+
+def read_pdf(data: bytes) -> Extract:
+    with _silent_pypdf():
+        pages, broken, pictures = _pdf_pages(data)
+    text = PAGE_BREAK.join(pages)
+    starts: list[int] = []
+    at = 0
+    for page in pages:
+        starts.append(at)
+        at += len(page) + len(PAGE_BREAK)
+    if not text.strip():
+        if broken:
+            raise DocumentError("it is damaged: no page of it can be read")
+        raise DocumentError("its pages hold no text, only pictures: it is probably a scan; run OCR over it first")
+    gaps = []
+    if broken:
+        gaps.append(f"{_numbers(broken)} damaged and could not be read; the others were")
+    if pictures:
+        gaps.append(f"{_numbers(pictures)} only a picture and could not be read; the others were")
+    return Extract(_checked(text), tuple(starts), tuple(gaps))
+
+
+KINDS: Final[Mapping[str, Callable[[bytes], Extract]]] = {
+    ".txt": read_text,
+    ".md": read_text,
+    ".markdown": read_text,
+    ".html": read_html,
+    ".htm": read_html,
+    ".pdf": read_pdf,
+    ".docx": read_docx,
+}
+"""The reader for each file name's ending, in lower case. Each raises DocumentError, with a reason, and nothing else."""
+
+_pypdf_lock: Final = threading.Lock()
+
+
+@contextmanager
+def _silent_pypdf() -> Iterator[None]:
+    """Keeps pypdf's warnings off the terminal while a PDF is read: what matters of them is reported as a reason.
+
+    The level of its logger belongs to the whole process, so one thread at a time changes it and puts it back. Nothing is lost by
+    that: pypdf is Python through and through, and two threads would not be faster.
+    """
+    logger = logging.getLogger("pypdf")
+    with _pypdf_lock:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _pdf_pages(data: bytes) -> tuple[list[str], list[int], list[int]]:
+    """The text of each page, and the numbers of the pages that are broken and of those that are pictures."""
+    if b"%PDF-" not in data[:1024]:
+        raise DocumentError("it is damaged, or not a PDF")
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        locked = reader.is_encrypted and not reader.decrypt("")
+        count = 0 if locked else len(reader.pages)
+    except (
+        Exception
+    ) as error:  # a damaged file can raise anything: key, type, value and recursion errors were seen beside pypdf's own
+        raise DocumentError("it is damaged: no PDF reader's repair was enough") from error
+    if locked:
+        raise DocumentError("it is encrypted; save a copy without a password and try again")
+    if not count:
+        raise DocumentError("it has no pages")
+    if count > MAX_PDF_PAGES:
+        raise DocumentError(f"it has more than {MAX_PDF_PAGES} pages; split it and try again")
+    pages: list[str] = []
+    broken: list[int] = []
+    pictures: list[int] = []
+    deadline = time.monotonic() + MAX_PDF_SECONDS
+    for number in range(1, count + 1):
+        if time.monotonic() > deadline:
+            raise DocumentError(
+                f"its pages take too long to read ({MAX_PDF_SECONDS:.0f} s did not suffice); split it and try again"
+            )
+        try:
+            page = reader.pages[number - 1]
+            text = clean(page.extract_text())
+            if not text.strip() and _has_picture(page):
+                pictures.append(number)
+        except Exception:  # as above
+            text = ""
+            broken.append(number)
+        pages.append(text)
+    return pages, broken, pictures
+
+
+def _has_picture(page: PageObject) -> bool:
+    resources: Any = page.get("/Resources", {})
+    return bool(resources.get_object().get("/XObject"))
+
+
+def _numbers(pages: list[int]) -> str:
+    """Subject and verb for a list of page numbers, which is cut where it gets long."""
+    if len(pages) == 1:
+        return f"page {pages[0]} is"
+    shown = ", ".join(map(str, pages[:10]))
+    return f"pages {shown}{' and more' if len(pages) > 10 else ''} are"
+
+
+def _checked(text: str) -> str:
+    if not text.strip():
+        raise DocumentError("there is no text in it")
+    if len(text) > MAX_CHARACTERS:
+        raise DocumentError(f"it holds more than {MAX_CHARACTERS:,} characters; split it and try again")
+    return text
+
+
+def _no_image(_: Any) -> dict[str, str]:
+    return {}
