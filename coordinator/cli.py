@@ -58,7 +58,7 @@ def _parser() -> Parser:
     ask.add_argument(
         "--read",
         type=_reading,
-        default=Reading.AUTO,
+        default="auto",
         metavar="all|relevant",
         help="read every chunk, or those that retrieval considers possible (default: by the question)",
     )
@@ -305,9 +305,10 @@ _NO_ANSWER: dict[str, Any] = {
 
 
 def _reading(text: str) -> Reading:
-    if text not in {"all", "relevant"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor relevant")
-    return Reading(text)
+    try:
+        return Reading(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor relevant") from None
 
 
 def _characters(text: str) -> int:

@@ -213,7 +213,9 @@ async def _read(
 async def _aggregate(roster: Roster, config: Config, journal: Journal, kept: _Kept, dry_run: bool, emit: Emit) -> Answer:
     findings = [finding for finding in journal.findings() if isinstance(finding, Answered | Retrieved)]
     budget = kept.max_egress or config.max_egress or max(EGRESS_FLOOR, round(kept.document_characters * EGRESS_SHARE))
-    selection = aggregation.select(findings, budget, kept.question, kept.names if kept.show_names else {})
+    # The file's own name and not its path, which tells more than the user meant to show.
+    shown = {label: Path(name).name for label, name in kept.names.items()} if kept.show_names else {}
+    selection = aggregation.select(findings, budget, kept.question, shown)
     supervisor = config.supervisor
     if dry_run and supervisor is None:
         supervisor = SupervisorConfig()
@@ -242,7 +244,9 @@ async def _aggregate(roster: Roster, config: Config, journal: Journal, kept: _Ke
         Citation(kept.names[finding.place.document], finding.place.page, finding.place.start, finding.place.end, finding.quote)
         for finding in (selection.entries[position].finding for position in aggregate.citations)
     )
-    return _answer(journal, kept, status, aggregate.answer, by, cited)
+    # What a small model says beside "not found" is of no use (measured: nonsense each time); a supervisor says what is missing.
+    text = aggregate.answer if aggregate.found or by == "supervisor" else ""
+    return _answer(journal, kept, status, text, by, cited)
 
 
 async def _aggregate_at_home(

@@ -140,7 +140,8 @@ async def test_a_refused_run_is_resumed_without_reading_again(tmp_path: Path, le
             seen: list[Event] = []
 
             async def watch() -> None:
-                seen.extend([event async for event in pool.stream(QUESTION, [lease])])
+                async for event in pool.stream(QUESTION, [lease]):
+                    seen.append(event)  # noqa: PERF401 - what came before the error is wanted
 
             with pytest.raises(SupervisorRejected, match="OPENAI_API_KEY"):
                 await watch()

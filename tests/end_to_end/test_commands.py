@@ -39,7 +39,7 @@ def test_ask_prints_the_answer_the_citation_and_what_left(start_node: Start, lea
     node = start_node()
     done = run("coordinator", "ask", "--node", node.name, lease, QUESTION)
     assert done.status == 0, done.err
-    assert FACT in done.out
+    assert re.search(r"^\[1\] .*lease\.txt, characters [0-9]+-[0-9]+\n    “.+”$", done.out, re.MULTILINE)
     assert "nothing was sent" in done.out
     assert "deterministic test engine" in done.out
     assert "\x1b" not in done.out + done.err
@@ -208,22 +208,24 @@ def test_a_node_killed_in_mid_run_costs_no_answer(start_node: Start, lease: Path
     doomed = start_node("--speed", "100:10")
     healthy = start_node("--speed", "5000:500")
     nodes = ("--node", doomed.name, "--node", healthy.name)
-    asking = subprocess.Popen(
-        command("coordinator", "ask", "--read", "all", *nodes, lease, QUESTION),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert asking.stderr is not None
-    # A node that joins a run is given its first lease in the same moment, which this one needs ten seconds for.
-    while doomed.name not in (line := asking.stderr.readline()):
-        assert line, "the run ended before the node joined in"
-    doomed.process.kill()
-    out, err = asking.communicate(timeout=120)
+    with SupervisorServer() as supervisor:
+        asking = subprocess.Popen(
+            command("coordinator", "ask", "--read", "all", *nodes, lease, QUESTION),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OPENAI_BASE_URL": supervisor.url},
+        )
+        assert asking.stderr is not None
+        # A node that joins a run is given its first lease in the same moment, which this one needs ten seconds for.
+        while doomed.name not in (line := asking.stderr.readline()):
+            assert line, "the run ended before the node joined in"
+        doomed.process.kill()
+        out, err = asking.communicate(timeout=120)
     assert asking.returncode == 0, err
     assert f"Node {doomed.name} is gone" in err
     assert "0 failed" in out
-    assert FACT in out
+    assert FACT in supervisor.requests[0].user
 
 
 def test_ctrl_c_ends_a_run_with_130(start_node: Start, lease: Path) -> None:
