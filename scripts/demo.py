@@ -4,6 +4,7 @@ Everything it needs and makes lies in .demo/ below the repository. It leaves no 
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -38,6 +39,7 @@ START_SECONDS = 90.0
 """Loading the model takes a second or two; a machine that swaps may need far longer."""
 STOP_SECONDS = 20.0
 COMMAND_SECONDS = 60.0
+FINDINGS_SHOWN = 6
 
 ANSWERED, NOT_FOUND = 0, 3
 INTERRUPTED = 130
@@ -103,7 +105,10 @@ def _demonstrate() -> int:
         status = _run(["coordinator", "ask", _typed(HANDBOOK), QUESTION], environment)
     if status not in (ANSWERED, NOT_FOUND):
         raise DemoFailed(f"`coordinator ask` ended with exit status {status}. Its reason stands above, the nodes' logs in {DEMO}.")
-    _explain(environment)
+    run = max(path.name for path in (DATA / "runs").iterdir())
+    if status == NOT_FOUND:
+        _show_findings(run)
+    _explain(environment, run)
     return 0
 
 
@@ -246,13 +251,31 @@ def _stop_asked(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _explain(environment: dict[str, str]) -> None:
+def _show_findings(run: str) -> None:
+    """The strongest verified findings of a run that ended without an answer: what its citations would have been taken from."""
+    from coordinator.runs.journal import Journal
+    from coordinator.types import Retrieved
+
+    with Journal.open(DATA / "runs", run) as journal:
+        found = [finding for finding in journal.findings() if isinstance(finding, Retrieved)]
+    say("\nThe small model made nothing of what had been found. These quotations, strongest first, are in the handbook:")
+    # Scores of different tasks cannot be compared: the strongest of each task first, then the second of each.
+    found.sort(key=lambda each: -each.score)
+    ranks = [[each for each in found if each.task == task] for task in sorted({each.task for each in found})]
+    ordered = [each for rank in itertools.zip_longest(*ranks) for each in rank if each is not None]
+    quotations = dict.fromkeys((each.place.page, " ".join(each.quote.split())) for each in ordered)
+    for page, quote in itertools.islice(quotations, FINDINGS_SHOWN):
+        say(f'  page {page}: "{quote}"')
+
+
+def _explain(environment: dict[str, str], run: str) -> None:
     edgenode, coordinator = (_typed(BIN / name) for name in ("edgenode", "coordinator"))
     say("\nWhat you saw is the machinery, not good reading: a model of 135 million weights is far too small to be trusted.")
     say("The handbook really says:")
     for fact, page in FACTS.items():
         say(f'  page {page}: "{fact} ..."')
-    say(f"\nKept: the runs, with what was sent if anything was, in {_typed(DATA / 'runs')}; the nodes' logs in {_typed(DEMO)}.")
+    say(f"\nThe run is kept in {_typed(DATA / 'runs' / run)}, the nodes' logs in {_typed(DEMO)}. What was sent, if anything:")
+    say(f"  EDGENODE_DATA={_typed(DATA)} {coordinator} ledger {run}")
     say("\nNow with your own documents, and a model that reads better (1.1 GB):")
     say(f"  {edgenode} pull hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf")
     say(f"  {edgenode} start                      # in one terminal")
