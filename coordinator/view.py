@@ -240,6 +240,8 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         f"{counts.rejected} rejected, {counts.failed} failed. {answer.seconds:.1f} s."
     )
     for node in answer.nodes:
+        if not node.prompt_tokens:
+            continue
         fresh = node.prompt_tokens - node.cached_tokens
         note = " (deterministic test engine)" if node.engine == "deterministic" else ""
         say(

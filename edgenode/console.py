@@ -62,11 +62,7 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
     _tolerant_streams()
     try:
         options = parser.parse_args(arguments)
-        logging.basicConfig(
-            level=logging.DEBUG if getattr(options, "verbose", False) else logging.WARNING,
-            format="%(levelname)s %(name)s: %(message)s" if getattr(options, "verbose", False) else "%(message)s",
-            stream=sys.stderr,
-        )
+        _show_logs(getattr(options, "verbose", False))
         return act(options)
     except UsageError as error:
         return _say(error, USAGE)
@@ -85,6 +81,14 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
 def _say(error: EdgenodeError, status: int) -> int:
     print(error, file=sys.stderr)  # noqa: T201 - as above
     return status
+
+
+def _show_logs(verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
+    # On the handler too: a library may set its own logger's level, and some set it low.
+    handler.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler])
 
 
 def _tolerant_streams() -> None:
