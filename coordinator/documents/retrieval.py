@@ -39,14 +39,14 @@ _CHUNK_WEIGHT: Final = 1.0
 _NEIGHBOUR_WEIGHT: Final = 0.5
 
 _STEM: Final = 7
-"""Letters kept of a word: brings "regulation" and "regulatory" together. +.03 at 3 sentences of the speech; with fewer letters, which
-bring little more there, "contract" is the same as "contrary"."""
+"""Letters kept of a word: brings "regulation" and "regulatory" together. +.03 at 3 sentences of the speech. Fewer letters bring
+little more there and make "contract" the same as "contrary"."""
 
 _CJK: Final = "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _TERM: Final = re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+)")
 _BROKEN_CJK: Final = re.compile(r"(?<=[\u3005-\u30ff\u3400-\u9fff])\s+(?=[\u3005-\u30ff\u3400-\u9fff])")
-# A pair of hiragana that holds one of these is mostly grammar; without those pairs 3 % less of the lease is read. Dropping all pairs
-# of hiragana loses words that people write so (ごみ, たばこ): .83 instead of .94 at 3 sentences.
+# A pair of hiragana that holds one of these is mostly grammar; without those pairs 3 % less of the lease is read. Dropping all
+# pairs of hiragana loses words that people write so (ごみ, たばこ): .83 instead of .94 at 3 sentences.
 _PARTICLES: Final = frozenset("はがをにのとでもへやかねよ")
 _STOP_WORD: Final = re.compile(
     r"an?|and|are|as|at|be|been|but|by|can|could|did|do|does|for|from|had|has|have|he|her|his|how|i|if|in|into|is|its?|may|me|more|most"
@@ -137,12 +137,13 @@ class _Scorer:
 
     def __init__(self, texts: list[list[str]]) -> None:
         self._length = len(texts)
-        self._bm25: Any = bm25s.BM25(k1=_K1, b=_B)
-        if texts:
+        self._bm25: Any = None
+        if any(texts):  # without a single term there is no average length to divide by
+            self._bm25 = bm25s.BM25(k1=_K1, b=_B)
             self._bm25.index(texts, show_progress=False)
 
     def scores(self, query: str) -> npt.NDArray[np.float64]:
-        known = [term for term in terms(query) if self._length and term in self._bm25.vocab_dict]
+        known = [term for term in terms(query) if self._bm25 and term in self._bm25.vocab_dict]
         if not known:
             return np.zeros(self._length)
         return np.asarray(self._bm25.get_scores(known), dtype=np.float64)

@@ -122,17 +122,17 @@ def _divided(text: str, start: int, end: int) -> Iterator[_Span]:
     if _ROW.search(text[start:end]) and "\n" not in text[start:end]:
         yield start, end
         return
-    first = start
-    for match in _END.finditer(text, start, end):
-        if match.end() < end and _ends_sentence(text, first, match, end):
-            yield first, match.end()
+    unit, first = text[start:end], 0
+    for match in _END.finditer(unit):
+        if match.end() < len(unit) and _ends_sentence(unit, first, match):
+            yield start + first, start + match.end()
             first = match.end()
-    yield first, end
+    yield start + first, end
 
 
-def _ends_sentence(text: str, first: int, match: re.Match[str], end: int) -> bool:
+def _ends_sentence(text: str, first: int, match: re.Match[str]) -> bool:
     stop = match.group()
-    following = text[match.end() : min(match.end() + 24, end)]
+    following = text[match.end() : match.end() + 24]
     word_after = following.split(maxsplit=1)[0] if following.strip() else ""
     if stop[0] in "。！？｡":
         if stop[-1] in "」』）)":
