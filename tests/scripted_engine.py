@@ -16,9 +16,8 @@ class ScriptedEngine:
     `seen` holds the requests, `cancelled` those that were stopped, `started` is set whenever one begins.
     """
 
-    name = "scripted"
-
-    def __init__(self, script: Script | None = None, model: Model | None = None) -> None:
+    def __init__(self, script: Script | None = None, model: Model | None = None, name: str = "scripted") -> None:
+        self.name = name
         self.models: tuple[Model, ...] = (model or Model("scripted-model", context_tokens=4096),)
         self.state = EngineState.READY
         self.seen: list[Request] = []

@@ -13,6 +13,7 @@ from coordinator.minions.plan import Plan
 from coordinator.roster import Down, Heard, News, Roster, Up
 from coordinator.scheduling.schedule import Decision, GiveUp, Grant, Schedule, Withdraw, Work
 from coordinator.types import Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
+from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.net.client import NodeLost
 from edgenode.types import (
     Cancel,
@@ -43,7 +44,8 @@ def usable_model(models: Iterable[Model], context_tokens: int) -> Model | None:
 class Execution:
     """One plan being read by the nodes of a roster.
 
-    `emit` gets the events; `record` gets each finding before its event, so that nothing is told that is not kept.
+    `emit` gets the events; `record` gets each finding before its event, so that nothing is told that is not kept. Nodes with the
+    deterministic engine, which reads nothing, are left out unless `test_engine`.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Execution:
         documents: Mapping[str, Document],
         roster: Roster,
         context_tokens: int,
+        test_engine: bool,
         emit: Callable[[Event], None],
         record: Callable[[Finding], None],
     ) -> None:
@@ -62,6 +65,7 @@ class Execution:
         self._documents = documents
         self._roster = roster
         self._context_tokens = context_tokens
+        self._test_engine = test_engine
         self._emit = emit
         self._record = record
         self._subtasks: dict[SubtaskId, tuple[Task, Chunk]] = {
@@ -101,7 +105,9 @@ class Execution:
         now = time.monotonic()
         match news:
             case Up(node):
-                if node.id not in self._nodes and (model := usable_model(node.models, self._context_tokens)) is not None:
+                if node.id in self._nodes or (node.engine == DETERMINISTIC and not self._test_engine):
+                    return
+                if (model := usable_model(node.models, self._context_tokens)) is not None:
                     self._nodes[node.id] = node
                     before = self.work.get(node.id)
                     self.work[node.id] = before or NodeWork(node.id, node.name, model.name, node.engine)

@@ -52,6 +52,7 @@ from coordinator.types import (
     Retrieved,
     Status,
 )
+from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.net.client import NodeLost
 from edgenode.types import Completion, Failure, LeaseId, Model, NodeId
@@ -127,11 +128,11 @@ async def ask(
         journal.set_value("kept", asdict(kept))
         try:
             overhead = prompts.overhead_tokens(tasks)
-            context = await _smallest_context(roster, overhead)
+            context, test_engine = await _smallest_context(roster, overhead)
             chunks = await asyncio.to_thread(make_chunks, documents, max_tokens=context - overhead)
             index = await asyncio.to_thread(Index, chunks)
             plan = make_plan(question, chunks, index, options.reading)
-            work = await _read(roster, journal, plan, chunks, documents, index, context, emit)
+            work = await _read(roster, journal, plan, chunks, documents, index, context, test_engine, emit)
             kept = replace(kept, seconds=time.monotonic() - started, nodes=tuple(asdict(each) for each in work))
             journal.set_value("kept", asdict(kept))
             journal.set_value("read", True)
@@ -165,14 +166,19 @@ async def resume(roster: Roster, config: Config, runs: Path, run: str, options: 
     return answer
 
 
-async def _smallest_context(roster: Roster, overhead: int) -> int:
-    """Tokens that fit every node worth using. Raises `NoNodes`."""
+async def _smallest_context(roster: Roster, overhead: int) -> tuple[int, bool]:
+    """Tokens that fit every node worth using, and whether those are nodes with the test engine. Raises `NoNodes`.
+
+    The test engine reads nothing: its nodes are used only where there are no others, and the output says so.
+    """
     await roster.settle()
     joined = [node for node in roster.nodes() if node.state is NodeState.JOINED]
+    test_engine = all(node.engine == DETERMINISTIC for node in joined)
+    joined = [node for node in joined if test_engine or node.engine != DETERMINISTIC]
     least = max(MIN_CONTEXT_TOKENS, overhead + MIN_CONTEXT_TOKENS // 2)
     contexts = [model.context_tokens for node in joined if (model := usable_model(node.models, least)) is not None]
     if contexts:
-        return min(contexts)
+        return min(contexts), test_engine
     if joined:
         raise NoNodes(
             f"No node's model can take {least} tokens at once, which this question needs. Start one with a larger --context."
@@ -188,6 +194,7 @@ async def _read(
     documents: Sequence[Document],
     index: Index,
     context: int,
+    test_engine: bool,
     emit: Emit,
 ) -> tuple[NodeWork, ...]:
     by_label = {document.label: document for document in documents}
@@ -196,7 +203,7 @@ async def _read(
     for finding in retrieved_findings(plan, chunks, by_label, index):
         journal.add_finding(finding)
         emit(Found(finding))
-    execution = Execution(journal.run, plan, chunks, by_label, roster, context, emit, journal.add_finding)
+    execution = Execution(journal.run, plan, chunks, by_label, roster, context, test_engine, emit, journal.add_finding)
     await execution.run()
     failed = [finding for finding in journal.findings() if isinstance(finding, Failed)]
     if subtasks and len(failed) == subtasks:
@@ -261,6 +268,8 @@ async def _aggregate_at_home(
         for node in roster.nodes()
         if node.state is NodeState.JOINED and (model := usable_model(node.models, needed)) is not None
     ]
+    if any(node.engine != DETERMINISTIC for node, _ in able):
+        able = [(node, model) for node, model in able if node.engine != DETERMINISTIC]
     able.sort(key=lambda pair: -pair[1].parameters)
     trouble = "no node is there whose model could take it"
     for number, (node, model) in enumerate(able[:HOME_TRIES]):

@@ -13,6 +13,7 @@ from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retrie
 from coordinator.events import Reading as ReadingEvent
 from coordinator.pool import Pool
 from coordinator.types import Answer, Answered, Rejected, Status
+from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import Request
 from edgenode.errors import EngineCrashed, UsageError
@@ -168,7 +169,7 @@ async def test_not_found_is_an_answer(tmp_path: Path, lease: Path) -> None:
 
 async def test_garbage_from_one_node_costs_no_answer(tmp_path: Path, lease: Path) -> None:
     """A node that answers nonsense fails its subtasks one by one; the other does them."""
-    garbage = ScriptedEngine(lambda _: Completion("<html>", Usage()))
+    garbage = ScriptedEngine(lambda _: Completion("<html>", Usage()), name=DETERMINISTIC)
     async with pool_of(tmp_path, garbage, *readers(1)) as pool:
         answer, events = await ask(pool, QUESTION, lease)
     assert FACT in [citation.quote for citation in answer.citations] or answer.findings.answered
@@ -285,3 +286,13 @@ def test_the_lease_holds_its_fact_once() -> None:
     """The document these tests ask about says it in one place."""
     assert lease_text().count(FACT) == 1
     assert json.dumps(FACT)
+
+
+async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path, lease: Path) -> None:
+    """A node with the deterministic engine beside one with another engine is given no work."""
+    real = ScriptedEngine(lambda _: Completion('{"quote": null, "answer": ""}', Usage(10)))
+    async with pool_of(tmp_path, real, *readers(1)) as pool:
+        assert len(await pool.nodes()) == 2
+        with pytest.raises(NoNodes, match="coordinator resume"):
+            await pool.ask(QUESTION, [lease])
+    assert len(real.seen) > 0
