@@ -14,8 +14,10 @@ from edgenode.net.client import NodeConnection, NodeLost
 from edgenode.net.discovery import Browser, Sighting
 from edgenode.types import Frame, Heartbeat, NodeDescription, NodeId
 
-# mDNS answers a late browser within 80 ms and four nodes within about a second; quiet for this long means that all have spoken.
-SETTLE_SECONDS: Final = 0.7
+# mDNS answers a browser's first question within 0.2 s, but a node that announced itself less than a second before keeps silent
+# then, and answers the second question, which comes after one second.
+LISTEN_SECONDS: Final = 1.4
+SETTLE_SECONDS: Final = 0.4
 DISCOVER_SECONDS: Final = 4.0
 RECONNECT_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 # Failing to connect for this many times in a row turns a suspect into gone; it is tried on all the same.
@@ -109,7 +111,7 @@ class Roster:
             now = time.monotonic()
             rest = self._started + DISCOVER_SECONDS - now
             waiting = any(peer.state is NodeState.SUSPECT for peer in self._peers.values())
-            quiet = self._last_change + SETTLE_SECONDS - now
+            quiet = max(self._last_change + SETTLE_SECONDS, self._started + LISTEN_SECONDS) - now
             if rest <= 0 or (quiet <= 0 and self._peers and not waiting):
                 return
             self._changed.clear()

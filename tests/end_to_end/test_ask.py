@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from coordinator.documents.ingest import read_documents
 
 from coordinator.documents.chunks import make_chunks
+from coordinator.documents.ingest import read_documents
 from coordinator.errors import DocumentError, NoNodes, SupervisorRejected
 from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retried
 from coordinator.events import Reading as ReadingEvent
