@@ -39,7 +39,7 @@ def fill(schema: Any, user: str) -> Any:
     text = " ".join(user.split())
     try:
         return _fill(schema, _instruction(text, _options(schema)), 0)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, LookupError):
         raise EngineError("The deterministic engine cannot fill this schema.") from None
 
 
@@ -101,7 +101,7 @@ def _features(text: str) -> set[str]:
 
 def _instruction(text: str, options: list[str]) -> str:
     ends = [at + len(option) for option in options if option and (at := text.rfind(option)) >= 0]
-    return text[max(ends, default=0) :].strip() or text
+    return text[max(ends, default=0) :].strip(' -=#*"') or text
 
 
 def _options(schema: Any) -> list[str]:

@@ -1,0 +1,176 @@
+"""Servers that somebody else runs: what is found out about them, and what is said when they are not what was hoped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from edgenode.engines.served import ServedEngine, parameters_in
+from edgenode.errors import EngineError, EngineUnavailable
+from edgenode.types import EngineState, Model
+from tests.engines.engine_server import EngineServer, Exchange, Handler, says
+from tests.engines.requests import ignore, request
+
+DIGEST = "ab" * 32
+
+
+def gives(body: Any, status: int = 200) -> Handler:
+    async def handler(exchange: Exchange) -> None:
+        await exchange.reply(body, status)
+
+    return handler
+
+
+def lists(*names: str) -> Handler:
+    return gives({"object": "list", "data": [{"id": name} for name in names]})
+
+
+async def done(exchange: Exchange) -> None:
+    await exchange.begin_events()
+    await exchange.events(*says("null"), "[DONE]")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[EngineServer]:
+    async with EngineServer() as server:
+        server.chat(done)
+        yield server
+
+
+async def test_llama_server(server: EngineServer) -> None:
+    """llama-server tells its context in /props, and is then spoken to in its dialect, with the key it was started with."""
+    server.handlers |= {
+        "/v1/models": lists("Qwen3-4B-Q4_K_M.gguf"),
+        "/props": gives({"default_generation_settings": {"n_ctx": 8192}}),
+    }
+    async with ServedEngine(server.url, key="secret") as engine:
+        assert engine.models == (Model("Qwen3-4B-Q4_K_M.gguf", context_tokens=8192, parameters=4 * 10**9),)
+        await engine.complete(request(), ignore)
+    assert server.seen[-1].body["return_progress"] is True
+    assert {seen.headers["authorization"] for seen in server.seen} == {"Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "context"),
+    [
+        ({"model_info": {"llama.context_length": 131072}}, 4096),
+        ({"model_info": {"llama.context_length": 2048}}, 2048),
+        ({"model_info": {"llama.context_length": 131072}, "parameters": "stop  x\nnum_ctx   16384"}, 16384),
+        ({}, 4096),
+    ],
+)
+async def test_ollama(server: EngineServer, shown: dict[str, Any], context: int) -> None:
+    """Ollama tells digest, size and quantization; its context is what it gives, not what the model could have."""
+    entry = {
+        "name": "llama3.1:latest",
+        "digest": DIGEST,
+        "size": 5,
+        "details": {"parameter_size": "8.0B", "quantization_level": "Q4_0"},
+    }
+    server.handlers |= {
+        "/v1/models": lists("nomic-embed-text:latest", "llama3.1:latest"),
+        "/api/tags": gives({"models": [entry]}),
+        "/api/show": gives(shown),
+    }
+    async with ServedEngine(server.url + "/v1/") as engine:
+        assert engine.models == (Model("llama3.1:latest", DIGEST, 5, "Q4_0", context, 8 * 10**9),)
+    async with ServedEngine(server.url, model="llama3.1", context_tokens=1000) as engine:
+        assert engine.models[0].context_tokens == 1000
+
+
+async def test_plain_server(server: EngineServer) -> None:
+    """Of a server that lists models and tells nothing more a modest context is assumed."""
+    server.handlers["/v1/models"] = lists("text-embedding-x", "phi-3.5-mini", "other")
+    async with ServedEngine(server.url) as engine:
+        assert engine.models == (Model("phi-3.5-mini", context_tokens=4096),)
+    async with ServedEngine(server.url, model="other") as engine:
+        assert engine.models[0].name == "other"
+
+
+@pytest.mark.parametrize(
+    ("listing", "words"),
+    [
+        (lists("a", "b"), "has no model wanted: it has a, b"),
+        (lists(), "has no model wanted: it has none"),
+        (gives({"hello": 1}), "is not an OpenAI-compatible server: it lists no models"),
+        (gives([1]), "is not an OpenAI-compatible server"),
+        (gives(b"<html>", 200), "is not an OpenAI-compatible server"),
+        (gives({"error": {"message": "no"}}, 401), "EDGENODE_ENGINE_KEY"),
+        (gives({"data": [None, {"id": 3}, {"id": "x\x1b[2J"}]}), "it has none"),
+    ],
+)
+async def test_wrong_servers(server: EngineServer, listing: Handler, words: str) -> None:
+    """What answers but cannot serve is told in a sentence."""
+    server.handlers["/v1/models"] = listing
+    with pytest.raises(EngineError, match=words):
+        await ServedEngine(server.url, model="wanted").__aenter__()
+
+
+async def test_nothing_but_embeddings(server: EngineServer) -> None:
+    """A server without a model that can chat asks for one."""
+    server.handlers["/v1/models"] = lists("nomic-embed-text")
+    with pytest.raises(EngineError, match="Load one there first"):
+        await ServedEngine(server.url).__aenter__()
+
+
+@pytest.mark.parametrize("url", ["localhost:11434", "ftp://x", "http://", ""])
+async def test_address_that_is_none(url: str) -> None:
+    """What is not an address is shown with one that is."""
+    with pytest.raises(EngineError, match="should look like"):
+        await ServedEngine(url).__aenter__()
+
+
+async def test_nobody_there() -> None:
+    """Nothing at the address is a sentence with the address."""
+    with pytest.raises(EngineUnavailable, match=r"Nothing answers at http://127\.0\.0\.1:1\."):
+        await ServedEngine("http://127.0.0.1:1").__aenter__()
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_away_and_back(server: EngineServer, busy: bool) -> None:
+    """A server that goes away is looked for and found again, whether its absence is met at work or while idle."""
+    server.handlers["/v1/models"] = lists("m")
+    async with ServedEngine(server.url, poll_seconds=0.02) as engine:
+        changed = watched(engine)
+        port = server.port
+        await server.close()
+        if busy:
+            with pytest.raises(EngineUnavailable):
+                await engine.complete(request(), ignore)
+        await changed(EngineState.RESTARTING)
+        await server.listen(port)
+        await changed(EngineState.READY)
+        assert (await engine.complete(request(), ignore)).text == "null"
+
+
+def watched(engine: ServedEngine) -> Callable[[EngineState], Any]:
+    """What waits until the engine has announced a state."""
+    event = asyncio.Event()
+    engine.watch(event.set)
+
+    async def until(state: EngineState) -> None:
+        async with asyncio.timeout(20):
+            while engine.state is not state:
+                event.clear()
+                await event.wait()
+
+    return until
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("8.0B", 8 * 10**9),
+        ("134.52M", 134_520_000),
+        ("qwen3:0.6b-instruct-q4_K_M", 600_000_000),
+        ("SmolLM2-135M-Instruct", 135_000_000),
+        ("phi-4", 0),
+        ("gpt-oss:20b", 20 * 10**9),
+        ("model-4bit", 0),
+        ("x" * 50, 0),
+    ],
+)
+def test_parameters(text: str, count: int) -> None:
+    """The number of weights is read from sizes and names, and not from what only looks like one."""
+    assert parameters_in(text) == count
