@@ -16,7 +16,7 @@ from edgenode.types import Frame, Heartbeat, NodeDescription, NodeId
 
 # mDNS answers a browser's first question within 0.2 s, but a node that announced itself less than a second before keeps silent
 # then, and answers the second question, which comes after one second.
-LISTEN_SECONDS: Final = 1.4
+LISTEN_SECONDS: Final = 1.6
 SETTLE_SECONDS: Final = 0.4
 DISCOVER_SECONDS: Final = 4.0
 RECONNECT_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)

@@ -1,5 +1,6 @@
 """What the end-to-end tests share: a document, pools of nodes in this process, and the commands as a user types them."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -57,7 +58,12 @@ async def pool_of(home: Path, *engines: Engine, supervisor: str | None = None) -
         names = [f"node-{secrets.token_hex(4)}" for _ in engines]
         for name, engine in zip(names, engines, strict=True):
             await stack.enter_async_context(Node(NodeConfig(home=home / name, name=name), engine))
-        yield await stack.enter_async_context(Pool.discover(nodes=names or ["nobody"], config=config))
+        pool = await stack.enter_async_context(Pool.discover(nodes=names or ["nobody"], config=config))
+        # On a machine that is busy with other tests mDNS may take longer than a user would wait.
+        async with asyncio.timeout(30):
+            while len(await pool.nodes()) < len(engines):
+                await asyncio.sleep(0.05)
+        yield pool
 
 
 def readers(count: int) -> tuple[DeterministicEngine, ...]:
