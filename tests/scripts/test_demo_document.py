@@ -67,8 +67,9 @@ def test_the_bytes_do_not_change(handbook: Path, tmp_path: Path) -> None:
     assert typeset(tmp_path / "again.pdf").read_bytes() == handbook.read_bytes()
 
 
-def test_the_demo_knows_where_its_answer_stands(pages: list[str]) -> None:
+def test_the_demo_knows_where_its_answer_stands(pages: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The facts that the demo asks for stand on the pages that it names, and nowhere else."""
+    monkeypatch.syspath_prepend(SCRIPTS)
     facts = runpy.run_path(str(SCRIPTS / "demo.py"))["FACTS"]
     assert len(facts) == 2
     for fact, number in facts.items():
