@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
-from coordinator.documents.ingest import read_documents
 from coordinator.errors import DocumentError
 from coordinator.events import Ended, Event, NodeInfo
 from coordinator.pool import Pool
@@ -240,6 +239,8 @@ def _forget(options: argparse.Namespace) -> int:
 
 
 def _text(options: argparse.Namespace) -> int:
+    from coordinator.documents.ingest import read_documents  # loads the PDF and Word readers, which only this command needs at once
+
     documents, skipped = read_documents([options.document])
     if len(documents) != 1:
         reason = " ".join(f"{each.name}: {each.reason}" for each in skipped) or f"{options.document} is not one document."

@@ -61,7 +61,7 @@ async def pool_of(home: Path, *engines: Engine, supervisor: str | None = None) -
         pool = await stack.enter_async_context(Pool.discover(nodes=names or ["nobody"], config=config))
         # On a machine that is busy with other tests mDNS may take longer than a user would wait.
         async with asyncio.timeout(30):
-            while len(await pool.nodes()) < len(engines):
+            while len(await pool.nodes()) < len(engines):  # noqa: ASYNC110 - a pool has no event for it
                 await asyncio.sleep(0.05)
         yield pool
 

@@ -171,7 +171,7 @@ async def test_garbage_from_one_node_costs_no_answer(tmp_path: Path, lease: Path
     """A node that answers nonsense fails its subtasks one by one; the other does them."""
     garbage = ScriptedEngine(lambda _: Completion("<html>", Usage()), name=DETERMINISTIC)
     async with pool_of(tmp_path, garbage, *readers(1)) as pool:
-        answer, events = await ask(pool, QUESTION, lease)
+        answer, events = await ask(pool, QUESTION, lease, read="all")
     assert FACT in [citation.quote for citation in answer.citations] or answer.findings.answered
     assert answer.findings.failed == 0
     assert any(isinstance(event, Retried) for event in events)
@@ -180,10 +180,11 @@ async def test_garbage_from_one_node_costs_no_answer(tmp_path: Path, lease: Path
 async def test_a_lying_node_is_found_out_and_costs_no_answer(tmp_path: Path, lease: Path) -> None:
     """A quotation that is not in the text is rejected and counted, and an honest node is asked."""
     liar = ScriptedEngine(
-        lambda _: Completion('{"quote": "The deposit is never paid back to anybody.", "answer": "never"}', Usage())
+        lambda _: Completion('{"quote": "The deposit is never paid back to anybody.", "answer": "never"}', Usage()),
+        name=DETERMINISTIC,
     )
     async with pool_of(tmp_path, liar, *readers(1)) as pool:
-        answer, events = await ask(pool, QUESTION, lease)
+        answer, events = await ask(pool, QUESTION, lease, read="all")
     assert answer.findings.rejected > 0
     assert answer.findings.failed == 0
     kept = [event.finding for event in events if isinstance(event, Found)]

@@ -27,7 +27,6 @@ BORDERS = {
     "numpy": ("coordinator.documents",),
     "pypdf": ("coordinator.documents",),
     "mammoth": ("coordinator.documents",),
-    "bs4": ("coordinator.documents",),
     "bm25s": ("coordinator.documents",),
     "charset_normalizer": ("coordinator.documents",),
     "rich": ("coordinator.view", "coordinator.cli"),
