@@ -4,8 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.text import Text
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
 from coordinator.errors import DocumentError
 from coordinator.events import Ended, Event, NodeInfo
+from coordinator.output import NO_ANSWER, answer_json, node_json
 from coordinator.pool import Pool
 from coordinator.runs.journal import Journal, forget
 from coordinator.types import Answer, Reading, Status
@@ -61,15 +61,14 @@ def _parser() -> Parser:
         metavar="all|relevant",
         help="read every chunk, or those that retrieval considers possible (default: by the question)",
     )
-    ask.add_argument("--node", action="append", default=[], metavar="NAME", help="use this node only (again for more)")
-    add_interface(ask)
+    _add_nodes(ask)
     _add_aggregation(ask)
     add_common(ask)
     ask.set_defaults(act=_ask)
 
     resume = commands.add_parser("resume", help="aggregate a run's findings again, without reading again", epilog=supervisor)
     resume.add_argument("run", metavar="RUN")
-    add_interface(resume)
+    _add_nodes(resume)
     _add_aggregation(resume)
     add_common(resume)
     resume.set_defaults(act=_resume)
@@ -91,6 +90,11 @@ def _parser() -> Parser:
     return parser
 
 
+def _add_nodes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="use this node only (again for more)")
+    add_interface(parser)
+
+
 def _add_aggregation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--supervisor-model", metavar="MODEL", help=f"model to ask (default: {DEFAULT_SUPERVISOR_MODEL})")
     parser.add_argument(
@@ -107,7 +111,7 @@ def _nodes(options: argparse.Namespace) -> int:
 
     found = asyncio.run(find())
     if options.json:
-        print_json({"nodes": [_node_json(node) for node in found]})
+        print_json({"nodes": [node_json(node) for node in found]})
     elif not found:
         if sys.stdout.isatty():
             print("No node was found. Start one on this machine with: edgenode start")
@@ -141,24 +145,24 @@ def _ask(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
         )
 
-    return _run(options, events, options.node)
+    return _run(options, events)
 
 
 def _resume(options: argparse.Namespace) -> int:
     def events(pool: Pool) -> AsyncIterator[Event]:
         return pool.resume(options.run, show_names=options.show_names, max_egress=options.max_egress, dry_run=options.dry_run)
 
-    return _run(options, events, ())
+    return _run(options, events)
 
 
-def _run(options: argparse.Namespace, events: Any, nodes: Sequence[str]) -> int:
+def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Event]]) -> int:
     config = load_config(supervisor_model=options.supervisor_model)
     answer: Answer | None = None
     view = _view(options)
 
     async def watch() -> None:
         nonlocal answer
-        async with Pool.discover(interface=options.interface, nodes=nodes, config=config) as pool:
+        async with Pool.discover(interface=options.interface, nodes=options.node, config=config) as pool:
             async for event in events(pool):
                 if isinstance(event, Ended):
                     answer = event.answer
@@ -171,14 +175,14 @@ def _run(options: argparse.Namespace, events: Any, nodes: Sequence[str]) -> int:
         raise
     except EdgenodeError as error:
         if options.json:
-            print_json((_answer_json(answer) if answer else _NO_ANSWER) | {"error": str(error)})
+            print_json((answer_json(answer) if answer else NO_ANSWER) | {"error": str(error)})
         elif answer:
             print(f"Run {answer.run} failed.", file=sys.stderr)
         raise
     assert answer is not None, "a run ends with its answer or an error"
     request = _last_request(answer) if answer.status is Status.DRY_RUN else None
     if options.json:
-        print_json(_answer_json(answer) | ({"request": request} if request else {}))
+        print_json(answer_json(answer) | ({"request": request} if request else {}))
         return EXIT[answer.status]
     if request is not None:
         print(json.dumps(request, ensure_ascii=False, indent=2))
@@ -255,54 +259,6 @@ def _text(options: argparse.Namespace) -> int:
         sys.stdout.buffer.write(document.text.encode("utf-8"))
         sys.stdout.flush()
     return ANSWERED
-
-
-def _node_json(node: NodeInfo) -> dict[str, Any]:
-    return {
-        "id": node.id,
-        "name": node.name,
-        "address": node.address,
-        "state": node.state.value,
-        "engine": node.engine or None,
-        "engine_state": node.engine_state.value if node.engine_state else None,
-        "models": [
-            {
-                "name": model.name,
-                "digest": model.digest or None,
-                "quantization": model.quantization or None,
-                "context_tokens": model.context_tokens,
-                "parameters": model.parameters or None,
-            }
-            for model in node.models
-        ],
-    }
-
-
-def _answer_json(answer: Answer) -> dict[str, Any]:
-    return {
-        "run": answer.run,
-        "status": answer.status.value,
-        "answer": answer.text,
-        "answered_by": answer.answered_by,
-        "citations": [asdict(citation) for citation in answer.citations],
-        "findings": asdict(answer.findings),
-        "nodes": [asdict(node) for node in answer.nodes],
-        "ledger": asdict(answer.ledger),
-        "seconds": answer.seconds,
-    }
-
-
-_NO_ANSWER: dict[str, Any] = {
-    "run": None,
-    "status": Status.FAILED.value,
-    "answer": "",
-    "answered_by": "home",
-    "citations": [],
-    "findings": {"answered": 0, "retrieved": 0, "abstained": 0, "rejected": 0, "failed": 0},
-    "nodes": [],
-    "ledger": {"requests": [], "document_characters": 0, "whole_document_tokens": 0},
-    "seconds": 0.0,
-}
 
 
 def _reading(text: str) -> Reading:

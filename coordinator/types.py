@@ -234,8 +234,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class AggregationRequest:
-    """What asks a model, in the cloud or at home, to turn findings into an answer. `system` and `schema` (a JSON schema as text) are
-    fixed texts of `coordinator.minions.aggregation`; all that comes from the user or the documents is in `user`."""
+    """What asks a model, in the cloud or at home, to turn findings into an answer. `system` and `schema` (a JSON schema as text)
+    are fixed texts of `coordinator.minions.aggregation`; all that comes from the user or the documents is in `user`."""
 
     system: str
     user: str

@@ -39,7 +39,9 @@ def _parser() -> Parser:
     start.add_argument("--model", help="a model of the store (name or digest), a .gguf file, or one of the server at --engine-url")
     start.add_argument("--engine", choices=ENGINES, help="what runs the model (default: the first that is installed)")
     start.add_argument("--engine-url", metavar="URL", help="use an OpenAI-compatible server that already runs on this device")
-    start.add_argument("--threads", type=_positive, metavar="N", help=f"processor threads for the engine (default: {default_threads()})")
+    start.add_argument(
+        "--threads", type=_positive, metavar="N", help=f"processor threads of the engine (default: {default_threads()})"
+    )
     start.add_argument("--context", type=_positive, metavar="TOKENS", help="context to give the model (default: a modest one)")
     start.add_argument("--listen", metavar="ADDRESS", help="address to serve on; for now loopback only")
     start.add_argument("--port", type=_port, default=0, help="port to serve on (default: a free one)")

@@ -11,7 +11,8 @@ from coordinator.minions import prompts
 from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
 from coordinator.roster import Down, Heard, News, Roster, Up
-from coordinator.scheduling.schedule import Decision, GiveUp, Grant, Schedule, Withdraw, Work
+from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.schedule import Schedule
 from coordinator.types import Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.net.client import NodeLost

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
 # A subtask that failed on this many nodes is given up: it is the subtask.
@@ -37,46 +38,6 @@ PASSING: Final = frozenset(
         FailureReason.UNSPECIFIED,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """A bundle to be done: subtasks that share chunk number `chunk`."""
-
-    chunk: int
-    subtasks: tuple[SubtaskId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Decision: lend these subtasks of a chunk to a node."""
-
-    node: NodeId
-    lease: LeaseId
-    chunk: int
-    subtasks: tuple[SubtaskId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Decision: cancel these subtasks of a lease, their result is no longer needed there."""
-
-    node: NodeId
-    lease: LeaseId
-    subtasks: tuple[SubtaskId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """Decision: the subtask has failed for good."""
-
-    subtask: SubtaskId
-    reason: FailureReason
-    message: str
-    nodes: tuple[NodeId, ...]
-
-
-Decision = Grant | Withdraw | GiveUp
 
 
 @dataclass(slots=True)

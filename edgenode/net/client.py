@@ -88,11 +88,11 @@ class NodeConnection:
     async def _requests(self) -> AsyncIterator[node_service_pb2.WorkRequest]:
         yield node_service_pb2.WorkRequest(frame=frame_to_proto(Hello(__version__)))
         while True:
-            frame: Frame
-            try:
-                frame = await asyncio.wait_for(self._outgoing.get(), HEARTBEAT_SECONDS)
-            except TimeoutError:
-                frame = Heartbeat()
+            frame: Frame = Heartbeat()
+            # asyncio.timeout and not wait_for, which in Python 3.11 swallows a cancellation that comes as its call ends.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    frame = await self._outgoing.get()
             yield node_service_pb2.WorkRequest(frame=frame_to_proto(frame))
 
 

@@ -54,7 +54,9 @@ class _Outbox:
                 return
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), HEARTBEAT_SECONDS)
+                # And not wait_for, which in Python 3.11 swallows a cancellation that comes as its call ends.
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._wake.wait()
             except TimeoutError:
                 yield Heartbeat()
 

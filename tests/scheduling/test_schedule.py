@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.scheduling.schedule import LEASE_SECONDS, PATIENCE_SECONDS, Decision, GiveUp, Grant, Schedule, Withdraw, Work
+from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.schedule import LEASE_SECONDS, PATIENCE_SECONDS, Schedule
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")

@@ -1,0 +1,55 @@
+"""What `--json` prints: the shapes that scripts rely on. Keys are added, never renamed."""
+
+from dataclasses import asdict
+from typing import Any
+
+from coordinator.events import NodeInfo
+from coordinator.types import Answer, Status
+
+
+def node_json(node: NodeInfo) -> dict[str, Any]:
+    return {
+        "id": node.id,
+        "name": node.name,
+        "address": node.address,
+        "state": node.state.value,
+        "engine": node.engine or None,
+        "engine_state": node.engine_state.value if node.engine_state else None,
+        "models": [
+            {
+                "name": model.name,
+                "digest": model.digest or None,
+                "quantization": model.quantization or None,
+                "context_tokens": model.context_tokens,
+                "parameters": model.parameters or None,
+            }
+            for model in node.models
+        ],
+    }
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    return {
+        "run": answer.run,
+        "status": answer.status.value,
+        "answer": answer.text,
+        "answered_by": answer.answered_by,
+        "citations": [asdict(citation) for citation in answer.citations],
+        "findings": asdict(answer.findings),
+        "nodes": [asdict(node) for node in answer.nodes],
+        "ledger": asdict(answer.ledger),
+        "seconds": answer.seconds,
+    }
+
+
+NO_ANSWER: dict[str, Any] = {
+    "run": None,
+    "status": Status.FAILED.value,
+    "answer": "",
+    "answered_by": "home",
+    "citations": [],
+    "findings": {"answered": 0, "retrieved": 0, "abstained": 0, "rejected": 0, "failed": 0},
+    "nodes": [],
+    "ledger": {"requests": [], "document_characters": 0, "whole_document_tokens": 0},
+    "seconds": 0.0,
+}
