@@ -128,7 +128,10 @@ class LiveView:
             self._nodes[node].done += 1
         if isinstance(finding, Answered | Retrieved):
             mark = "" if isinstance(finding, Answered) else " (retrieved)"
-            self._found.append(f"{_place(finding.place.document, finding.place.page)}{mark}: {clean_line(finding.quote, 120)}")
+            line = f"{_place(finding.place.document, finding.place.page)}{mark}: {clean_line(finding.quote, 120)}"
+            # Retrieval gives its strongest first, and many: the first few will do.
+            if line not in self._found and (not mark or len(self._found) < FOUND_SHOWN):
+                self._found.append(line)
 
     def _render(self) -> RenderableType:
         table = Table.grid(padding=(0, 2), expand=True)
@@ -199,7 +202,7 @@ def _line(event: Event) -> str:
         case NodeGone(_, name, why):
             return f"Node {name} is gone ({why}); its work goes to others"
         case Planned(tasks, overview, chunks, read, subtasks):
-            why = "the question is about the whole" if overview else "those the question may find its answer in"
+            why = "the question is about the whole" if overview else "those that may hold the answer"
             what = f"{len(tasks)} questions" if len(tasks) > 1 else "1 question"
             return f"Reading {read} of {chunks} chunks ({why}): {what}, {subtasks} subtasks"
         case Found(Failed(message=message)):

@@ -1,25 +1,25 @@
-"""HTML to lines of text: a block is a paragraph, a list item a line, a row of a table a line with its cells set apart by bars.
+"""HTML to lines of text: a block is a paragraph, a list item a line, a row of a table a line with its cells set apart by bars."""
 
-Tags are found with expressions that look at each character a bounded number of times. The standard library's parser, which other
-parsers build on, takes time that grows with the square of what is wrong: 75 s for 400 kB of unfinished comments.
-"""
-
-import html
 import re
-from typing import Final
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-_TOKEN: Final = re.compile(
-    r"<!--.*?(?:-->|\Z)"
-    r"|<[!?][^<>]*>?"
-    r"|<(?P<close>/?)(?P<tag>[a-zA-Z][^\s/<>]*+)(?:(?:[^<>\"']++|\"[^\"<]*+\"|'[^'<]*+'|[\"'])*+>|[^<>]*>)"
-    r"|[^<]++|<",
-    re.DOTALL,
-)
+from selectolax.lexbor import LexborHTMLParser
+
+from coordinator.errors import DocumentError
+
+# The parser's time grows with the square of the depth (4 s for 40,000 elements inside one another); pages are a few dozen deep.
+MAX_OPEN_ELEMENTS: Final = 10_000
+
 _PARAGRAPH: Final = re.compile(
     r"address|article|aside|blockquote|body|caption|center|dd|details|dialog|div|dl|dt|fieldset|figcaption|figure|footer|form"
     r"|h[1-6]|head|header|hr|html|legend|main|menu|p|pre|section|summary|table|title"
 )
-_DROPPED: Final = re.compile(r"script|style|template|noscript|svg|nav")
+_DROPPED: Final = frozenset({"script", "style", "template", "noscript", "svg"})
+_SELF_CLOSING: Final = frozenset(
+    "area base br col dd dt embed hr img input li link meta option p param source tbody td tfoot th thead tr track wbr".split()  # noqa: SIM905 - a list of words reads better as words
+)
 _META_CHARSET: Final = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_ENCODING: Final = re.compile(rb"\A\s*<\?xml\s[^>]*?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 
@@ -38,7 +38,12 @@ def declared_encoding(data: bytes) -> str | None:
 
 
 def html_text(source: str) -> str:
-    """The readable text of `source`: paragraphs set apart by blank lines, entities decoded, no scripts, styles or menus."""
+    """The readable text of `source`: paragraphs set apart by blank lines, entities decoded, no scripts, styles or menus.
+
+    Raises `DocumentError` for markup that is nested deeper than any page.
+    """
+    if _is_bottomless(source):
+        raise DocumentError("its HTML has too many elements inside one another")
     segments = "".join(_marked(_MARKS.sub("", source))).split(_ROW)
     paragraphs = (paragraph for segment in segments for paragraph in _segment(segment))
     joined = ""
@@ -50,29 +55,49 @@ def html_text(source: str) -> str:
     return "".join(parts)
 
 
+class _Step(NamedTuple):
+    """One step of a walk through a page: an element opens or closes, or a text stands there."""
+
+    tag: str
+    closing: bool = False
+    text: str = ""
+
+
+def _steps(source: str) -> Iterator[_Step]:
+    node = LexborHTMLParser(source).root
+    while node is not None:
+        tag = node.tag or ""
+        if tag == "-text":
+            yield _Step("", text=node.text(deep=False))
+        elif tag not in _DROPPED and not tag.startswith(("-", "!")):
+            yield _Step(tag)
+            # A menu is of no use, but a page must not vanish behind one that is never closed.
+            if node.child is not None and not (tag == "nav" and node.next is not None):
+                node = node.child
+                continue
+            yield _Step(tag, closing=True)
+        while node is not None and node.next is None:
+            node = node.parent
+            if node is not None:
+                yield _Step(node.tag or "", closing=True)
+        node = node.next if node is not None else None
+
+
+def _is_bottomless(source: str) -> bool:
+    """Whether some element is opened more than `MAX_OPEN_ELEMENTS` times without being closed."""
+    opened = Counter(tag.lower() for tag in re.findall(r"<([a-zA-Z][a-zA-Z0-9]*)", source))
+    closed = Counter(tag.lower() for tag in re.findall(r"</([a-zA-Z][a-zA-Z0-9]*)", source))
+    return any(count - closed[tag] > MAX_OPEN_ELEMENTS for tag, count in opened.items() if tag not in _SELF_CLOSING)
+
+
 def _marked(source: str) -> list[str]:
-    """The text of `source` with marks where its tags break it."""
+    """The text of `source` with marks where its elements break it."""
     parts: list[str] = []
     lists: list[int | None] = []  # of the open lists: the number of the last item, None where they have bullets
-    unclosed: set[str] = set()
     pre = 0
-    at = 0
-    while match := _TOKEN.match(source, at):
-        at = match.end()
-        if not match["tag"]:
-            token = match.group()
-            if not token.startswith(("<!", "<?")):
-                parts.append(_characters(html.unescape(token), keep=pre > 0))
-            continue
-        tag, closing = match["tag"].lower(), bool(match["close"])
-        if _DROPPED.fullmatch(tag) and not closing and tag not in unclosed:
-            end = re.compile(rf"</{tag}\b[^>]*>?", re.IGNORECASE).search(source, at)
-            if end:
-                at = end.end()
-            elif tag in {"script", "style"}:
-                break
-            else:
-                unclosed.add(tag)  # a page must not vanish behind a menu that never ends
+    for tag, closing, text in _steps(source):
+        if not tag:
+            parts.append(_characters(text, keep=pre > 0))
         elif tag in {"ul", "ol"}:
             if not closing:
                 lists.append(0 if tag == "ol" else None)

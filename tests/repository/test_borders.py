@@ -26,6 +26,7 @@ BORDERS = {
     "genai_prices": ("coordinator.cloud.prices",),
     "numpy": ("coordinator.documents",),
     "pypdf": ("coordinator.documents",),
+    "selectolax": ("coordinator.documents",),
     "mammoth": ("coordinator.documents",),
     "bm25s": ("coordinator.documents",),
     "charset_normalizer": ("coordinator.documents",),
