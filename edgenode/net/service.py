@@ -20,8 +20,10 @@ HEARTBEAT_SECONDS: Final = 1.0
 # A coordinator that is silent for this long is gone, and what it asked for is stopped. Generous: its process may be busy
 # extracting text, and gRPC's own keepalive notices a dead machine sooner.
 COORDINATOR_SILENCE_SECONDS: Final = 30.0
-# Frames waiting for a peer that reads slowly. Progress is dropped beyond it, refusals and outcomes never: leases bound those.
+# Frames waiting for a peer that reads slowly. Beyond the first, progress is dropped; beyond the second, the peer is: it sends
+# leases and reads no answers.
 OUTBOX_FRAMES: Final = 256
+OUTBOX_LIMIT: Final = 1_024
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,10 @@ class _Outbox:
 
     def put(self, frame: Frame) -> None:
         if isinstance(frame, Progress) and len(self._frames) >= OUTBOX_FRAMES:
+            return
+        if len(self._frames) >= OUTBOX_LIMIT:
+            self._frames.clear()
+            self.close()
             return
         self._frames.append(frame)
         self._wake.set()

@@ -15,6 +15,7 @@ from coordinator.events import NodeState
 from coordinator.roster import Down, Heard, News, Roster, Up
 from edgenode.errors import HomeError, NetworkError
 from edgenode.net.client import NodeConnection, NodeLost
+from edgenode.net.service import NodeServer
 from edgenode.net.wire import frame_to_proto
 from edgenode.node import Node, NodeConfig
 from edgenode.types import (
@@ -31,6 +32,7 @@ from edgenode.types import (
     SubtaskId,
 )
 from edgenode.v1 import node_pb2, node_service_pb2, node_service_pb2_grpc, work_pb2
+from edgenode.work import WorkQueue
 from tests.scripted_engine import ScriptedEngine
 
 LEASE = Lease(LeaseId("l1"), "scripted-model", "system", "chunk ", (Subtask(SubtaskId("1"), "task", "{}", 10),))
@@ -141,6 +143,27 @@ async def test_a_coordinator_that_breaks_the_protocol_is_hung_up_on(tmp_path: Pa
                 assert [message.frame.WhichOneof("kind") async for message in call] == ["description"]
         async with NodeConnection(node.address) as connection:
             assert connection.description.name == node.description().name
+
+
+async def test_a_coordinator_that_never_reads_is_hung_up_on() -> None:
+    """Thousands of refusals that nobody fetches do not pile up in the node's memory: the stream ends."""
+    flood = 5_000
+    all_sent = asyncio.Event()
+
+    async def frames() -> AsyncIterator[Frame]:
+        for _ in range(flood):
+            yield Lease(LeaseId("l"), "no such model", "", "", LEASE.subtasks)
+        all_sent.set()
+        await asyncio.Event().wait()
+
+    node = NodeDescription(NodeId("a"), "node", "0", "scripted", EngineState.READY, (), 4)
+    async with WorkQueue(ScriptedEngine()) as queue:
+        stream = NodeServer(lambda: node, queue, "127.0.0.1", 0).serve_stream(frames())
+        assert await anext(stream) == node
+        await all_sent.wait()
+        async with asyncio.timeout(10):
+            left = [frame async for frame in stream]
+    assert len(left) < flood / 2
 
 
 async def test_describe_tells_what_the_stream_tells(tmp_path: Path) -> None:
