@@ -46,6 +46,8 @@ class SupervisorConfig:
 class Config:
     supervisor: SupervisorConfig | None = None
     """None when neither a key nor a base URL is configured: then the pool aggregates."""
+    model: str = DEFAULT_SUPERVISOR_MODEL
+    """The model that a supervisor would be asked for."""
     max_egress: int | None = None
     """Characters that one request to the supervisor may carry, None for the default that follows the documents' size."""
 
@@ -69,7 +71,7 @@ def load_config(
     model = supervisor_model or supervisor.string("model") or DEFAULT_SUPERVISOR_MODEL
     timeout = supervisor.number("timeout_seconds")
     if key is None and base_url is None:
-        return Config(max_egress=None if max_egress is None else int(max_egress))
+        return Config(model=model, max_egress=None if max_egress is None else int(max_egress))
     if key is not None and not _VISIBLE.fullmatch(key):
         raise UsageError(
             "The supervisor's key holds blanks or characters that no key has. Copy it again (OPENAI_API_KEY or the config file)."
@@ -85,6 +87,7 @@ def load_config(
             api_key=key,
             timeout_seconds=DEFAULT_TIMEOUT_SECONDS if timeout is None else min(timeout, MAX_TIMEOUT_SECONDS),
         ),
+        model=model,
         max_egress=None if max_egress is None else int(max_egress),
     )
 

@@ -19,6 +19,10 @@ from edgenode.types import Frame, Heartbeat, NodeDescription, NodeId
 LISTEN_SECONDS: Final = 1.6
 SETTLE_SECONDS: Final = 0.4
 DISCOVER_SECONDS: Final = 4.0
+# Nodes that were asked for by name are waited for longer than those that may happen to be there.
+NAMED_SECONDS: Final = 10.0
+# A home has a handful; forged records must not fill the memory with peers to be dialled.
+MAX_PEERS: Final = 256
 RECONNECT_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 # Failing to connect for this many times in a row turns a suspect into gone; it is tried on all the same.
 TRIES_UNTIL_GONE: Final = 2
@@ -106,11 +110,12 @@ class Roster:
 
     async def settle(self) -> None:
         """Returns once every node found is either connected or was tried in vain and no news has come for a moment; bounded by
-        `DISCOVER_SECONDS` after the start."""
+        `DISCOVER_SECONDS` after the start, or `NAMED_SECONDS` while a node that was asked for is missing."""
         while True:
             now = time.monotonic()
-            rest = self._started + DISCOVER_SECONDS - now
-            waiting = any(peer.state is NodeState.SUSPECT for peer in self._peers.values())
+            missing = self._missing()
+            rest = self._started + (NAMED_SECONDS if missing else DISCOVER_SECONDS) - now
+            waiting = missing or any(peer.state is NodeState.SUSPECT for peer in self._peers.values())
             quiet = max(self._last_change + SETTLE_SECONDS, self._started + LISTEN_SECONDS) - now
             if rest <= 0 or (quiet <= 0 and self._peers and not waiting):
                 return
@@ -120,6 +125,10 @@ class Roster:
                     await self._changed.wait()
             except TimeoutError:
                 pass
+
+    def _missing(self) -> bool:
+        joined = [peer.info() for peer in self._peers.values() if peer.state is NodeState.JOINED]
+        return not self._only <= {text for node in joined for text in (node.name, node.id)}
 
     def send(self, node: NodeId, frame: Frame) -> None:
         """Sends a frame to a node; lost when it is not connected, which `Down` will have told or is about to tell."""
@@ -151,6 +160,8 @@ class Roster:
             return
         peer = self._peers.get(sighting.id)
         if peer is None:
+            if len(self._peers) >= MAX_PEERS:
+                return
             peer = self._peers[sighting.id] = _Peer(sighting)
             peer.keeper = asyncio.create_task(self._keep(peer), name=f"node-{sighting.name}")
         else:

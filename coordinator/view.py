@@ -186,6 +186,8 @@ class _Count:
                 self.total = subtasks
             case Found(finding) if not isinstance(finding, Retrieved | Rejected):
                 self.done += 1
+            case Aggregating():
+                self.done = self.total
 
 
 def _line(event: Event) -> str:

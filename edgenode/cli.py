@@ -20,6 +20,7 @@ from edgenode.models.progress import progress_bar, readable_size
 from edgenode.models.pull import pull
 from edgenode.models.store import Store, StoredModel
 from edgenode.node import Node, NodeConfig
+from edgenode.threads import in_thread
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +117,10 @@ def _introduce(node: Node, as_json: bool) -> None:
     print(f"Node {told.name} serves {model.name} with {told.engine} at {node.address} ({model.context_tokens} tokens of context).")
     if told.engine == "deterministic":
         print("This is the deterministic test engine: it reads nothing, and its replies are made by rule.")
-    print("It is announced and reachable on this machine only, without certificates, until nodes can be paired.")
+    if node.announced:
+        print("It is announced and reachable on this machine only, without certificates, until nodes can be paired.")
+    else:
+        print("It is reachable on this machine only, without certificates, and not announced: mDNS does not work here.")
     print("Ctrl-C stops it.", flush=True)
 
 
@@ -145,9 +149,9 @@ async def _engine(options: argparse.Namespace) -> Engine:
     with progress_bar() as report:
         try:
             if options.model:
-                found = await asyncio.to_thread(store.find, options.model, report)
+                found = await in_thread(store.find, options.model, report)
             else:
-                found = await asyncio.to_thread(store.choose, memory_bytes(), report)
+                found = await in_thread(store.choose, memory_bytes(), report)
         except ModelError:
             # Nothing of our own to serve: an Ollama that runs on this device already has models.
             url = None if options.engine or options.model else await running_ollama(os.environ)

@@ -8,11 +8,13 @@ from typing import Self
 
 from edgenode import __version__
 from edgenode.engines.engine import Engine
-from edgenode.errors import NetworkError
+from edgenode.errors import NetworkError, UsageError
 from edgenode.home import default_home, open_home
 from edgenode.net.discovery import Announcer, default_name
 from edgenode.net.interfaces import listen_address, multicast_addresses
 from edgenode.net.service import NodeServer
+from edgenode.net.wire import NAME_CHARACTERS
+from edgenode.text import clean_line
 from edgenode.types import NodeDescription, NodeId
 from edgenode.work import WorkQueue
 
@@ -42,7 +44,7 @@ class Node:
         self._engine = engine
         self._stack = contextlib.AsyncExitStack()
         self._id = NodeId("")
-        self._name = config.name or default_name()
+        self._name = _usable_name(config.name) if config.name is not None else default_name()
         self._queue = WorkQueue(engine)
         self._server: NodeServer | None = None
         self.announced = False
@@ -74,6 +76,8 @@ class Node:
             await stack.enter_async_context(self._engine)
             await stack.enter_async_context(self._queue)
             self._server = await stack.enter_async_context(NodeServer(self.description, self._queue, host, config.port))
+            # Left before the server is, so that every coordinator is told what became of its leases.
+            stack.push_async_callback(self._queue.stop)
             self._engine.watch(self._server.announce_change)
             try:
                 await stack.enter_async_context(Announcer(self._id, self._name, host, self._server.port, interfaces))
@@ -85,3 +89,11 @@ class Node:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
+
+
+def _usable_name(name: str) -> str:
+    """`name` as one line that fits a record of mDNS (255 bytes with its key)."""
+    cleaned = clean_line(name, NAME_CHARACTERS).encode("utf-8")[:200].decode("utf-8", "ignore")
+    if not cleaned:
+        raise UsageError(f"A node's name needs at least one visible character; {name!r} has none.")
+    return cleaned

@@ -5,6 +5,7 @@ on a processor parallel slots buy about a tenth (24 subtasks on 2 cores: 58 s wi
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from edgenode.types import (
 
 # One in work, one waiting so that the node never idles between two, for each of two coordinators.
 LEASE_LIMIT: Final = 4
+# An engine stops at a cancellation within a second or two.
+STOP_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ class WorkQueue:
         self._limit = limit
         self._jobs: deque[_Job] = deque()
         self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
         self._stopping = False
         self._worker: asyncio.Task[None] | None = None
 
@@ -58,10 +62,17 @@ class WorkQueue:
         self._worker = asyncio.create_task(self._run(), name="work-queue")
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def stop(self) -> None:
+        """Takes no more leases, fails what is held as `STOPPING` and returns when each of its subtasks has been reported."""
         self._stopping = True
         for job in tuple(self._jobs):
             self._drop(job, FailureReason.STOPPING, "The node is shutting down.")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._idle.wait()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
@@ -90,6 +101,7 @@ class WorkQueue:
             return Refusal(lease.id, FailureReason.QUEUE_FULL, f"The node already holds {self._limit} leases, as many as it takes.")
         job = _Job(lease, report, {subtask.id: subtask for subtask in lease.subtasks})
         self._jobs.append(job)
+        self._idle.clear()
         self._arrived.set()
         return job
 
@@ -97,7 +109,11 @@ class WorkQueue:
         for id in subtasks or tuple(job.waiting):
             if job.waiting.pop(id, None) is not None:
                 job.report(Outcome(job.lease.id, id, Failure(FailureReason.CANCELLED, "Cancelled before it began.")))
-        if job.running is not None and (not subtasks or job.running[0] in subtasks):
+        if job.running is None:
+            # Its place in the queue is free again, unless something of it is left.
+            if not job.waiting and job in self._jobs:
+                self._jobs.remove(job)
+        elif not subtasks or job.running[0] in subtasks:
             job.running[1].cancel()
 
     def _drop(self, job: _Job, reason: FailureReason, message: str) -> None:
@@ -111,6 +127,7 @@ class WorkQueue:
         while True:
             while not self._jobs:
                 self._arrived.clear()
+                self._idle.set()
                 await self._arrived.wait()
             job = self._jobs[0]
             while job.waiting:

@@ -143,6 +143,19 @@ async def test_an_unexpected_error_costs_one_subtask() -> None:
     assert "oops" not in end.result.message
 
 
+async def test_a_cancelled_lease_gives_its_place_back() -> None:
+    """What was cancelled while it waited does not fill the queue."""
+    engine = ScriptedEngine(lambda _: asyncio.Event())
+    async with serving(engine) as (_, session, reports):
+        for number in range(LEASE_LIMIT):
+            session.offer(lease(f"l{number}", "1"))
+        await engine.started.wait()
+        for number in range(1, LEASE_LIMIT):
+            session.cancel(LeaseId(f"l{number}"))
+        session.offer(lease("new", "1"))
+        assert not [report for report in _drained(reports) if isinstance(report, Refusal)]
+
+
 async def test_stopping_fails_what_is_left_with_its_reason() -> None:
     """A node that shuts down says so of every subtask it still held."""
     engine = ScriptedEngine(lambda _: asyncio.Event())
@@ -150,9 +163,13 @@ async def test_stopping_fails_what_is_left_with_its_reason() -> None:
         session.offer(lease("a", "1", "2"))
         session.offer(lease("b", "1"))
         await engine.started.wait()
-    ends = [reports.get_nowait() for _ in range(reports.qsize())]
     failures = {
-        (end.lease, end.subtask): end.result.reason for end in ends if isinstance(end, Outcome) and isinstance(end.result, Failure)
+        (end.lease, end.subtask): end.result.reason
+        for end in _drained(reports)
+        if isinstance(end, Outcome) and isinstance(end.result, Failure)
     }
-    assert set(failures.values()) == {FailureReason.STOPPING}
-    assert {("a", "2"), ("b", "1")} <= set(failures)
+    assert failures == dict.fromkeys([("a", "1"), ("a", "2"), ("b", "1")], FailureReason.STOPPING)
+
+
+def _drained(reports: asyncio.Queue[Report]) -> list[Report]:
+    return [reports.get_nowait() for _ in range(reports.qsize())]

@@ -20,9 +20,6 @@ MAX_RETRIEVED_PER_TASK: Final = 60
 MAX_RETRIEVED_FOR_OVERVIEW: Final = 8
 """A task of an overview ("summarise") has few words in common with what it wants: retrieval is no guide there, readers are."""
 
-# Shorter sentences ("Yes.", "14 days") are what an answer in a reader's own words may well be.
-_COPIED_CHARACTERS: Final = 16
-
 
 class MalformedReply(ValueError):
     """A reply that is not of the schema. The subtask may succeed elsewhere."""
@@ -54,7 +51,7 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
 
     Answered if its quotation occurs in the chunk after normalisation, with the place of the sentence that equals it if there is
     one; rejected if it does not, or is too long or too short to be one; abstained if it is null. Raises `MalformedReply` for
-    anything else. An answer that copies another sentence of the chunk is left out: only verified quotations may leave the house.
+    anything else. The answer is cleaned and capped; whether it copies the documents is for `Echo` to say.
     """
     quote, answer = _parse(text)
     if quote is None:
@@ -68,7 +65,7 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
         chunk=chunk.index,
         place=Place(document.label, document.page_at(start), start, end),
         quote=document.text[start:end],
-        answer=_own_words(answer, quote, chunk),
+        answer=clean_line(answer, MAX_ANSWER_CHARACTERS),
         node=node,
     )
 
@@ -109,17 +106,6 @@ def _place(quote: str, chunk: Chunk, document: Document) -> tuple[int, int] | No
         if normalise(sentence.text) == wanted:
             return sentence.start, sentence.end
     return locate(quote, document.text, chunk.start, chunk.end)
-
-
-def _own_words(answer: str, quote: str, chunk: Chunk) -> str:
-    """The reader's answer cleaned and capped, empty where it holds a whole sentence of the chunk that it did not quote."""
-    answer = clean_line(answer, MAX_ANSWER_CHARACTERS)
-    said, quoted = normalise(answer), normalise(quote)
-    for sentence in chunk.sentences:
-        copied = normalise(sentence.text)
-        if len(copied) >= _COPIED_CHARACTERS and copied in said and copied not in quoted:
-            return ""
-    return answer
 
 
 def _retrieved(task: Task, chunk: Chunk, sentence: Sentence, documents: Mapping[str, Document], score: float) -> Retrieved:

@@ -69,7 +69,7 @@ async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept
     selection = aggregation.select(findings, budget, kept.question, shown)
     supervisor = config.supervisor
     if dry_run and supervisor is None:
-        supervisor = SupervisorConfig()
+        supervisor = SupervisorConfig(model=config.model)
     by = "home" if supervisor is None else "supervisor"
     if not selection.entries:
         # Nothing to show to anybody: the honest answer needs no request.
@@ -165,7 +165,7 @@ def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str
         citations=citations,
         findings=_count(journal.findings()),
         nodes=tuple(NodeWork(**each) for each in journal.value("kept")["nodes"]),
-        ledger=Ledger(journal.ledger(), kept.document_characters, kept.whole_document_tokens),
+        ledger=Ledger(journal.ledger(dry_run=status is Status.DRY_RUN), kept.document_characters, kept.whole_document_tokens),
         seconds=round(kept.seconds, 3),
     )
 

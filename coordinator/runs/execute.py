@@ -1,6 +1,7 @@
 """Carries out the schedule's decisions on real nodes: plan in, findings out."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -8,17 +9,19 @@ from typing import Final
 
 from coordinator.events import Event, Found, NodeGone, NodeInfo, NodeJoined, Reading, Retried
 from coordinator.minions import prompts
+from coordinator.minions.echo import Echo
 from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
 from coordinator.roster import Down, Heard, News, Roster, Up
 from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
-from coordinator.types import Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
+from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.net.client import NodeLost
 from edgenode.types import (
     Cancel,
     Completion,
+    EngineState,
     Failure,
     FailureReason,
     Lease,
@@ -33,8 +36,10 @@ from edgenode.types import (
 )
 
 TICK_SECONDS: Final = 0.25
-# One model call outside the schedule (the aggregation at home): long, since a Pi may write it, but not for ever.
+# One model call outside the schedule (the aggregation at home): long, since a Pi may write it, but not for ever, and not long
+# without any sign of getting on.
 CALL_SECONDS: Final = 900.0
+CALL_SILENCE_SECONDS: Final = 120.0
 
 
 def usable_model(models: Iterable[Model], context_tokens: int) -> Model | None:
@@ -56,6 +61,7 @@ class Execution:
         chunks: Sequence[Chunk],
         documents: Mapping[str, Document],
         roster: Roster,
+        echo: Echo,
         context_tokens: int,
         test_engine: bool,
         emit: Callable[[Event], None],
@@ -65,6 +71,7 @@ class Execution:
         self._chunks = chunks
         self._documents = documents
         self._roster = roster
+        self._echo = echo
         self._context_tokens = context_tokens
         self._test_engine = test_engine
         self._emit = emit
@@ -81,6 +88,7 @@ class Execution:
         )
         self._nodes: dict[NodeId, NodeInfo] = {}
         self._granted: dict[LeaseId, Grant] = {}
+        self._awaited: dict[LeaseId, set[SubtaskId]] = {}
         self._rejected: set[SubtaskId] = set()
         self.work: dict[NodeId, NodeWork] = {}
         """What each node did, kept up to date."""
@@ -88,16 +96,17 @@ class Execution:
     async def run(self) -> None:
         """Returns when every subtask has its finding. Leaving early (cancellation) withdraws what is still on nodes."""
         news: asyncio.Queue[News] = asyncio.Queue()
+        next_tick = time.monotonic() + TICK_SECONDS
         with self._roster.listening(news.put_nowait):
             try:
                 while not self._schedule.finished:
-                    try:
-                        async with asyncio.timeout(TICK_SECONDS):
-                            item = await news.get()
-                    except TimeoutError:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.0, next_tick - time.monotonic())):
+                            self._hear(await news.get())
+                    # By the clock and not only in silence: nodes at work are never silent.
+                    if time.monotonic() >= next_tick:
                         self._apply(self._schedule.tick(time.monotonic()))
-                    else:
-                        self._hear(item)
+                        next_tick = time.monotonic() + TICK_SECONDS
             finally:
                 for grant in self._granted.values():
                     self._roster.send(grant.node, Cancel(grant.lease))
@@ -106,19 +115,10 @@ class Execution:
         now = time.monotonic()
         match news:
             case Up(node):
-                if node.id in self._nodes or (node.engine == DETERMINISTIC and not self._test_engine):
-                    return
-                if (model := usable_model(node.models, self._context_tokens)) is not None:
-                    self._nodes[node.id] = node
-                    before = self.work.get(node.id)
-                    self.work[node.id] = before or NodeWork(node.id, node.name, model.name, node.engine)
-                    self._emit(NodeJoined(node))
-                    self._apply(self._schedule.node_joined(node.id, now))
+                self._up(node, now)
             case Down(node, why):
                 if self._nodes.pop(node.id, None) is not None:
-                    self._granted = {id: grant for id, grant in self._granted.items() if grant.node != node.id}
-                    self._emit(NodeGone(node.id, node.name, why))
-                    self._apply(self._schedule.node_gone(node.id, why, now))
+                    self._gone(node, why, now)
             case Heard(id, frame):
                 # A node is believed only about leases that it holds.
                 if (
@@ -128,21 +128,50 @@ class Execution:
                 ):
                     self._hear_of_lease(grant, frame, now)
 
+    def _up(self, node: NodeInfo, now: float) -> None:
+        if node.engine == DETERMINISTIC and not self._test_engine:
+            return
+        model = usable_model(node.models, self._context_tokens)
+        if model is None:
+            if self._nodes.pop(node.id, None) is not None:
+                self._gone(node, "It no longer serves a model that could take the work.", now)
+            return
+        if node.id not in self._nodes:
+            self.work.setdefault(node.id, NodeWork(node.id, node.name, model.name, node.engine))
+            self._emit(NodeJoined(node))
+            self._nodes[node.id] = node
+            self._apply(self._schedule.node_joined(node.id, now))
+        self._nodes[node.id] = node
+        self._apply(self._schedule.node_ready(node.id, node.engine_state is EngineState.READY, now))
+
+    def _gone(self, node: NodeInfo, why: str, now: float) -> None:
+        for lease in [id for id, grant in self._granted.items() if grant.node == node.id]:
+            self._forget(lease)
+        self._emit(NodeGone(node.id, node.name, why))
+        self._apply(self._schedule.node_gone(node.id, why, now))
+
+    def _forget(self, lease: LeaseId) -> None:
+        del self._granted[lease], self._awaited[lease]
+
     def _hear_of_lease(self, grant: Grant, frame: Refusal | Progress | Outcome, now: float) -> None:
         match frame:
             case Refusal(lease, reason, message):
-                del self._granted[lease]
+                self._forget(lease)
                 if reason is not FailureReason.QUEUE_FULL:
                     self._emit(Retried(grant.node, message))
                 self._apply(self._schedule.refused(lease, reason, message, now))
             case Progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens):
-                if subtask in grant.subtasks:
-                    self._schedule.progress(lease, now)
+                if subtask in self._awaited[lease]:
+                    self._schedule.progress(lease, read_tokens + completion_tokens, now)
                     chunk = self._chunks[grant.chunk]
                     page = self._documents[chunk.document].page_at(chunk.start)
                     self._emit(Reading(grant.node, chunk.document, page, read_tokens, prompt_tokens, completion_tokens))
             case Outcome(lease, subtask, result):
-                if subtask in grant.subtasks:
+                # Once for each subtask of a lease: a node that repeats itself is not heard again.
+                if subtask in self._awaited[lease]:
+                    self._awaited[lease].discard(subtask)
+                    if not self._awaited[lease]:
+                        self._forget(lease)
                     if isinstance(result, Completion):
                         self._completed(grant, subtask, result, now)
                     else:
@@ -151,6 +180,10 @@ class Execution:
     def _completed(self, grant: Grant, subtask: SubtaskId, completion: Completion, now: float) -> None:
         task, chunk = self._subtasks[subtask]
         self._account(grant.node, completion)
+        if not self._schedule.is_open(subtask):
+            # A copy that came second. The schedule still has to know that its lease is done with it.
+            self._apply(self._schedule.settled(grant.lease, subtask, now) or [])
+            return
         try:
             finding = check_reply(completion.text, task, chunk, self._documents[chunk.document], grant.node)
         except MalformedReply as error:
@@ -162,6 +195,8 @@ class Execution:
             self._keep(finding)
             self._failed(grant, subtask, Failure(FailureReason.BAD_REPLY, "The quotation is not in the text."), now)
             return
+        if isinstance(finding, Answered) and self._echo.copies(finding.answer, finding.quote):
+            finding = replace(finding, answer="")
         decisions = self._schedule.settled(grant.lease, subtask, now)
         if decisions is not None:
             self.work[grant.node] = replace(self.work[grant.node], subtasks=self.work[grant.node].subtasks + 1)
@@ -188,6 +223,7 @@ class Execution:
             match decision:
                 case Grant():
                     self._granted[decision.lease] = decision
+                    self._awaited[decision.lease] = set(decision.subtasks)
                     self._roster.send(decision.node, self._lease(decision))
                 case Withdraw(node, lease, subtasks):
                     self._roster.send(node, Cancel(lease, subtasks))
@@ -232,8 +268,13 @@ async def ask_node(
         roster.send(node.id, Lease(lease, model.name, system, "", (Subtask(subtask, user, schema, max_reply_tokens),)))
         try:
             async with asyncio.timeout(CALL_SECONDS):
+                silence = asyncio.get_running_loop().time() + CALL_SILENCE_SECONDS
                 while True:
-                    match await news.get():
+                    async with asyncio.timeout_at(silence):
+                        item = await news.get()
+                    match item:
+                        case Heard(id, Progress(of)) if id == node.id and of == lease:
+                            silence = asyncio.get_running_loop().time() + CALL_SILENCE_SECONDS
                         case Down(down, why) if down.id == node.id:
                             raise NodeLost(why)
                         case Heard(id, Refusal(of, reason, message)) if id == node.id and of == lease:
@@ -241,6 +282,6 @@ async def ask_node(
                         case Heard(id, Outcome(of, _, result)) if id == node.id and of == lease:
                             return result
         except TimeoutError:
-            return Failure(FailureReason.ENGINE_TIMEOUT, f"The node did not answer within {CALL_SECONDS:.0f} s.")
+            return Failure(FailureReason.ENGINE_TIMEOUT, f"{node.name} did not answer in time.")
         finally:
             roster.send(node.id, Cancel(lease))

@@ -163,11 +163,12 @@ class Journal:
             records = [dict(zip(columns, row, strict=True)) for row in rows]
             return tuple(RequestRecord(**record | {"state": RequestState(record["state"])}) for record in records)
 
-    def ledger(self) -> tuple[LedgerRequest, ...]:
-        """The ledger as a result shows it. Tokens that the supervisor did not tell count as 0."""
+    def ledger(self, *, dry_run: bool = False) -> tuple[LedgerRequest, ...]:
+        """What was sent, as a result shows it, or with `dry_run` what would have been. Tokens that were not told count as 0."""
         return tuple(
             LedgerRequest(record.model, len(record.body), record.prompt_tokens or 0, record.completion_tokens or 0, record.usd)
             for record in self.requests()
+            if (record.state is RequestState.DRY_RUN) == dry_run
         )
 
     def _hold(self) -> None:

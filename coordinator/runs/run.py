@@ -1,6 +1,5 @@
 """One question asked: documents in, plan, reading on the nodes, aggregation, answer. What it learns it keeps before telling it."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from coordinator.events import (
     Warned,
 )
 from coordinator.minions import prompts
+from coordinator.minions.echo import Echo
 from coordinator.minions.findings import retrieved_findings
 from coordinator.minions.plan import Plan, make_plan, split_question
 from coordinator.roster import Roster
@@ -31,14 +31,17 @@ from coordinator.runs.execute import Execution, usable_model
 from coordinator.runs.journal import Journal
 from coordinator.types import (
     Answer,
+    Answered,
     Document,
     Failed,
     NodeWork,
     Reading,
+    Retrieved,
     Status,
 )
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.errors import EdgenodeError, UsageError
+from edgenode.threads import in_thread
 
 # A node with a smaller context than this cannot hold a useful chunk with its instruction and reply.
 MIN_CONTEXT_TOKENS: Final = 1_024
@@ -63,10 +66,12 @@ async def ask(
     """
     started = time.monotonic()
     question = question.strip()
+    if any("\ud800" <= character <= "\udfff" for character in question):
+        raise UsageError("The question holds bytes that are no text in this terminal's encoding. Type it in a UTF-8 terminal.")
     if not question:
         raise UsageError("There is no question. Give it last, in quotation marks.")
     tasks = split_question(question)
-    documents, skipped = await asyncio.to_thread(read_documents, paths)
+    documents, skipped = await in_thread(read_documents, paths)
     if not documents:
         reasons = " ".join(f"{each.name}: {each.reason}" for each in skipped) or "The folder holds no document of a known kind."
         raise DocumentError(f"Nothing could be read. {reasons}")
@@ -89,13 +94,12 @@ async def ask(
         try:
             overhead = prompts.overhead_tokens(tasks)
             context, test_engine = await _smallest_context(roster, overhead)
-            chunks = await asyncio.to_thread(make_chunks, documents, max_tokens=context - overhead)
-            index = await asyncio.to_thread(Index, chunks)
+            chunks = await in_thread(make_chunks, documents, max_tokens=context - overhead)
+            index = await in_thread(Index, chunks)
             plan = make_plan(question, chunks, index, options.reading)
             work = await _read(roster, journal, plan, chunks, documents, index, context, test_engine, emit)
             kept = replace(kept, seconds=time.monotonic() - started, nodes=tuple(asdict(each) for each in work))
             journal.set_value("kept", asdict(kept))
-            journal.set_value("read", True)
             answer = await aggregate(roster, config, journal, kept, options.dry_run, emit)
         except EdgenodeError:
             kept = replace(kept, seconds=time.monotonic() - started)
@@ -143,6 +147,9 @@ async def _smallest_context(roster: Roster, overhead: int) -> tuple[int, bool]:
         raise NoNodes(
             f"No node's model can take {least} tokens at once, which this question needs. Start one with a larger --context."
         )
+    if roster.nodes():
+        names = ", ".join(f"{node.name} is {node.state}" for node in roster.nodes())
+        raise NoNodes(f"No node can be reached: {names}. Start it again with: edgenode start")
     raise NoNodes("No node was found. Start one on this machine with: edgenode start")
 
 
@@ -163,15 +170,15 @@ async def _read(
     for finding in retrieved_findings(plan, chunks, by_label, index):
         journal.add_finding(finding)
         emit(Found(finding))
-    execution = Execution(journal.run, plan, chunks, by_label, roster, context, test_engine, emit, journal.add_finding)
+    echo = await in_thread(Echo, [document.text for document in documents])
+    execution = Execution(journal.run, plan, chunks, by_label, roster, echo, context, test_engine, emit, journal.add_finding)
     await execution.run()
-    failed = [finding for finding in journal.findings() if isinstance(finding, Failed)]
-    if subtasks and len(failed) == subtasks:
-        raise NoNodes(f"Nothing could be read on any node. The last failure: {failed[-1].message}")
+    journal.set_value("read", True)
+    findings = journal.findings()
+    failed = [finding for finding in findings if isinstance(finding, Failed)]
+    if failed and not any(isinstance(finding, Answered | Retrieved) for finding in findings):
+        raise NoNodes(f"Nothing was found, and {len(failed)} of {subtasks} subtasks failed. The last failure: {failed[-1].message}")
     if failed:
-        emit(
-            Warned(
-                f"{len(failed)} of {subtasks} subtasks failed; the answer does not rest on them. One reason: {failed[-1].message}"
-            )
-        )
+        why = failed[-1].message
+        emit(Warned(f"{len(failed)} of {subtasks} subtasks failed, and the answer does not rest on them. One reason: {why}"))
     return tuple(execution.work.values())

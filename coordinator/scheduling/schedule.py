@@ -13,10 +13,15 @@ from typing import Final
 from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
-# A subtask that failed on this many nodes is given up: it is the subtask.
-MAX_FAILURES: Final = 3
-# A node's engine reports its own time-outs (minutes); a lease without any sign for longer than this is taken back all the same.
+# A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, after this many attempts.
+MAX_FAILED_NODES: Final = 3
+MAX_ATTEMPTS: Final = 5
+# A node's engine reports its own time-outs (minutes); a lease that gets no further for longer than this is taken back all the
+# same, and any lease after so long, whatever progress is claimed.
 LEASE_SECONDS: Final = 900.0
+MAX_LEASE_SECONDS: Final = 3_600.0
+# A node that has not yet finished anything has no pace of its own to call others late by; it waits this long.
+PATIENCE_WITH_OTHERS_SECONDS: Final = 30.0
 # How long a run waits for a node when there is none left.
 PATIENCE_SECONDS: Final = 30.0
 # A node that failed this often without a success in between is set aside for a while that doubles up to a minute.
@@ -47,11 +52,14 @@ class _Lease:
     open: dict[SubtaskId, None]
     granted: float
     heard: float
+    reached: int = 0
+    """Tokens of the furthest progress told."""
 
 
 @dataclass(slots=True)
 class _Node:
     lease: LeaseId | None = None
+    ready: bool = True
     failures: int = 0
     paused_until: float = 0.0
     settled: int = 0
@@ -95,6 +103,13 @@ class Schedule:
         self._alone_since = None
         return self._assign(now)
 
+    def node_ready(self, node: NodeId, ready: bool, now: float) -> list[Decision]:
+        """The node's engine can take work, or cannot at the moment: it gets none until it can."""
+        if node not in self._nodes:
+            return []
+        self._nodes[node].ready = ready
+        return self._assign(now)
+
     def node_gone(self, node: NodeId, why: str, now: float) -> list[Decision]:
         """A node vanished: all it held goes back, first in line. Counts as a failure of what it was working on."""
         gone = self._nodes.pop(node, None)
@@ -129,11 +144,16 @@ class Schedule:
             node.paused_until = max(node.paused_until, now + REFUSAL_PAUSE_SECONDS)
         return decisions + self._assign(now)
 
-    def progress(self, lease: LeaseId, now: float) -> None:
-        """A sign of life of a lease."""
+    def progress(self, lease: LeaseId, tokens: int, now: float) -> None:
+        """A lease has come to `tokens` of its subtask in work. Only getting further is a sign of life."""
         held = self._leases.get(lease)
-        if held is not None:
+        if held is not None and tokens > held.reached:
+            held.reached = tokens
             held.heard = now
+
+    def is_open(self, subtask: SubtaskId) -> bool:
+        """Whether the subtask has not ended yet."""
+        return subtask in self._subtasks
 
     def settled(self, lease: LeaseId, subtask: SubtaskId, now: float) -> list[Decision] | None:
         """A usable result came. None means that it must not be counted: the subtask was settled or given up before."""
@@ -168,7 +188,7 @@ class Schedule:
         """Time passed: leases expire, pauses end, and a run without nodes ends at last."""
         decisions: list[Decision] = []
         for id, lease in tuple(self._leases.items()):
-            if now - lease.heard > LEASE_SECONDS:
+            if now - lease.heard > LEASE_SECONDS or now - lease.granted > MAX_LEASE_SECONDS:
                 decisions.append(Withdraw(lease.node, id, tuple(lease.open)))
                 self._end(id, now)
                 for subtask in lease.open:
@@ -187,7 +207,12 @@ class Schedule:
         decisions: list[Decision] = []
         self._pending = deque(work for work in (self._still_open(each) for each in self._pending) if work is not None)
         for id, node in self._nodes.items():
-            if node.lease is None and node.paused_until <= now and (work := self._take(id) or self._overdue(id, now)) is not None:
+            if (
+                node.lease is None
+                and node.ready
+                and node.paused_until <= now
+                and (work := self._take(id) or self._overdue(id, now)) is not None
+            ):
                 decisions.append(self._grant(id, work, now))
         return decisions + self._give_up_hopeless()
 
@@ -213,13 +238,11 @@ class Schedule:
     def _overdue(self, node: NodeId, now: float) -> Work | None:
         """Work that another node has held for longer than this one needs for as much, judged by its own pace so far."""
         mine = self._nodes[node]
-        if self._pending or not mine.settled:
-            return None
-        pace = mine.busy_seconds / mine.settled
         for lease in sorted(self._leases.values(), key=lambda lease: lease.granted):
             left = (id for id in lease.open if id in self._subtasks)
             copies = tuple(id for id in left if len(self._subtasks[id].holders) == 1 and self._may(node, id))
-            if copies and lease.node != node and now - lease.granted > 2 * pace * len(copies):
+            patience = 2 * len(copies) * mine.busy_seconds / mine.settled if mine.settled else PATIENCE_WITH_OTHERS_SECONDS
+            if copies and lease.node != node and now - lease.granted > patience:
                 return Work(lease.chunk, copies)
         return None
 
@@ -239,6 +262,7 @@ class Schedule:
         if held is None or subtask not in held.open:
             return None
         held.heard = now
+        held.reached = 0
         del held.open[subtask]
         if not held.open:
             self._end(lease, now)
@@ -276,7 +300,7 @@ class Schedule:
         if state is None:
             return []
         state.holders.discard(lease)
-        if state.failures >= MAX_FAILURES and not state.holders:
+        if (len(state.failed_on) >= MAX_FAILED_NODES or state.failures >= MAX_ATTEMPTS) and not state.holders:
             return [self._give_up(subtask)]
         return []
 

@@ -30,7 +30,7 @@ class NodeConnection:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._outgoing: asyncio.Queue[Frame] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[node_service_pb2.WorkRequest] = asyncio.Queue()
         self._stack = contextlib.AsyncExitStack()
         self._incoming: AsyncIterator[node_service_pb2.WorkResponse] | None = None
         self._description: NodeDescription | None = None
@@ -60,8 +60,11 @@ class NodeConnection:
         await self._stack.aclose()
 
     def send(self, frame: Frame) -> None:
-        """Queues a frame. Frames to a connection that is over are lost, as `frames` will have said."""
-        self._outgoing.put_nowait(frame)
+        """Queues a frame. Frames to a connection that is over are lost, as `frames` will have said.
+
+        Raises ValueError, here and not in the middle of the stream, for a frame that cannot be encoded (lone surrogates).
+        """
+        self._outgoing.put_nowait(node_service_pb2.WorkRequest(frame=frame_to_proto(frame)))
 
     async def frames(self) -> AsyncIterator[Frame]:
         """What the node sends, until the connection is over: then raises `NodeLost`."""
@@ -84,16 +87,22 @@ class NodeConnection:
             raise NodeLost(f"The node broke the protocol: {error}") from error
         except grpc.aio.AioRpcError as error:
             raise NodeLost(_in_words(error)) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: gRPC gave up the call by itself.
+            raise NodeLost("The connection broke.") from None
 
     async def _requests(self) -> AsyncIterator[node_service_pb2.WorkRequest]:
         yield node_service_pb2.WorkRequest(frame=frame_to_proto(Hello(__version__)))
         while True:
-            frame: Frame = Heartbeat()
+            request = node_service_pb2.WorkRequest(frame=frame_to_proto(Heartbeat()))
             # asyncio.timeout and not wait_for, which in Python 3.11 swallows a cancellation that comes as its call ends.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    frame = await self._outgoing.get()
-            yield node_service_pb2.WorkRequest(frame=frame_to_proto(frame))
+                    request = await self._outgoing.get()
+            yield request
 
 
 def _in_words(error: grpc.aio.AioRpcError) -> str:

@@ -114,7 +114,7 @@ class Browser:
             id = self._ids.pop(name, None)
             if id is not None:
                 self._gone(id)
-        elif len(self._ids) < MAX_SIGHTINGS and len(self._resolving) < MAX_SIGHTINGS:
+        elif (name in self._ids or len(self._ids) < MAX_SIGHTINGS) and len(self._resolving) < MAX_SIGHTINGS:
             task = asyncio.create_task(self._resolve(zeroconf, service_type, name), name="mdns-resolve")
             self._resolving.add(task)
             task.add_done_callback(self._resolving.discard)

@@ -1,9 +1,10 @@
 """The gRPC service of a node: tells what the node is, and carries the frames of work streams."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Final, Self
 
 import grpc
@@ -113,7 +114,7 @@ class NodeServer:
         for outbox in self._outboxes:
             outbox.put(self._describe())
 
-    async def serve_stream(self, requests: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
+    async def serve_stream(self, requests: AsyncIterator[Frame]) -> AsyncGenerator[Frame, None]:
         """One work stream. Reads `requests` in a task of its own; yields what goes back until either side is done."""
         outbox = _Outbox()
         outbox.put(self._describe())
@@ -173,5 +174,6 @@ class _Servicer(node_service_pb2_grpc.NodeServiceServicer):
                 if frame is not None:
                     yield frame
 
-        async for frame in self._node.serve_stream(frames()):
-            yield node_service_pb2.WorkResponse(frame=frame_to_proto(frame))
+        async with contextlib.aclosing(self._node.serve_stream(frames())) as outgoing:
+            async for frame in outgoing:
+                yield node_service_pb2.WorkResponse(frame=frame_to_proto(frame))

@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
-from coordinator.scheduling.schedule import LEASE_SECONDS, PATIENCE_SECONDS, Schedule
+from coordinator.scheduling.schedule import (
+    LEASE_SECONDS,
+    MAX_LEASE_SECONDS,
+    PATIENCE_SECONDS,
+    PATIENCE_WITH_OTHERS_SECONDS,
+    Schedule,
+)
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
@@ -105,6 +111,48 @@ def test_a_lease_without_a_sign_of_life_expires() -> None:
     decisions = schedule.tick(LEASE_SECONDS + 1)
     assert Withdraw(A, lease.lease, lease.subtasks) in decisions
     assert [grant.node for grant in grants(decisions)] == [B]
+
+
+def test_progress_that_does_not_get_further_is_no_sign_of_life() -> None:
+    """A node that repeats itself, or claims progress for ever, does not keep its lease."""
+    for claim in (lambda second: 5, lambda second: second):
+        schedule = Schedule(work(1))
+        (lease,) = grants(schedule.node_joined(A, 0.0))
+        schedule.node_joined(B, 0.0)
+        taken_back: list[Decision] = []
+        for second in range(1, int(MAX_LEASE_SECONDS) + 100, 50):
+            schedule.progress(lease.lease, claim(second), float(second))
+            taken_back += [each for each in schedule.tick(float(second)) if isinstance(each, Withdraw)]
+        assert Withdraw(A, lease.lease, lease.subtasks) in taken_back
+
+
+def test_a_node_that_has_done_nothing_yet_copies_late_work_too() -> None:
+    """One chunk, one crawling node, one idle: the idle one takes a copy after a while."""
+    schedule = Schedule(work(1))
+    schedule.node_joined(A, 0.0)
+    schedule.node_joined(B, 0.0)
+    assert not grants(schedule.tick(PATIENCE_WITH_OTHERS_SECONDS - 1))
+    assert [grant.node for grant in grants(schedule.tick(PATIENCE_WITH_OTHERS_SECONDS + 1))] == [B]
+
+
+def test_work_that_a_node_may_not_do_does_not_keep_it_from_copying_other_work() -> None:
+    """B failed one subtask for good and waits; the other one, which A is late with, it may copy."""
+    schedule = Schedule(work(1, 1))
+    (slow,) = grants(schedule.node_joined(A, 0.0))
+    (mine,) = grants(schedule.node_joined(B, 0.0))
+    assert not grants(schedule.failed(mine.lease, mine.subtasks[0], FailureReason.BAD_REPLY, "not JSON", 1.0))
+    (copy,) = grants(schedule.tick(PATIENCE_WITH_OTHERS_SECONDS + 1))
+    assert (copy.node, copy.subtasks) == (B, slow.subtasks)
+
+
+def test_a_node_whose_engine_restarts_gets_no_work_until_it_is_ready() -> None:
+    """An outage costs time and no attempts."""
+    schedule = Schedule(work(1))
+    (first,) = grants(schedule.node_joined(A, 0.0))
+    schedule.node_ready(A, False, 0.5)
+    assert not grants(schedule.failed(first.lease, first.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", 1.0))
+    assert not grants(schedule.tick(60.0))
+    assert [grant.node for grant in grants(schedule.node_ready(A, True, 61.0))] == [A]
 
 
 def test_a_full_queue_counts_for_nothing() -> None:
