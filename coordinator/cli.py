@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
@@ -18,9 +17,10 @@ from coordinator.output import NO_ANSWER, answer_json, node_json
 from coordinator.pool import Pool
 from coordinator.runs.journal import Journal, forget
 from coordinator.types import Answer, Reading, Status
-from coordinator.view import Lines, LiveView, Silent, View, print_answer
+from coordinator.view import Lines, LiveView, Silent, Terminal, View, print_answer
 from edgenode.console import ANSWERED, NOT_FOUND, Parser, add_common, add_interface, print_json, run_command, version
 from edgenode.errors import EdgenodeError, UsageError
+from edgenode.text import names_a_file
 
 EXIT = {Status.ANSWERED: ANSWERED, Status.DRY_RUN: ANSWERED, Status.NOT_FOUND: NOT_FOUND}
 
@@ -130,9 +130,9 @@ def _nodes(options: argparse.Namespace) -> int:
 def _ask(options: argparse.Namespace) -> int:
     *names, question = options.words
     if not names:
-        wrong = "There is no question" if Path(question).exists() else "There is no document"
+        wrong = "There is no question" if names_a_file(question) else "There is no document"
         raise UsageError(f"{wrong}. Give documents and then the question: coordinator ask lease.pdf 'When is the rent due?'")
-    if Path(question).exists():
+    if names_a_file(question):
         raise UsageError(f"There is no question: the last argument, {question}, is a file. Give the question last, in quotes.")
 
     def events(pool: Pool) -> AsyncIterator[Event]:
@@ -186,14 +186,14 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
         return EXIT[answer.status]
     if request is not None:
         print(json.dumps(request, ensure_ascii=False, indent=2))
-    print_answer(Console(), answer, config.supervisor)
+    print_answer(Terminal(), answer, config.supervisor)
     return EXIT[answer.status]
 
 
 def _view(options: argparse.Namespace) -> View:
     if options.json:
         return Silent()
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     return LiveView(console) if console.is_terminal and sys.stdout.isatty() else Lines(console)
 
 
@@ -212,7 +212,7 @@ def _ledger(options: argparse.Namespace) -> int:
              "body": each.body.decode("utf-8", "replace"), "reply": each.reply.decode("utf-8", "replace") if each.reply else None}
             for each in requests]})  # fmt: skip
         return ANSWERED
-    console = Console()
+    console = Terminal()
 
     def say(line: str) -> None:
         console.print(Text(line), soft_wrap=True)
@@ -272,7 +272,3 @@ def _characters(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of characters above 0")
     return int(text)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

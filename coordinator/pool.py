@@ -12,6 +12,7 @@ from coordinator.events import Ended, Event, NodeInfo
 from coordinator.roster import Roster
 from coordinator.runs import run as running
 from coordinator.types import Answer, Reading
+from edgenode.errors import UsageError
 from edgenode.net.interfaces import multicast_addresses
 
 
@@ -61,14 +62,14 @@ class Pool:
     async def ask(
         self,
         question: str,
-        documents: Sequence[str | os.PathLike[str]],
+        documents: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         *,
         read: Reading | str = Reading.AUTO,
         show_names: bool = False,
         max_egress: int | None = None,
         dry_run: bool = False,
     ) -> Answer:
-        """Asks `question` of documents (files or folders) and returns the answer with its citations and ledger.
+        """Asks `question` of documents (files or folders, one or several) and returns the answer with its citations and ledger.
 
         `read` is "auto", "relevant" or "all"; `max_egress` bounds, in characters, what the request to the supervisor may carry
         besides its fixed prompt; `show_names` lets it see the documents' names; with `dry_run` the request is made and kept but
@@ -82,7 +83,7 @@ class Pool:
     def stream(
         self,
         question: str,
-        documents: Sequence[str | os.PathLike[str]],
+        documents: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         *,
         read: Reading | str = Reading.AUTO,
         show_names: bool = False,
@@ -92,7 +93,10 @@ class Pool:
         """As `ask`, as the events of the run; the last is `Ended` with the answer, or an error is raised. Leaving the loop early
         and closing the iterator stops the run on every node."""
         options = running.Options(Reading(read), show_names, max_egress, dry_run)
-        paths = [Path(each) for each in documents]
+        # One path alone is what people give first; as a sequence it would be taken apart into its characters.
+        paths = [Path(each) for each in ([documents] if isinstance(documents, str | os.PathLike) else documents)]
+        if not paths:
+            raise UsageError("There is no document to ask the question of.")
         return _events(
             lambda emit: running.ask(self._roster, self._config, runs_dir(), question, paths, options, emit),
         )

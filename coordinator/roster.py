@@ -84,7 +84,9 @@ class Roster:
     """
 
     def __init__(self, interfaces: tuple[str, ...], only: Collection[str] = ()) -> None:
-        self._only = frozenset(only)
+        self.only = frozenset(only)
+        self.others: set[str] = set()
+        """Names of nodes that were found and are not wanted."""
         self._browser = Browser(interfaces, self._seen, self._goodbye)
         self._peers: dict[NodeId, _Peer] = {}
         self._listeners: list[Listener] = []
@@ -128,7 +130,7 @@ class Roster:
 
     def _missing(self) -> bool:
         joined = [peer.info() for peer in self._peers.values() if peer.state is NodeState.JOINED]
-        return not self._only <= {text for node in joined for text in (node.name, node.id)}
+        return not self.only <= {text for node in joined for text in (node.name, node.id)}
 
     def send(self, node: NodeId, frame: Frame) -> None:
         """Sends a frame to a node; lost when it is not connected, which `Down` will have told or is about to tell."""
@@ -156,7 +158,9 @@ class Roster:
             listener(news)
 
     def _seen(self, sighting: Sighting) -> None:
-        if self._only and not self._only & {sighting.name, sighting.id}:
+        if self.only and not self.only & {sighting.name, sighting.id}:
+            if len(self.others) < MAX_PEERS:
+                self.others.add(sighting.name)
             return
         peer = self._peers.get(sighting.id)
         if peer is None:

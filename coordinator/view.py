@@ -38,6 +38,13 @@ QUOTE_CHARACTERS = 300
 FOUND_SHOWN = 4
 
 
+class Terminal(Console):
+    """A console that leaves a closed pipe to the command line, instead of ending the program by itself."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class View(Protocol):
     """Shows events until it is left."""
 
@@ -195,7 +202,9 @@ def _line(event: Event) -> str:
         case RunStarted(run):
             return f"Run {run}"
         case DocumentRead(label, name, characters, pages):
-            return f"{label}: {clean_line(name, 200)}, {characters:,} characters" + (f", {pages} pages" if pages else "")
+            return f"{label}: {clean_line(name, 200)}, {characters:,} characters" + (
+                f", {_several(pages, 'page')}" if pages else ""
+            )
         case DocumentSkipped(name, reason):
             return f"Skipped {clean_line(name, 200)}: {clean_line(reason, 300)}"
         case NodeJoined(node):
@@ -204,15 +213,15 @@ def _line(event: Event) -> str:
         case NodeGone(_, name, why):
             return f"Node {name} is gone ({why}); its work goes to others"
         case Planned(tasks, overview, chunks, read, subtasks):
-            why = "the question is about the whole" if overview else "those that may hold the answer"
-            what = f"{len(tasks)} questions" if len(tasks) > 1 else "1 question"
-            return f"Reading {read} of {chunks} chunks ({why}): {what}, {subtasks} subtasks"
+            whole = "the question is about the whole" if overview else "all of them"
+            why = whole if read == chunks else "those that may hold the answer"
+            return f"Reading {read} of {chunks} chunks ({why}): {_several(len(tasks), 'question')}, {_several(subtasks, 'subtask')}"
         case Found(Failed(message=message)):
             return f"A subtask failed for good: {message}"
         case Retried(_, message):
             return f"Trying again elsewhere: {message}"
         case Aggregating(by, model, findings):
-            return f"{model} {'in the cloud' if by == 'supervisor' else 'at home'} puts {findings} findings together"
+            return f"{model} {'in the cloud' if by == 'supervisor' else 'at home'} puts {_several(findings, 'finding')} together"
         case SupervisorTrouble(message, wait):
             return f"{message} Trying again in {wait:.0f} s."
         case Warned(message):
@@ -228,7 +237,9 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         console.print(Text(text, style=style), soft_wrap=True)
 
     say()
-    if answer.status is Status.NOT_FOUND:
+    if answer.status is Status.NOT_FOUND and answer.citations:
+        say("Not found: the model at home made no answer of what was found. The strongest findings are:", "bold")
+    elif answer.status is Status.NOT_FOUND:
         say("Not found: the documents do not seem to answer this.", "bold")
         if answer.text:
             say(answer.text)
@@ -250,7 +261,7 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         fresh = node.prompt_tokens - node.cached_tokens
         note = " (deterministic test engine)" if node.engine == "deterministic" else ""
         say(
-            f"Read at home by {node.name}, {node.model}{note}: {node.subtasks} subtasks, {fresh:,} tokens read "
+            f"Read at home by {node.name}, {node.model}{note}: {_several(node.subtasks, 'subtask')}, {fresh:,} tokens read "
             f"(+ {node.cached_tokens:,} from the cache), {node.completion_tokens:,} written."
         )
     _print_ledger(say, answer, supervisor or SupervisorConfig())
@@ -271,10 +282,14 @@ def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: Superv
     cost = f", ${sum(known):.4f}" if known else ""
     whole = prices.price_of_whole_document(supervisor.model, ledger.whole_document_tokens, supervisor.base_url)
     instead = f" (about ${whole:.4f})" if known and whole is not None else ""
-    requests = "1 request" if len(ledger.requests) == 1 else f"{len(ledger.requests)} requests"
+    requests = _several(len(ledger.requests), "request")
     say(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
     say(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
     say(f"Exactly what was sent: coordinator ledger {answer.run}")
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _place(document: str, page: int | None) -> str:

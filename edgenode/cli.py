@@ -22,6 +22,9 @@ from edgenode.models.store import Store, StoredModel
 from edgenode.node import Node, NodeConfig
 from edgenode.threads import in_thread
 
+# A chunk of some hundred tokens, its instruction and the longest reply (900 tokens in Japanese).
+MIN_CONTEXT_TOKENS = 2_048
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(_parser(), arguments, lambda options: int(options.act(options)))
@@ -132,6 +135,8 @@ async def _engine(options: argparse.Namespace) -> Engine:
         raise UsageError("--speed is for the test engine alone: use it with --engine deterministic.")
     if options.engine and options.engine_url:
         raise UsageError("--engine starts an engine and --engine-url uses one that runs already: give one of the two.")
+    if options.context and options.context < MIN_CONTEXT_TOKENS:
+        raise UsageError(f"A context of {options.context} tokens holds no chunk with its reply: give {MIN_CONTEXT_TOKENS} or more.")
     settings = EngineSettings(
         engine=options.engine,
         engine_url=options.engine_url,
@@ -231,7 +236,3 @@ def _speed(text: str) -> tuple[float, float]:
     if not (read > 0 and write > 0):
         raise argparse.ArgumentTypeError(f"{text!r} needs numbers above 0")
     return read, write
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -25,7 +25,21 @@ class Parser(argparse.ArgumentParser):
     """Answers wrong usage with one sentence that names what is near."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}. See: {self.prog} --help")
+        hint = ""
+        if message.startswith("unrecognized arguments: -"):
+            known = [option for parser in self.family() for option in parser._option_string_actions]  # noqa: SLF001 - our own kind
+            typed = message.removeprefix("unrecognized arguments: ").split()[0]
+            near = difflib.get_close_matches(typed, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else f" A file of that name is written ./{typed}."
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.{hint} See: {self.prog} --help")
+
+    def family(self) -> list[argparse.ArgumentParser]:
+        """This parser and those of its commands."""
+        found: list[argparse.ArgumentParser] = [self]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse offers no other way to ask
+                found.extend(action.choices.values())
+        return found
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
@@ -63,7 +77,11 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
     try:
         options = parser.parse_args(arguments)
         _show_logs(getattr(options, "verbose", False))
-        return act(options)
+        # A service manager's or a shell's SIGTERM ends a command as Ctrl-C does, so that it cleans up behind itself.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        status = act(options)
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         return _say(error, USAGE)
     except EdgenodeError as error:
@@ -71,11 +89,20 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)  # noqa: T201 - as above
         return INTERRUPTED
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            with contextlib.suppress(OSError):
+                print(f"The output cannot be written: {error.strerror or error}.", file=sys.stderr)  # noqa: T201 - as above
+            _drop_output()
+            return FAILED
         # Whoever read our output has enough (`| head`). What is still buffered must not be flushed at exit into the closed pipe.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else FAILED
+
+
+def _drop_output() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(error: EdgenodeError, status: int) -> int:

@@ -1,6 +1,7 @@
 """Strings that came from elsewhere, made fit for a terminal, a log and a table."""
 
 import unicodedata
+from pathlib import Path
 from typing import Final
 
 # Control, format, surrogate, private and unassigned: they can reorder or hide what a terminal shows, or steer it.
@@ -12,3 +13,11 @@ def clean_line(text: str, limit: int) -> str:
     folded = " ".join(text[: limit * 4].split())
     kept = "".join(character for character in folded if unicodedata.category(character) not in _HIDDEN)
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+
+
+def names_a_file(text: str) -> bool:
+    """Whether `text`, which a person typed, is the path of something that exists. Never raises, however long or odd it is."""
+    try:
+        return bool(text.strip()) and Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False

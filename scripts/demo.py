@@ -4,7 +4,6 @@ Everything it needs and makes lies in .demo/ below the repository. It leaves no 
 """
 
 import contextlib
-import itertools
 import json
 import os
 import subprocess
@@ -90,8 +89,6 @@ def _demonstrate() -> int:
     if status not in (ANSWERED, NOT_FOUND):
         raise DemoFailed(f"`coordinator ask` ended with exit status {status}. Its reason stands above, the nodes' logs in {DEMO}.")
     kept = max(path.name for path in (DATA / "runs").iterdir())
-    if status == NOT_FOUND:
-        _show_findings(kept)
     _explain(environment, kept)
     return 0
 
@@ -172,23 +169,6 @@ def _identity(node: Node) -> str:
         return (node.home / "node-id").read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return ""
-
-
-def _show_findings(run: str) -> None:
-    """The strongest verified findings of a run that ended without an answer: what its citations would have been taken from."""
-    from coordinator.runs.journal import Journal
-    from coordinator.types import Retrieved
-
-    with Journal.open(DATA / "runs", run) as journal:
-        found = [finding for finding in journal.findings() if isinstance(finding, Retrieved)]
-    say("\nThe small model made nothing of what had been found. These quotations, strongest first, are in the handbook:")
-    # Scores of different tasks cannot be compared: the strongest of each task first, then the second of each.
-    found.sort(key=lambda each: -each.score)
-    ranks = [[each for each in found if each.task == task] for task in sorted({each.task for each in found})]
-    ordered = [each for rank in itertools.zip_longest(*ranks) for each in rank if each is not None]
-    quotations = dict.fromkeys((each.place.page, " ".join(each.quote.split())) for each in ordered)
-    for page, quote in itertools.islice(quotations, FINDINGS_SHOWN):
-        say(f'  page {page}: "{quote}"')
 
 
 def _explain(environment: dict[str, str], run: str) -> None:

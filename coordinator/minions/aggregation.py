@@ -94,30 +94,31 @@ def home_schema(count: int) -> str:
 def parse(text: str, count: int) -> Aggregate:
     """The reply to a request with `count` findings, whose numbers from 1 become positions from 0.
 
-    Raises ValueError for what is not the schema, for numbers that no finding has, and for an answer that is empty or cites nothing.
+    Raises ValueError, whose text completes "the reply ...", for what is not the schema, for numbers that no finding has, and for an
+    answer that is empty or cites nothing.
     """
     if len(text) > _MAX_REPLY_CHARACTERS:
-        raise ValueError("the reply is too long")
+        raise ValueError("is too long")
     try:
         reply: Any = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("the reply is not JSON") from None
+        raise ValueError("is not JSON") from None
     if not isinstance(reply, dict) or reply.keys() != {"found", "answer", "citations"}:
-        raise ValueError("the reply does not hold found, answer and citations")
+        raise ValueError("does not hold found, answer and citations")
     found, answer, citations = reply["found"], reply["answer"], reply["citations"]
     if not isinstance(found, bool) or not isinstance(answer, str) or not isinstance(citations, list):
-        raise ValueError("found, answer or citations are of the wrong type")
+        raise ValueError("holds values of the wrong type")
     if not all(type(number) is int for number in citations):
-        raise ValueError("a citation is not a whole number")
+        raise ValueError("cites what is not a whole number")
     answer = _clean(answer)
     if not found:
         return Aggregate(False, answer, ())
     if not all(1 <= number <= count for number in citations):
-        raise ValueError(f"a citation is not among the {count} findings")
+        raise ValueError(f"cites a number that is not among the {count} findings")
     if not answer:
-        raise ValueError("the answer is empty")
+        raise ValueError("holds an empty answer")
     if not citations:
-        raise ValueError("the answer cites no finding")
+        raise ValueError("cites no finding")
     return Aggregate(True, answer, tuple(dict.fromkeys(number - 1 for number in citations)))
 
 

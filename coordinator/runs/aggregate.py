@@ -11,7 +11,7 @@ from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.supervisor import Supervisor
 from coordinator.config import Config, SupervisorConfig
 from coordinator.documents.chunks import estimate_tokens
-from coordinator.errors import NoNodes
+from coordinator.errors import EgressRefused, NoNodes
 from coordinator.events import Aggregating, Event, NodeInfo, NodeState, SupervisorTrouble
 from coordinator.minions import aggregation
 from coordinator.roster import Roster
@@ -41,6 +41,10 @@ EGRESS_SHARE: Final = 0.05
 EGRESS_FLOOR: Final = 4_000
 # Nodes asked for the aggregation at home before it is given up.
 HOME_TRIES: Final = 3
+# Characters to select from for a model at home, which sees the strongest of them: nothing leaves, but its context is small.
+HOME_BUDGET: Final = 8_000
+# Of a "not found" at home, the findings that are shown all the same: a small model may have missed what they say.
+STRONGEST_SHOWN: Final = 5
 
 Emit = Callable[[Event], None]
 
@@ -61,19 +65,32 @@ class Kept:
     nodes: tuple[dict[str, Any], ...] = ()
 
 
+def supervisor_of(config: Config, dry_run: bool) -> SupervisorConfig | None:
+    """Who aggregates: the supervisor that is configured, for a dry run the one that would be, or None for the pool."""
+    return config.supervisor or (SupervisorConfig(model=config.model) if dry_run else None)
+
+
+def egress_budget(config: Config, kept: Kept) -> int:
+    """Characters that may leave the house, besides the fixed prompt."""
+    return kept.max_egress or config.max_egress or max(EGRESS_FLOOR, round(kept.document_characters * EGRESS_SHARE))
+
+
 async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept, dry_run: bool, emit: Emit) -> Answer:
     findings = [finding for finding in journal.findings() if isinstance(finding, Answered | Retrieved)]
-    budget = kept.max_egress or config.max_egress or max(EGRESS_FLOOR, round(kept.document_characters * EGRESS_SHARE))
     # The file's own name and not its path, which tells more than the user meant to show.
     shown = {label: Path(name).name for label, name in kept.names.items()} if kept.show_names else {}
-    selection = aggregation.select(findings, budget, kept.question, shown)
-    supervisor = config.supervisor
-    if dry_run and supervisor is None:
-        supervisor = SupervisorConfig(model=config.model)
+    supervisor = supervisor_of(config, dry_run)
     by = "home" if supervisor is None else "supervisor"
-    if not selection.entries:
+    budget = HOME_BUDGET + len(kept.question) if supervisor is None else egress_budget(config, kept)
+    selection = aggregation.select(findings, budget, kept.question, shown)
+    if not findings:
         # Nothing to show to anybody: the honest answer needs no request.
         return make_answer(journal, kept, Status.NOT_FOUND, "", "home", ())
+    if not selection.entries:
+        raise EgressRefused(
+            f"None of the {len(findings)} findings fits into the {budget} characters that may leave, so nothing was sent. "
+            f"Allow more with: coordinator resume {journal.run} --max-egress N"
+        )
     started = time.monotonic()
     if supervisor is None:
         reply = await _aggregate_at_home(roster, journal, kept, selection, emit)
@@ -91,9 +108,12 @@ async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept
             return make_answer(journal, kept, Status.DRY_RUN, "", by, ())
     kept = replace(kept, seconds=kept.seconds + time.monotonic() - started)
     status = Status.ANSWERED if reply.found else Status.NOT_FOUND
+    entries = [selection.entries[position] for position in reply.citations]
+    if not reply.found and by == "home":
+        entries = sorted(selection.entries, key=lambda entry: entry.strength)[:STRONGEST_SHOWN]
     cited = tuple(
         Citation(kept.names[finding.place.document], finding.place.page, finding.place.start, finding.place.end, finding.quote)
-        for finding in (selection.entries[position].finding for position in reply.citations)
+        for finding in (entry.finding for entry in entries)
     )
     # What a small model says beside "not found" is of no use (measured: nonsense each time); a supervisor says what is missing.
     text = reply.answer if reply.found or by == "supervisor" else ""
@@ -132,7 +152,7 @@ async def _aggregate_at_home(
         try:
             aggregate = aggregation.parse(reply.text, len(selection.entries))
         except ValueError as error:
-            trouble = f"the reply of {node.name} was not what was asked for ({error})"
+            trouble = f"the reply of {node.name} {error}."
             continue
         _account(journal, node, model, reply)
         return aggregate

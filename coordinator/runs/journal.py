@@ -58,9 +58,7 @@ class Journal:
             # SQLite gives its side files the mode of the main file, so that one decides for all.
             path.touch(mode=0o600, exist_ok=False)
         except OSError as error:
-            raise RunError(
-                f"A run cannot be kept in {runs}: {error.strerror}. Free some space, or name another place with EDGENODE_DATA."
-            ) from error
+            raise RunError(f"A run cannot be kept in {runs}: {error.strerror}. Name another place with EDGENODE_DATA.") from error
         journal = cls(run, path, _connect(path))
         try:
             with journal._sentences():

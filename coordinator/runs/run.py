@@ -21,12 +21,12 @@ from coordinator.events import (
     RunStarted,
     Warned,
 )
-from coordinator.minions import prompts
+from coordinator.minions import aggregation, prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import retrieved_findings
 from coordinator.minions.plan import Plan, make_plan, split_question
 from coordinator.roster import Roster
-from coordinator.runs.aggregate import Emit, Kept, aggregate, make_answer
+from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, make_answer, supervisor_of
 from coordinator.runs.execute import Execution, usable_model
 from coordinator.runs.journal import Journal
 from coordinator.types import (
@@ -92,6 +92,9 @@ async def ask(
         )
         journal.set_value("kept", asdict(kept))
         try:
+            if supervisor_of(config, options.dry_run) is not None:
+                # A question too long for the budget is refused now and not after all the reading.
+                aggregation.select((), egress_budget(config, kept), question, {})
             overhead = prompts.overhead_tokens(tasks)
             context, test_engine = await _smallest_context(roster, overhead)
             chunks = await in_thread(make_chunks, documents, max_tokens=context - overhead)
@@ -147,6 +150,9 @@ async def _smallest_context(roster: Roster, overhead: int) -> tuple[int, bool]:
         raise NoNodes(
             f"No node's model can take {least} tokens at once, which this question needs. Start one with a larger --context."
         )
+    if roster.only:
+        others = f"Those found are {', '.join(sorted(roster.others))}." if roster.others else "No other was found either."
+        raise NoNodes(f"No node named {' or '.join(sorted(roster.only))} can be reached. {others} See: coordinator nodes")
     if roster.nodes():
         names = ", ".join(f"{node.name} is {node.state}" for node in roster.nodes())
         raise NoNodes(f"No node can be reached: {names}. Start it again with: edgenode start")

@@ -14,7 +14,7 @@ from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import Engine
 from edgenode.engines.http import Flavour, HttpClient
 from edgenode.engines.process import module_command
-from edgenode.engines.served import ServedEngine
+from edgenode.engines.served import ServedEngine, is_on_this_device
 from edgenode.errors import EngineError
 from edgenode.types import Model
 
@@ -91,8 +91,10 @@ def default_threads() -> int:
 
 
 async def running_ollama(environment: Mapping[str, str]) -> str | None:
-    """The URL of the Ollama that runs on this device (`OLLAMA_HOST` or the usual port), or `None`."""
+    """The URL of the Ollama that runs on this device (`OLLAMA_HOST` or the usual port), or `None`. One elsewhere is not used."""
     url = _ollama_url(environment.get("OLLAMA_HOST") or "127.0.0.1")
+    if not is_on_this_device(url):
+        return None
     try:
         told = await HttpClient(url).query("/api/version", seconds=_OLLAMA_SECONDS)
     except EngineError:

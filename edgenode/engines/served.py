@@ -1,10 +1,12 @@
 """The engine for a server that somebody else started: Ollama, llama-server, LM Studio (`--engine-url`)."""
 
 import asyncio
+import ipaddress
 import logging
 import re
 from collections.abc import Callable
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.http import Flavour, HttpClient
@@ -21,6 +23,15 @@ PROBE_SECONDS: Final = 5.0
 _NAME_CHARACTERS: Final = 200
 _MODELS_LIMIT: Final = 1000
 _SCALE: Final = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+
+
+def is_on_this_device(url: str) -> bool:
+    """Whether the host of `url` is loopback."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class ServedEngine:
@@ -57,6 +68,11 @@ class ServedEngine:
         self._changed.append(changed)
 
     async def __aenter__(self) -> Self:
+        if re.match(r"https?://", self._url) and not is_on_this_device(self._url):
+            raise EngineError(
+                f"{clean_line(self._url, 200)} is not on this device, and documents must not leave it: "
+                "run a node on that device instead."
+            )
         if not re.match(r"https?://[^/\s]+", self._url):
             raise EngineError(f"{self._url!r} is not the address of an engine: it should look like http://127.0.0.1:11434.")
         name = self._pick(await self._names())

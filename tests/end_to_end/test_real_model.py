@@ -24,6 +24,12 @@ def children(process: int) -> list[int]:
     return [int(each) for each in text.split()]
 
 
+def cpu_ticks(process: int) -> int:
+    """Hundredths of a second of processor time a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def gone(process: int) -> bool:
     """Whether a process has ended (a zombie has: it only waits to be counted)."""
     try:
@@ -55,6 +61,9 @@ def test_two_nodes_read_and_answer_at_home_through_a_crash(start_node: Start, re
     assert asking.stderr is not None
     while doomed.name not in (line := asking.stderr.readline()):
         assert line, "the run ended before the node joined in"
+    # Loaded and found, it was idle: once it uses the processor it is at its first subtask.
+    before = cpu_ticks(engine)
+    wait_until(lambda: cpu_ticks(engine) > before + 20)
     os.kill(engine, signal.SIGKILL)
     out, err = asking.communicate(timeout=300)
     assert asking.returncode in {0, 3}, err

@@ -1,0 +1,137 @@
+"""What a person sees: live on a terminal, plain lines elsewhere, and the account at the end."""
+
+import io
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from coordinator.config import SupervisorConfig
+from coordinator.events import Aggregating, Found, NodeInfo, NodeJoined, NodeState, Planned, Reading, RunStarted
+from coordinator.types import (
+    AggregationRequest,
+    Answer,
+    Answered,
+    Citation,
+    FindingCounts,
+    Ledger,
+    LedgerRequest,
+    NodeWork,
+    Place,
+    RunId,
+    Status,
+)
+from coordinator.view import Lines, LiveView, print_answer
+from edgenode.types import EngineState, Model, NodeId
+
+NODE = NodeInfo(NodeId("n1"), "kitchen", "127.0.0.1:1", NodeState.JOINED, "xllamacpp", EngineState.READY, (Model("small"),))
+FINDING = Found(Answered(0, 0, Place("D1", 3, 0, 9), "The rent.", "900", NodeId("n1")))
+EVENTS = (
+    RunStarted(RunId("r1"), "What is the rent?"),
+    NodeJoined(NODE),
+    Planned(("What is the rent?",), False, 9, 2, 2),
+    Reading(NodeId("n1"), "D1", 3, 100, 600, 0),
+    FINDING,
+    Aggregating("home", "small", 1, AggregationRequest("", "", "")),
+)
+
+
+def answer(requests: tuple[LedgerRequest, ...], by: str = "supervisor", quote: str = "The rent is 900.") -> Answer:
+    work = NodeWork(NodeId("n1"), "kitchen", "small", "xllamacpp", 2, 1200, 400, 50, 3.0)
+    ledger = Ledger(requests, 400_000, 100_000)
+    cited = (Citation("lease.pdf", 3, 10, 26, quote),)
+    return Answer(RunId("r1"), Status.ANSWERED, "900 a month.", by, cited, FindingCounts(1, 2, 3, 0, 0), (work,), ledger, 4.2)
+
+
+def printed(result: Answer) -> str:
+    stream = io.StringIO()
+    print_answer(Console(file=stream, width=60), result, SupervisorConfig(model="gpt-5-mini", api_key="k"))
+    return stream.getvalue()
+
+
+def test_the_account_tells_tokens_and_money_against_the_whole_document() -> None:
+    """Read at home by whom, sent in how many requests, at what price, instead of what."""
+    text = printed(answer((LedgerRequest("gpt-5-mini", 5000, 1000, 100, 0.00045),)))
+    assert "[1] lease.pdf p. 3, characters 10-26" in text
+    assert "kitchen, small: 2 subtasks, 800 tokens read (+ 400 from the cache), 50 written" in text
+    assert "1 request, 5,000 bytes, 1,000 tokens in, 100 out, $0.0004" in text
+    assert "about 100,000 tokens (about $0.0" in text
+    assert "coordinator ledger r1" in text
+
+
+def test_an_answer_at_home_says_that_nothing_was_sent() -> None:
+    """No request, no price, one clear sentence."""
+    assert "Answered at home, nothing was sent." in printed(answer((), by="home"))
+
+
+def test_a_document_cannot_steer_the_terminal() -> None:
+    """Escape sequences in a quotation are not passed on."""
+    assert "\x1b" not in printed(answer((), quote="\x1b[2Jgone\x1b]0;title\x07"))
+
+
+def test_plain_lines_are_few_and_plain() -> None:
+    """In a pipe: a line for what matters, no escape sequences."""
+    stream = io.StringIO()
+    with Lines(Console(file=stream, width=60)) as view:
+        for event in EVENTS:
+            view.show(event)
+    assert stream.getvalue().splitlines() == [
+        "Run r1",
+        "Node kitchen (small, xllamacpp) joins in",
+        "Reading 2 of 9 chunks (those that may hold the answer): 1 question, 2 subtasks",
+        "1 of 2 subtasks done",
+        "small at home puts 1 finding together",
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 40, 120])
+def test_the_live_view_shows_nodes_bar_and_findings_at_any_width(width: int) -> None:
+    """A line a node, one bar, what was found, and gone at the end."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
+    with LiveView(console) as view:
+        for event in EVENTS[:-1]:
+            view.show(event)
+    text = stream.getvalue()
+    assert "kitchen" in text
+    if width == 120:
+        assert "reads D1 p. 3: 100/600 tokens" in text
+        assert "D1 p. 3: The rent." in text
+        assert "1/2" in text
+
+
+def test_on_a_terminal_ask_shows_the_live_view(tmp_path: Path) -> None:
+    """The real command on a real pseudo-terminal: something moves while it looks for nodes, and the end is a sentence."""
+    document = tmp_path / "a.txt"
+    document.write_text("The rent is 900 EUR.", encoding="utf-8")
+    shown = on_terminal(["coordinator", "ask", "--node", "nobody-of-this-name", str(document), "What is the rent?"])
+    assert "Looking for nodes" in shown
+    assert "edgenode start" in shown
+    assert "Traceback" not in shown
+
+
+def on_terminal(arguments: list[str]) -> str:
+    """What a command prints on a terminal of its own until it ends."""
+    ours, theirs = pty.openpty()
+    name = Path(sys.executable).parent / arguments[0]
+    process = subprocess.Popen([str(name), *arguments[1:]], stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True)
+    os.close(theirs)
+    output = b""
+    try:
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                data = os.read(ours, 65_536)
+            except OSError:  # the other end is closed: Linux says so with an error
+                break
+            if not data:
+                break
+            output += data
+    finally:
+        os.close(ours)
+        process.wait(timeout=60)
+    return output.decode("utf-8", "replace")
