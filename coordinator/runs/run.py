@@ -151,8 +151,9 @@ async def _smallest_context(roster: Roster, overhead: int) -> tuple[int, bool]:
             f"No node's model can take {least} tokens at once, which this question needs. Start one with a larger --context."
         )
     if roster.only:
-        others = f"Those found are {', '.join(sorted(roster.others))}." if roster.others else "No other was found either."
-        raise NoNodes(f"No node named {' or '.join(sorted(roster.only))} can be reached. {others} See: coordinator nodes")
+        wanted = " or ".join(sorted(roster.only))
+        others = f" Those found are {', '.join(sorted(roster.others))}." if roster.others else ""
+        raise NoNodes(f"No node named {wanted} can be reached.{others} Start it with: edgenode start --name NAME")
     if roster.nodes():
         names = ", ".join(f"{node.name} is {node.state}" for node in roster.nodes())
         raise NoNodes(f"No node can be reached: {names}. Start it again with: edgenode start")

@@ -10,7 +10,7 @@ import pytest
 
 from coordinator.documents.chunks import make_chunks
 from coordinator.documents.ingest import read_documents
-from coordinator.errors import DocumentError, NoNodes, SupervisorRejected
+from coordinator.errors import DocumentError, EgressRefused, NoNodes, SupervisorRejected
 from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retried, Warned
 from coordinator.events import Reading as ReadingEvent
 from coordinator.pool import Pool
@@ -358,3 +358,39 @@ async def test_a_long_document_may_send_a_twentieth(tmp_path: Path) -> None:
         async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
             await ask(pool, "Which tenant looks after the garden, the roof, the windows and the mailbox?", document)
     assert 4_000 < len(supervisor.requests[0].user) <= round(0.05 * size)
+
+
+async def test_at_home_nothing_leaves_and_no_budget_applies(tmp_path: Path, lease: Path) -> None:
+    """`max_egress` bounds what is sent; without a supervisor nothing is, and the findings are put together all the same."""
+    async with pool_of(tmp_path, *readers(1)) as pool:
+        answer, _ = await ask(pool, QUESTION, lease, max_egress=10)
+    assert answer.status is Status.ANSWERED
+
+
+async def test_a_budget_that_holds_no_finding_is_said_and_not_taken_for_not_found(tmp_path: Path, lease: Path) -> None:
+    """What does not fit is no "not found"; a question that does not fit is refused before anything is read."""
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
+            with pytest.raises(EgressRefused, match="--max-egress"):
+                await pool.ask(QUESTION, str(lease), max_egress=len(QUESTION) + 30)
+            with pytest.raises(EgressRefused):
+                await pool.ask(QUESTION, lease, max_egress=5)
+    assert supervisor.requests == []
+
+
+async def test_not_found_at_home_shows_the_strongest_findings(tmp_path: Path, lease: Path) -> None:
+    """A small model that makes nothing of the findings does not hide them."""
+
+    def script(request: Request) -> Completion:
+        reply = (
+            {"found": False, "answer": "forswel", "citations": [1]}
+            if "citations" in request.reply_schema
+            else {"quote": None, "answer": ""}
+        )
+        return Completion(json.dumps(reply), Usage(10))
+
+    async with pool_of(tmp_path, ScriptedEngine(script)) as pool:
+        answer, _ = await ask(pool, QUESTION, lease)
+    assert answer.status is Status.NOT_FOUND
+    assert answer.text == ""
+    assert answer.citations[0].quote == FACT

@@ -123,6 +123,10 @@ def test_a_refusing_supervisor_fails_with_a_sentence_and_resume_goes_on(start_no
         (["ask", "nowhere.pdf", "Is it?"], "nowhere.pdf"),
         (["ask", "Only a question?"], "no document"),
         (["ask", "--frobnicate", "a", "b"], "frobnicate"),
+        (["ask", "--jsn", "a", "b"], "--json"),
+        (["ask", "nowhere.pdf", "Is it? " * 100], "nowhere.pdf"),
+        (["ask", "Is it? " * 100], "no document"),
+        (["ask", "nowhere.pdf", ""], "no question"),
         (["aks", "a", "b"], "ask"),
         (["ask", "--read", "some", "a", "b"], "all nor relevant"),
         (["ask", "--max-egress", "-1", "a", "b"], "characters"),
@@ -155,6 +159,26 @@ def test_no_node_is_exit_1_with_the_next_step(lease: Path) -> None:
     assert run("coordinator", "nodes", "--json").status == 0
 
 
+def test_a_full_disk_behind_the_output_is_a_sentence(lease: Path) -> None:
+    """/dev/full takes nothing: exit 1, said so, no traceback."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command("coordinator", "text", lease), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error(lease: Path) -> None:
+    """`| head`: silence, and the status of a closed pipe."""
+    process = subprocess.Popen(command("coordinator", "text", lease), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), err) == (128 + signal.SIGPIPE, b"")
+
+
 @pytest.mark.parametrize("name", ["edgenode", "coordinator"])
 def test_version_and_help(name: str) -> None:
     """Both commands tell their version and how they are used."""
@@ -175,6 +199,9 @@ def test_help_names_the_default_model() -> None:
         (["start", "--engine", "gpt"], 2, "gpt"),
         (["start", "--engine", "deterministic", "--listen", "0.0.0.0"], 1, "loopback"),
         (["start", "--engine-url", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
+        (["start", "--engine-url", "http://192.0.2.1:11434"], 1, "not on this device"),
+        (["start", "--engine", "deterministic", "--context", "1"], 2, "2048"),
+        (["pull", "x" * 300], 2, "no file"),
         (["start", "--port", "99999"], 2, "port"),
         (["start", "--speed", "fast"], 2, "READ:WRITE"),
         (["start", "--engine", "deterministic", "--name", "\x1b\n"], 2, "visible"),
