@@ -4,15 +4,19 @@ import unicodedata
 from pathlib import Path
 from typing import Final
 
-# Control, format, surrogate, private and unassigned: they can reorder or hide what a terminal shows, or steer it.
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+# Format, surrogate, private and unassigned characters: they can reorder or hide what a terminal shows, or steer it.
+_HIDDEN: Final = frozenset({"Cf", "Cs", "Co", "Cn"})
 
 
-def clean_line(text: str, limit: int) -> str:
-    """`text` as one line of at most `limit` characters: white space folded, characters that hide or steer dropped."""
-    folded = " ".join(text[: limit * 4].split())
-    kept = "".join(character for character in folded if unicodedata.category(character) not in _HIDDEN)
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+def clean_line(text: str, limit: int = 200) -> str:
+    """`text` as one line of at most `limit` characters: white space folded, control characters taken as such, hidden ones dropped."""
+    kept = []
+    for character in text[: limit * 4]:
+        category = unicodedata.category(character)
+        if category not in _HIDDEN:
+            kept.append(" " if category == "Cc" else character)
+    line = " ".join("".join(kept).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def names_a_file(text: str) -> bool:

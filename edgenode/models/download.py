@@ -15,10 +15,11 @@ from urllib.parse import urljoin, urlsplit
 from edgenode import __version__
 from edgenode.errors import PullError
 from edgenode.models.facts import write_json
-from edgenode.models.foreign import clean, describe
+from edgenode.models.foreign import describe
 from edgenode.models.gguf import MAGIC
 from edgenode.models.progress import PullProgress, Report
 from edgenode.models.sources import is_allowed, is_loopback, shown_url
+from edgenode.text import clean_line
 
 if TYPE_CHECKING:
     import httpx2
@@ -124,7 +125,9 @@ class Download:
             # A proxy has no way to this device's own loopback.
             return httpx2.Client(timeout=timeout, trust_env=not self._local, headers={"User-Agent": f"edgenode/{__version__}"})
         except (ImportError, ValueError, OSError) as error:
-            raise PullError(f"The proxy or certificates that the environment names cannot be used: {clean(str(error))}") from error
+            raise PullError(
+                f"The proxy or certificates that the environment names cannot be used: {clean_line(str(error))}"
+            ) from error
 
     def _attempt(self, client: "httpx2.Client", report: Report, decline: Callable[[Offer], bool]) -> Offer:
         import httpx2
@@ -157,7 +160,7 @@ class Download:
         except (httpx2.TransportError, httpx2.StreamError) as error:
             raise _Broken(_reason(error, self._patience)) from error
         except httpx2.InvalidURL as error:
-            raise PullError(f"{self._where()} is not a valid address: {clean(str(error))}.") from error
+            raise PullError(f"{self._where()} is not a valid address: {clean_line(str(error))}.") from error
 
     @contextmanager
     def _open(self, client: "httpx2.Client", headers: dict[str, str]) -> "Iterator[tuple[httpx2.Response, str]]":
@@ -204,7 +207,7 @@ class Download:
         raise PullError(f"{self._where()} could not be fetched: the server answered with HTTP {status}. Check the address.")
 
     def _save(self, response: "httpx2.Response", have: int, offer: Offer, report: Report) -> None:
-        what = f"Downloading {clean(urlsplit(self.url).path.rpartition('/')[2]) or 'a model'}"
+        what = f"Downloading {clean_line(urlsplit(self.url).path.rpartition('/')[2]) or 'a model'}"
         with self.part.open("r+b" if have else "wb") as file:
             if have:
                 file.seek(have)
@@ -282,5 +285,5 @@ def _reason(error: Exception, patience: Patience) -> str:
     if isinstance(error, httpx2.TimeoutException):
         return f"the server was silent for {patience.silence_seconds:g} seconds"
     if isinstance(error, httpx2.ConnectError):
-        return f"the server cannot be reached ({clean(str(error))})"
+        return f"the server cannot be reached ({clean_line(str(error))})"
     return "the connection broke"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgenode.errors import ModelFileError
-from edgenode.models.foreign import clean
 from edgenode.models.gguf import GgufHeader, read_header
 from edgenode.models.progress import PullProgress, Report
+from edgenode.text import clean_line
 
 BLOCK_BYTES = 1 << 20
 MAX_NOTE_BYTES = 1 << 16
@@ -61,12 +61,12 @@ class Notebook:
         header = read_header(path)
         try:
             before = path.stat()
-            digest = digest_of(path, report, f"Checking {clean(path.name)}")
+            digest = digest_of(path, report, f"Checking {clean_line(path.name)}")
             after = path.stat()
         except OSError as error:
-            raise ModelFileError(f"{clean(str(path))} cannot be read: {error.strerror or error}.") from error
+            raise ModelFileError(f"{clean_line(str(path))} cannot be read: {error.strerror or error}.") from error
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise ModelFileError(f"{clean(str(path))} is being written by another program. Try again when that is done.")
+            raise ModelFileError(f"{clean_line(str(path))} is being written by another program. Try again when that is done.")
         self.note(path, Facts(header, digest))
         return Facts(header, digest)
 

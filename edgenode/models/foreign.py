@@ -32,10 +32,3 @@ def describe(start: bytes) -> str:
     if not start.strip(b"\0"):
         return "full of zeros, the remains of a broken copy"
     return "not a GGUF file"
-
-
-def clean(text: str, limit: int = 200) -> str:
-    """`text` from an unknown hand made fit for a terminal or a log: printable, on one line, at most `limit` characters."""
-    shown = "".join(character if character.isprintable() else " " for character in text[: limit * 4])
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgenode.errors import ModelFileError
-from edgenode.models.foreign import clean, describe
+from edgenode.models.foreign import describe
 from edgenode.models.gguf_tables import FILE_TYPES, TENSOR_TYPES
 from edgenode.models.progress import readable_size
+from edgenode.text import clean_line
 
 MAGIC = b"GGUF"
 # Bounds well above any real model (500 tensors and 300,000 tokens are usual), so that a hostile header costs seconds and
@@ -59,7 +60,7 @@ def read_header(path: Path, called: str = "") -> GgufHeader:
     Raises `ModelFileError`, whose sentence says what the file is instead, when it cannot be read, is no GGUF, is damaged or
     shorter than its header announces, or holds something other than one whole model (an adapter, a vocabulary, a shard).
     """
-    shown = clean(called or str(path), limit=300)
+    shown = clean_line(called or str(path), limit=300)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -198,7 +199,7 @@ class _Reader:
 
     def _told(self, key: str) -> str:
         value = self._values.get(key, "")
-        return clean(value) if isinstance(value, str) else ""
+        return clean_line(value) if isinstance(value, str) else ""
 
     def _whole(self, key: str, absent: int = 0) -> int:
         value = self._values.get(key, absent)

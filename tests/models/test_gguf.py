@@ -78,7 +78,7 @@ def test_texts_are_cleaned_and_capped(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "model.gguf", name="a\x1b[2J\nb\u202e" + "c" * 5000, licence="x\r\n\x07y")
     header = read_header(path)
     assert header.name.isprintable()
-    assert header.name.startswith("a [2J b ccc")
+    assert header.name.startswith("a [2J bccc")
     assert len(header.name) <= 200
     assert header.licence == "x y"
 
