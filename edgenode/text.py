@@ -9,7 +9,7 @@ _HIDDEN: Final = frozenset({"Cf", "Cs", "Co", "Cn"})
 
 
 def clean_line(text: str, limit: int = 200) -> str:
-    """`text` as one line of at most `limit` characters: white space folded, control characters taken as such, hidden ones dropped."""
+    """`text` as one line of at most `limit` characters: white space folded (control characters too), hidden ones dropped."""
     kept = []
     for character in text[: limit * 4]:
         category = unicodedata.category(character)
