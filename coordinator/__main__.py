@@ -10,11 +10,16 @@ def main() -> int:
     try:
         # Here and not above: loading takes half a second, in which Ctrl-C may come.
         from coordinator import cli
-
-        return cli.main()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in {"coordinator", "edgenode"}:
+            raise
+        # A node is installed without what only a coordinator needs.
+        print(f"The package {error.name} is missing. Install it with: pip install 'edgenode[coordinator]'", file=sys.stderr)
+        return 1
+    return cli.main()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ def main() -> int:
     # gRPC would print its own log lines before our sentences.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        # Here and not above: loading takes half a second, in which Ctrl-C may come.
+        # Here and not above: loading takes a moment, in which Ctrl-C may come.
         from edgenode import cli
-
-        return cli.main()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    return cli.main()
 
 
 if __name__ == "__main__":

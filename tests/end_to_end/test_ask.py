@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from coordinator.config import Config
 from coordinator.documents.chunks import make_chunks
 from coordinator.documents.ingest import read_documents
 from coordinator.errors import DocumentError, EgressRefused, NoNodes, SupervisorRejected
@@ -19,6 +21,7 @@ from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.errors import EngineCrashed, UsageError
+from edgenode.node import Node, NodeConfig
 from edgenode.types import Completion, Usage
 from tests.end_to_end.pools import FACT, QUESTION, lease_text, pool_of, readers
 from tests.scripted_engine import ScriptedEngine
@@ -394,3 +397,18 @@ async def test_not_found_at_home_shows_the_strongest_findings(tmp_path: Path, le
     assert answer.status is Status.NOT_FOUND
     assert answer.text == ""
     assert answer.citations[0].quote == FACT
+
+
+async def test_two_nodes_of_one_name_both_read(tmp_path: Path, lease: Path) -> None:
+    """A run tells its nodes apart by their identity: two kitchens are two rows in its account."""
+    name = f"kitchen-{secrets.token_hex(4)}"
+    slow = [DeterministicEngine(read_tokens_per_second=20_000, write_tokens_per_second=2_000) for _ in range(2)]
+    async with (
+        Node(NodeConfig(home=tmp_path / "a", name=name), slow[0]),
+        Node(NodeConfig(home=tmp_path / "b", name=name), slow[1]),
+        Pool.discover(nodes=[name], config=Config()) as pool,
+    ):
+        answer, _ = await ask(pool, QUESTION, lease, read="all")
+    assert [node.name for node in answer.nodes] == [name, name]
+    assert len({node.id for node in answer.nodes}) == 2
+    assert all(node.subtasks > 0 for node in answer.nodes)

@@ -59,3 +59,11 @@ def test_the_device_side_imports_only_its_install() -> None:
                 continue
             strangers |= {f"{path.name}: {name}" for name in imported if name.split(".")[0] not in allowed}
     assert strangers == set()
+
+
+def test_the_coordinator_without_its_packages_says_what_to_install() -> None:
+    """On a device that was installed as a node the other command is one sentence, not a traceback."""
+    code = "import sys; sys.modules['rich'] = None; from coordinator.__main__ import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "The package rich is missing. Install it with: pip install 'edgenode[coordinator]'"
