@@ -14,10 +14,11 @@ def main() -> int:
         print("Interrupted.", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in {"coordinator", "edgenode"}:
+        package = (error.name or "").split(".")[0]
+        if package in {"coordinator", "edgenode"}:
             raise
         # A node is installed without what only a coordinator needs.
-        print(f"The package {error.name} is missing. Install it with: pip install 'edgenode[coordinator]'", file=sys.stderr)
+        print(f"The package {package} is missing. Install it with: pip install 'edgenode[coordinator]'", file=sys.stderr)
         return 1
     return cli.main()
 
