@@ -191,6 +191,10 @@ class Roster:
                         await self._converse(peer, address, connection)
                 except NetworkError as error:
                     why = str(error)
+                except Exception:
+                    # A defect of ours must cost this connection and not the node for good: listeners are told, it is tried again.
+                    logger.exception("The connection to %s broke unexpectedly.", peer.sighting.name)
+                    why = "The connection broke unexpectedly."
                 finally:
                     was_joined = peer.state is NodeState.JOINED
                     peer.connection = None

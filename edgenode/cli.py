@@ -93,6 +93,8 @@ async def _serve(options: argparse.Namespace) -> int:
             main.cancel()
 
     for each in signals:
+        if each == getattr(signal, "SIGHUP", None) and signal.getsignal(each) is signal.SIG_IGN:
+            continue  # nohup
         try:
             asyncio.get_running_loop().add_signal_handler(each, stop)
         except NotImplementedError:  # Windows

@@ -17,8 +17,13 @@ _PARAGRAPH: Final = re.compile(
     r"|h[1-6]|head|header|hr|html|legend|main|menu|p|pre|section|summary|table|title"
 )
 _DROPPED: Final = frozenset({"script", "style", "template", "noscript", "svg"})
+# Tags that need no end tag, and the shapes of drawings, which mostly have none.
 _SELF_CLOSING: Final = frozenset(
-    "area base br col dd dt embed hr img input li link meta option p param source tbody td tfoot th thead tr track wbr".split()  # noqa: SIM905 - a list of words reads better as words
+    re.findall(
+        r"\w+",
+        "area base br col colgroup dd dt embed frame hr img input li link meta optgroup option p param rb rp rt source tbody td tfoot"
+        " th thead tr track wbr circle ellipse line path polygon polyline rect stop use",
+    )
 )
 _META_CHARSET: Final = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_ENCODING: Final = re.compile(rb"\A\s*<\?xml\s[^>]*?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
@@ -84,10 +89,17 @@ def _steps(source: str) -> Iterator[_Step]:
 
 
 def _is_bottomless(source: str) -> bool:
-    """Whether some element is opened more than `MAX_OPEN_ELEMENTS` times without being closed."""
-    opened = Counter(tag.lower() for tag in re.findall(r"<([a-zA-Z][a-zA-Z0-9]*)", source))
-    closed = Counter(tag.lower() for tag in re.findall(r"</([a-zA-Z][a-zA-Z0-9]*)", source))
-    return any(count - closed[tag] > MAX_OPEN_ELEMENTS for tag, count in opened.items() if tag not in _SELF_CLOSING)
+    """Whether some element is open more than `MAX_OPEN_ELEMENTS` times at once."""
+    opened: Counter[str] = Counter()
+    for match in re.finditer(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)(/>)?", source):
+        tag = match[2].lower()
+        if match[1]:
+            opened[tag] = max(0, opened[tag] - 1)
+        elif tag not in _SELF_CLOSING and not match[3]:
+            opened[tag] += 1
+            if opened[tag] > MAX_OPEN_ELEMENTS:
+                return True
+    return False
 
 
 def _marked(source: str) -> list[str]:

@@ -83,6 +83,9 @@ async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept
     by = "home" if supervisor is None else "supervisor"
     budget = HOME_BUDGET + len(kept.question) if supervisor is None else egress_budget(config, kept)
     selection = aggregation.select(findings, budget, kept.question, shown)
+    failed = [finding for finding in journal.findings() if isinstance(finding, Failed)]
+    if not findings and failed:
+        raise NoNodes(f"Nothing was found, and {len(failed)} subtasks failed. The last failure: {failed[-1].message}")
     if not findings:
         # Nothing to show to anybody: the honest answer needs no request.
         return make_answer(journal, kept, Status.NOT_FOUND, "", "home", ())

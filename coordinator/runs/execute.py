@@ -36,10 +36,10 @@ from edgenode.types import (
 )
 
 TICK_SECONDS: Final = 0.25
-# One model call outside the schedule (the aggregation at home): long, since a Pi may write it, but not for ever, and not long
-# without any sign of getting on.
+# One model call outside the schedule (the aggregation at home): long, since a Pi may write it, but not for ever. Engines that do
+# not tell how far they have read are silent until they write.
 CALL_SECONDS: Final = 900.0
-CALL_SILENCE_SECONDS: Final = 120.0
+CALL_SILENCE_SECONDS: Final = 600.0
 
 
 def usable_model(models: Iterable[Model], context_tokens: int) -> Model | None:
@@ -140,12 +140,13 @@ class Execution:
             self.work.setdefault(node.id, NodeWork(node.id, node.name, model.name, node.engine))
             self._emit(NodeJoined(node))
             self._nodes[node.id] = node
-            self._apply(self._schedule.node_joined(node.id, now))
+            self._apply(self._schedule.node_joined(node.id, now, ready=node.engine_state is EngineState.READY))
         self._nodes[node.id] = node
         self._apply(self._schedule.node_ready(node.id, node.engine_state is EngineState.READY, now))
 
     def _gone(self, node: NodeInfo, why: str, now: float) -> None:
         for lease in [id for id, grant in self._granted.items() if grant.node == node.id]:
+            self._roster.send(node.id, Cancel(lease))
             self._forget(lease)
         self._emit(NodeGone(node.id, node.name, why))
         self._apply(self._schedule.node_gone(node.id, why, now))

@@ -24,6 +24,9 @@ MAX_LEASE_SECONDS: Final = 3_600.0
 PATIENCE_WITH_OTHERS_SECONDS: Final = 30.0
 # How long a run waits for a node when there is none left.
 PATIENCE_SECONDS: Final = 30.0
+# How long a run in which nothing is in work and nothing gets anywhere goes on: nodes whose engine never comes back, or whose
+# queue is always full, are as good as none.
+STUCK_SECONDS: Final = 300.0
 # A node that failed this often without a success in between is set aside for a while that doubles up to a minute.
 FAILURES_BEFORE_PAUSE: Final = 3
 PAUSE_SECONDS: Final = 2.0
@@ -90,16 +93,17 @@ class Schedule:
         self._prefix = prefix
         self._granted = 0
         self._alone_since: float | None = now
+        self._moved = now
 
     @property
     def finished(self) -> bool:
         return not self._subtasks
 
-    def node_joined(self, node: NodeId, now: float) -> list[Decision]:
+    def node_joined(self, node: NodeId, now: float, *, ready: bool = True) -> list[Decision]:
         """A node can be given work: a lease at a time, so that none waits behind a slow device while another is idle."""
         if node in self._nodes:
             return []
-        self._nodes[node] = _Node()
+        self._nodes[node] = _Node(ready=ready)
         self._alone_since = None
         return self._assign(now)
 
@@ -115,6 +119,7 @@ class Schedule:
         gone = self._nodes.pop(node, None)
         if gone is None:
             return []
+        self._moved = now
         decisions: list[Decision] = []
         if gone.lease is not None:
             lease = self._leases.pop(gone.lease)
@@ -149,7 +154,7 @@ class Schedule:
         held = self._leases.get(lease)
         if held is not None and tokens > held.reached:
             held.reached = tokens
-            held.heard = now
+            held.heard = self._moved = now
 
     def is_open(self, subtask: SubtaskId) -> bool:
         """Whether the subtask has not ended yet."""
@@ -161,6 +166,7 @@ class Schedule:
         if held is not None and (node := self._nodes.get(held.node)) is not None:
             node.failures = 0
             node.settled += 1
+        self._moved = now
         if self._subtasks.get(subtask) is None:
             return None
         return self._withdraw_copies(subtask) + self._assign(now)
@@ -170,6 +176,7 @@ class Schedule:
         held = self._close_subtask(lease, subtask, now)
         if held is None:
             return []
+        self._moved = now
         decisions: list[Decision] = []
         if subtask in self._subtasks:
             self._blame(subtask, held.node, reason, message)
@@ -189,6 +196,7 @@ class Schedule:
         decisions: list[Decision] = []
         for id, lease in tuple(self._leases.items()):
             if now - lease.heard > LEASE_SECONDS or now - lease.granted > MAX_LEASE_SECONDS:
+                self._moved = now
                 decisions.append(Withdraw(lease.node, id, tuple(lease.open)))
                 self._end(id, now)
                 for subtask in lease.open:
@@ -196,9 +204,9 @@ class Schedule:
                     decisions += self._release(subtask, id)
                 self._requeue(lease)
         if self._alone_since is not None and now - self._alone_since > PATIENCE_SECONDS:
-            for left in tuple(self._subtasks):
-                self._subtasks[left].last = (FailureReason.STOPPING, "No node is left to do it.")
-                decisions.append(self._give_up(left))
+            decisions += self._give_up_all("No node is left to do it.")
+        elif not self._leases and now - self._moved > STUCK_SECONDS:
+            decisions += self._give_up_all("No node could take it for minutes.")
         return decisions + self._assign(now)
 
     # What follows decides. Everything above only records.
@@ -214,7 +222,7 @@ class Schedule:
                 and (work := self._take(id) or self._overdue(id, now)) is not None
             ):
                 decisions.append(self._grant(id, work, now))
-        return decisions + self._give_up_hopeless()
+        return decisions + self._give_up_hopeless(now)
 
     def _take(self, node: NodeId) -> Work | None:
         """The first pending work this node may do; what it may not of a bundle stays."""
@@ -308,15 +316,23 @@ class Schedule:
         state = self._subtasks.pop(subtask)
         return GiveUp(subtask, *state.last, tuple(state.failed_on))
 
-    def _give_up_hopeless(self) -> list[Decision]:
-        """Pending subtasks that no node present may ever do, once there are nodes at all."""
-        if not self._nodes:
+    def _give_up_all(self, message: str) -> list[Decision]:
+        for state in self._subtasks.values():
+            state.last = (FailureReason.STOPPING, message)
+        return [self._give_up(id) for id in tuple(self._subtasks)]
+
+    def _give_up_hopeless(self, now: float) -> list[Decision]:
+        """Pending subtasks that no node present may ever do, once there are nodes at all. Nodes stuck in old work do not count."""
+        able = [
+            id for id, node in self._nodes.items() if node.lease is None or now - self._leases[node.lease].granted <= LEASE_SECONDS
+        ]
+        if not able:
             return []
         return [
             self._give_up(id)
             for work in self._pending
             for id in work.subtasks
-            if id in self._subtasks and all(node in self._subtasks[id].final_on for node in self._nodes)
+            if id in self._subtasks and all(node in self._subtasks[id].final_on for node in able)
         ]
 
     def _requeue(self, lease: _Lease) -> None:

@@ -32,7 +32,7 @@ class NodeConnection:
         self.address = address
         self._outgoing: asyncio.Queue[node_service_pb2.WorkRequest] = asyncio.Queue()
         self._stack = contextlib.AsyncExitStack()
-        self._incoming: AsyncIterator[node_service_pb2.WorkResponse] | None = None
+        self._incoming: AsyncIterator[node_service_pb2.WorkResponse | None] | None = None
         self._description: NodeDescription | None = None
 
     @property
@@ -78,6 +78,8 @@ class NodeConnection:
         try:
             async with asyncio.timeout(silence):
                 message = await anext(self._incoming)
+            if message is None:  # what gRPC gives for bytes that are no message
+                raise NodeLost("The node broke the protocol: it sent bytes that are no message.")
             return frame_from_proto(message.frame)
         except StopAsyncIteration:
             raise NodeLost("The node closed the connection.") from None

@@ -34,6 +34,7 @@ MAX_SUBTASKS: Final = 64
 MAX_TEXT_CHARACTERS: Final = 1_000_000
 MAX_REPLY_CHARACTERS: Final = 64_000
 MAX_REPLY_TOKENS: Final = 8_192
+MAX_COUNT: Final = 2**32 - 1
 NAME_CHARACTERS: Final = 63
 MESSAGE_CHARACTERS: Final = 400
 
@@ -133,11 +134,12 @@ def frame_to_proto(frame: Frame) -> work_pb2.Frame:
                     lease_id=lease,
                     subtask_id=subtask_id,
                     completion=work_pb2.Completion(
-                        text=text[:MAX_REPLY_CHARACTERS],
+                        # An engine may have split a character in two; protobuf takes whole ones only.
+                        text=text[:MAX_REPLY_CHARACTERS].encode("utf-8", "replace").decode("utf-8"),
                         usage=work_pb2.Usage(
-                            prompt_tokens=usage.prompt_tokens,
-                            cached_tokens=usage.cached_tokens,
-                            completion_tokens=usage.completion_tokens,
+                            prompt_tokens=min(usage.prompt_tokens, MAX_COUNT),
+                            cached_tokens=min(usage.cached_tokens, MAX_COUNT),
+                            completion_tokens=min(usage.completion_tokens, MAX_COUNT),
                             seconds=usage.seconds,
                         ),
                     ),

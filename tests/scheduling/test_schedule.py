@@ -9,6 +9,7 @@ from coordinator.scheduling.schedule import (
     MAX_LEASE_SECONDS,
     PATIENCE_SECONDS,
     PATIENCE_WITH_OTHERS_SECONDS,
+    STUCK_SECONDS,
     Schedule,
 )
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
@@ -153,6 +154,22 @@ def test_a_node_whose_engine_restarts_gets_no_work_until_it_is_ready() -> None:
     assert not grants(schedule.failed(first.lease, first.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", 1.0))
     assert not grants(schedule.tick(60.0))
     assert [grant.node for grant in grants(schedule.node_ready(A, True, 61.0))] == [A]
+
+
+def test_nodes_that_can_never_take_anything_are_as_good_as_none() -> None:
+    """A queue that is always full, or an engine that never comes back, ends a run after minutes and not never."""
+    full = Schedule(work(1))
+    (grant,) = grants(full.node_joined(A, 0.0))
+    second = 0.0
+    while not full.finished:
+        second += 1.0
+        assert second < 2 * STUCK_SECONDS
+        full.refused(grant.lease, FailureReason.QUEUE_FULL, "full", second)
+        (grant,) = grants(full.tick(second + 0.9)) or [grant]
+    asleep = Schedule(work(1))
+    assert not asleep.node_joined(A, 0.0, ready=False)
+    assert not asleep.tick(STUCK_SECONDS - 1)
+    assert [type(each) for each in asleep.tick(STUCK_SECONDS + 1)] == [GiveUp]
 
 
 def test_a_full_queue_counts_for_nothing() -> None:
