@@ -21,8 +21,8 @@ _DROPPED: Final = frozenset({"script", "style", "template", "noscript", "svg"})
 _SELF_CLOSING: Final = frozenset(
     re.findall(
         r"\w+",
-        "area base br col colgroup dd dt embed frame hr img input li link meta optgroup option p param rb rp rt source tbody td tfoot"
-        " th thead tr track wbr circle ellipse line path polygon polyline rect stop use",
+        "area base br col colgroup dd dt embed frame hr img input li link meta optgroup option p param rb rp rt source tbody td"
+        " tfoot th thead tr track wbr circle ellipse line path polygon polyline rect stop use",
     )
 )
 _META_CHARSET: Final = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
