@@ -83,12 +83,7 @@ def home_request(question: str, selection: Selection) -> AggregationRequest:
             lines[number] = text
     numbers = sorted(lines)
     user = "\n".join((*(lines[number] for number in numbers), "", user_text(question, ()).partition("\n")[0]))
-    return AggregationRequest(HOME_SYSTEM, user, _home_schema(numbers))
-
-
-def home_schema(count: int) -> str:
-    """`SCHEMA` for small models, whose engines make a grammar of it: all bounded, citations among 1 to `count`, at least one."""
-    return _home_schema(range(1, count + 1))
+    return AggregationRequest(HOME_SYSTEM, user, home_schema(numbers))
 
 
 def parse(text: str, count: int) -> Aggregate:
@@ -122,7 +117,8 @@ def parse(text: str, count: int) -> Aggregate:
     return Aggregate(True, answer, tuple(dict.fromkeys(number - 1 for number in citations)))
 
 
-def _home_schema(numbers: Sequence[int]) -> str:
+def home_schema(numbers: Sequence[int]) -> str:
+    """`SCHEMA` for small models, whose engines make a grammar of it: all bounded, citations among `numbers`, at least one."""
     most = min(_HOME_CITATIONS, len(numbers))
     properties = {
         "found": {"type": "boolean"},

@@ -38,7 +38,7 @@ def test_schema_is_accepted_by_strict_servers() -> None:
 
 def test_home_schema_bounds_everything() -> None:
     """A small model can only cite findings that there are, and cannot write for ever."""
-    properties = json.loads(aggregation.home_schema(2))["properties"]
+    properties = json.loads(aggregation.home_schema([1, 2]))["properties"]
     assert list(properties) == ["found", "answer", "citations"]
     assert properties["citations"] == {"type": "array", "items": {"enum": [1, 2]}, "minItems": 1, "maxItems": 2}
     longest = {"found": False, "answer": "賃" * properties["answer"]["maxLength"], "citations": [9_999] * 3}

@@ -4,14 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
-from coordinator.scheduling.schedule import (
+from coordinator.scheduling.limits import (
     LEASE_SECONDS,
     MAX_LEASE_SECONDS,
     PATIENCE_SECONDS,
     PATIENCE_WITH_OTHERS_SECONDS,
     STUCK_SECONDS,
-    Schedule,
 )
+from coordinator.scheduling.schedule import Schedule
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
