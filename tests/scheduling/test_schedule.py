@@ -91,6 +91,19 @@ def test_a_poison_subtask_is_given_up_alone() -> None:
     assert schedule.finished
 
 
+def test_a_subtask_is_not_given_up_while_a_copy_of_it_is_in_work() -> None:
+    """Three nodes failed it, and the fourth may still bring it."""
+    schedule = Schedule(work(1))
+    (lease,) = grants(schedule.node_joined(A, 0.0))
+    for node in (B, C, NodeId("d")):
+        schedule.node_joined(node, 0.0)
+    for second in (1.0, 2.0):
+        (lease,) = grants(schedule.failed(lease.lease, lease.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", second))
+    (copy,) = grants(schedule.tick(3.0 + PATIENCE_WITH_OTHERS_SECONDS))
+    assert not schedule.failed(lease.lease, lease.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", 40.0)
+    assert schedule.settled(copy.lease, copy.subtasks[0], 41.0) is not None
+
+
 def test_an_idle_node_copies_overdue_work_and_the_loser_is_withdrawn() -> None:
     """A device a hundred times slower does not hold up the run's end."""
     schedule = Schedule(work(1, 1))
