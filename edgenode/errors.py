@@ -27,6 +27,14 @@ class PullError(ModelError):
     """A model could not be fetched: source unknown or unreachable, disk too small, digest wrong."""
 
 
+class TrustError(EdgenodeError):
+    """A key, a certificate or a record of trust cannot be used, or a peer is not who it should be."""
+
+
+class PairingError(EdgenodeError):
+    """Two sides could not be paired or a certificate not renewed. The text says why and what to do."""
+
+
 class NetworkError(EdgenodeError):
     """An address or an interface cannot be used, or a peer cannot be reached."""
 

@@ -7,6 +7,8 @@ from typing import NewType
 NodeId = NewType("NodeId", str)
 LeaseId = NewType("LeaseId", str)
 SubtaskId = NewType("SubtaskId", str)
+AuthorityId = NewType("AuthorityId", str)
+"""A coordinator's authority: the first 32 hex digits of the SHA-256 of its public key. `NodeId` is made likewise."""
 
 
 class EngineState(StrEnum):
@@ -30,6 +32,7 @@ class FailureReason(StrEnum):
     CANCELLED = "cancelled"
     STOPPING = "stopping"
     BAD_REPLY = "bad_reply"
+    DRAINING = "draining"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,21 @@ class NodeDescription:
     engine_state: EngineState
     models: tuple[Model, ...]
     lease_limit: int
+    draining: str = ""
+    """Why the node takes no more work; empty while it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """How a device fares; None where its platform does not tell."""
+
+    battery_percent: float | None = None
+    """0 to 100."""
+    charging: bool | None = None
+    temperature_celsius: float | None = None
+    available_memory_bytes: int | None = None
+    load: float | None = None
+    """Processes that want to run, averaged over a minute, for each core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +167,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Sent by both sides when nothing else was for a while."""
+    """Sent by both sides when nothing else was for a while. From nodes with their status when it has changed."""
+
+    status: DeviceStatus | None = None
 
 
 Frame = Hello | NodeDescription | Lease | Cancel | Refusal | Progress | Outcome | Heartbeat

@@ -8,6 +8,7 @@ from edgenode.text import clean_line
 from edgenode.types import (
     Cancel,
     Completion,
+    DeviceStatus,
     EngineState,
     Failure,
     FailureReason,
@@ -62,6 +63,7 @@ def describe_to_proto(node: NodeDescription) -> node_pb2.NodeDescription:
             for model in node.models[:MAX_MODELS]
         ],
         lease_limit=node.lease_limit,
+        draining=node.draining,
     )
 
 
@@ -87,6 +89,7 @@ def describe_from_proto(message: node_pb2.NodeDescription) -> NodeDescription:
             for model in message.models
         ),
         lease_limit=min(message.lease_limit, 1_000),
+        draining=clean_line(message.draining, MESSAGE_CHARACTERS),
     )
 
 
@@ -153,8 +156,8 @@ def frame_to_proto(frame: Frame) -> work_pb2.Frame:
                     failure=work_pb2.Failure(reason=_reason_to_proto(reason), message=text),
                 )
             )
-        case Heartbeat():
-            return work_pb2.Frame(heartbeat=work_pb2.Heartbeat())
+        case Heartbeat(status):
+            return work_pb2.Frame(heartbeat=work_pb2.Heartbeat(status=None if status is None else status_to_proto(status)))
         case _:
             raise AssertionError(f"not a frame: {frame!r}")
 
@@ -191,9 +194,35 @@ def frame_from_proto(message: work_pb2.Frame) -> Frame | None:
         case "outcome":
             return _outcome_from_proto(message.outcome)
         case "heartbeat":
-            return Heartbeat()
+            return Heartbeat(status_from_proto(message.heartbeat.status) if message.heartbeat.HasField("status") else None)
         case _:
             return None
+
+
+def status_to_proto(status: DeviceStatus) -> node_pb2.DeviceStatus:
+    return node_pb2.DeviceStatus(
+        battery_percent=status.battery_percent,
+        charging=status.charging,
+        temperature_celsius=status.temperature_celsius,
+        available_memory_bytes=status.available_memory_bytes,
+        load=status.load,
+    )
+
+
+def status_from_proto(message: node_pb2.DeviceStatus) -> DeviceStatus:
+    """Numbers that no device can have are taken as not told."""
+
+    def number(field: str, least: float, most: float) -> float | None:
+        value = float(getattr(message, field))
+        return value if message.HasField(field) and least <= value <= most else None  # type: ignore[arg-type]
+
+    return DeviceStatus(
+        battery_percent=number("battery_percent", 0, 100),
+        charging=message.charging if message.HasField("charging") else None,
+        temperature_celsius=number("temperature_celsius", -100, 1_000),
+        available_memory_bytes=message.available_memory_bytes if message.HasField("available_memory_bytes") else None,
+        load=number("load", 0, 1_000_000),
+    )
 
 
 def _lease_from_proto(message: work_pb2.Lease) -> Lease:

@@ -24,17 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x64genode/v1/node.proto\x12\x0b\x65\x64genode.v1\"\xb5\x01\n\x0fNodeDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12.\n\x0c\x65ngine_state\x18\x05 \x01(\x0e\x32\x18.edgenode.v1.EngineState\x12\"\n\x06models\x18\x06 \x03(\x0b\x32\x12.edgenode.v1.Model\x12\x13\n\x0blease_limit\x18\x07 \x01(\r\"{\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cquantization\x18\x04 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x05 \x01(\r\x12\x12\n\nparameters\x18\x06 \x01(\x04*{\n\x0b\x45ngineState\x12\x1c\n\x18\x45NGINE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NGINE_STATE_STARTING\x10\x01\x12\x16\n\x12\x45NGINE_STATE_READY\x10\x02\x12\x1b\n\x17\x45NGINE_STATE_RESTARTING\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x64genode/v1/node.proto\x12\x0b\x65\x64genode.v1\"\xc7\x01\n\x0fNodeDescription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12.\n\x0c\x65ngine_state\x18\x05 \x01(\x0e\x32\x18.edgenode.v1.EngineState\x12\"\n\x06models\x18\x06 \x03(\x0b\x32\x12.edgenode.v1.Model\x12\x13\n\x0blease_limit\x18\x07 \x01(\r\x12\x10\n\x08\x64raining\x18\x08 \x01(\t\"\xfa\x01\n\x0c\x44\x65viceStatus\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x63harging\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12 \n\x13temperature_celsius\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12#\n\x16\x61vailable_memory_bytes\x18\x04 \x01(\x04H\x03\x88\x01\x01\x12\x11\n\x04load\x18\x05 \x01(\x01H\x04\x88\x01\x01\x42\x12\n\x10_battery_percentB\x0b\n\t_chargingB\x16\n\x14_temperature_celsiusB\x19\n\x17_available_memory_bytesB\x07\n\x05_load\"{\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cquantization\x18\x04 \x01(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x05 \x01(\r\x12\x12\n\nparameters\x18\x06 \x01(\x04*{\n\x0b\x45ngineState\x12\x1c\n\x18\x45NGINE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NGINE_STATE_STARTING\x10\x01\x12\x16\n\x12\x45NGINE_STATE_READY\x10\x02\x12\x1b\n\x17\x45NGINE_STATE_RESTARTING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgenode.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENGINESTATE']._serialized_start=348
-  _globals['_ENGINESTATE']._serialized_end=471
+  _globals['_ENGINESTATE']._serialized_start=619
+  _globals['_ENGINESTATE']._serialized_end=742
   _globals['_NODEDESCRIPTION']._serialized_start=40
-  _globals['_NODEDESCRIPTION']._serialized_end=221
-  _globals['_MODEL']._serialized_start=223
-  _globals['_MODEL']._serialized_end=346
+  _globals['_NODEDESCRIPTION']._serialized_end=239
+  _globals['_DEVICESTATUS']._serialized_start=242
+  _globals['_DEVICESTATUS']._serialized_end=492
+  _globals['_MODEL']._serialized_start=494
+  _globals['_MODEL']._serialized_end=617
 # @@protoc_insertion_point(module_scope)

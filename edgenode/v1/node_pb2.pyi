@@ -53,6 +53,7 @@ class NodeDescription(google.protobuf.message.Message):
     ENGINE_STATE_FIELD_NUMBER: builtins.int
     MODELS_FIELD_NUMBER: builtins.int
     LEASE_LIMIT_FIELD_NUMBER: builtins.int
+    DRAINING_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Random, made once for each home folder, stable across restarts and addresses."""
     name: builtins.str
@@ -64,6 +65,8 @@ class NodeDescription(google.protobuf.message.Message):
     engine_state: Global___EngineState.ValueType
     lease_limit: builtins.int
     """How many leases the node holds at once, the one in work included. More are refused."""
+    draining: builtins.str
+    """Why the node takes no more work (low battery, too hot); empty while it does."""
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Model]: ...
     def __init__(
@@ -76,10 +79,53 @@ class NodeDescription(google.protobuf.message.Message):
         engine_state: Global___EngineState.ValueType = ...,
         models: collections.abc.Iterable[Global___Model] | None = ...,
         lease_limit: builtins.int = ...,
+        draining: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["engine", b"engine", "engine_state", b"engine_state", "id", b"id", "lease_limit", b"lease_limit", "models", b"models", "name", b"name", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["draining", b"draining", "engine", b"engine", "engine_state", b"engine_state", "id", b"id", "lease_limit", b"lease_limit", "models", b"models", "name", b"name", "version", b"version"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
+
+@typing.final
+class DeviceStatus(google.protobuf.message.Message):
+    """How the device fares. A field that the platform does not tell is absent."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BATTERY_PERCENT_FIELD_NUMBER: builtins.int
+    CHARGING_FIELD_NUMBER: builtins.int
+    TEMPERATURE_CELSIUS_FIELD_NUMBER: builtins.int
+    AVAILABLE_MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    LOAD_FIELD_NUMBER: builtins.int
+    battery_percent: builtins.float
+    """0 to 100."""
+    charging: builtins.bool
+    temperature_celsius: builtins.float
+    available_memory_bytes: builtins.int
+    load: builtins.float
+    """Processes that want to run, averaged over a minute, for each core."""
+    def __init__(
+        self,
+        *,
+        battery_percent: builtins.float | None = ...,
+        charging: builtins.bool | None = ...,
+        temperature_celsius: builtins.float | None = ...,
+        available_memory_bytes: builtins.int | None = ...,
+        load: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_available_memory_bytes", b"_available_memory_bytes", "_battery_percent", b"_battery_percent", "_charging", b"_charging", "_load", b"_load", "_temperature_celsius", b"_temperature_celsius", "available_memory_bytes", b"available_memory_bytes", "battery_percent", b"battery_percent", "charging", b"charging", "load", b"load", "temperature_celsius", b"temperature_celsius"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_available_memory_bytes", b"_available_memory_bytes", "_battery_percent", b"_battery_percent", "_charging", b"_charging", "_load", b"_load", "_temperature_celsius", b"_temperature_celsius", "available_memory_bytes", b"available_memory_bytes", "battery_percent", b"battery_percent", "charging", b"charging", "load", b"load", "temperature_celsius", b"temperature_celsius"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_available_memory_bytes", b"_available_memory_bytes"]) -> typing.Literal["available_memory_bytes"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_battery_percent", b"_battery_percent"]) -> typing.Literal["battery_percent"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_charging", b"_charging"]) -> typing.Literal["charging"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_load", b"_load"]) -> typing.Literal["load"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature_celsius", b"_temperature_celsius"]) -> typing.Literal["temperature_celsius"] | None: ...
+
+Global___DeviceStatus: typing_extensions.TypeAlias = DeviceStatus
 
 @typing.final
 class Model(google.protobuf.message.Message):

@@ -26,7 +26,7 @@ from edgenode.v1 import node_pb2 as edgenode_dot_v1_dot_node__pb2
 from edgenode.v1 import work_pb2 as edgenode_dot_v1_dot_work__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x64genode/v1/node_service.proto\x12\x0b\x65\x64genode.v1\x1a\x16\x65\x64genode/v1/node.proto\x1a\x16\x65\x64genode/v1/work.proto\"\x11\n\x0f\x44\x65scribeRequest\"E\n\x10\x44\x65scribeResponse\x12\x31\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32\x1c.edgenode.v1.NodeDescription\"0\n\x0bWorkRequest\x12!\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.Frame\"1\n\x0cWorkResponse\x12!\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.Frame2\x97\x01\n\x0bNodeService\x12G\n\x08\x44\x65scribe\x12\x1c.edgenode.v1.DescribeRequest\x1a\x1d.edgenode.v1.DescribeResponse\x12?\n\x04Work\x12\x18.edgenode.v1.WorkRequest\x1a\x19.edgenode.v1.WorkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65\x64genode/v1/node_service.proto\x12\x0b\x65\x64genode.v1\x1a\x16\x65\x64genode/v1/node.proto\x1a\x16\x65\x64genode/v1/work.proto\"\x11\n\x0f\x44\x65scribeRequest\"E\n\x10\x44\x65scribeResponse\x12\x31\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32\x1c.edgenode.v1.NodeDescription\"0\n\x0bWorkRequest\x12!\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.Frame\"1\n\x0cWorkResponse\x12!\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.Frame\"6\n\x11WorkDialInRequest\x12!\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.Frame\"7\n\x12WorkDialInResponse\x12!\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.Frame2\x97\x01\n\x0bNodeService\x12G\n\x08\x44\x65scribe\x12\x1c.edgenode.v1.DescribeRequest\x1a\x1d.edgenode.v1.DescribeResponse\x12?\n\x04Work\x12\x18.edgenode.v1.WorkRequest\x1a\x19.edgenode.v1.WorkResponse(\x01\x30\x01\x32\x62\n\rDialInService\x12Q\n\nWorkDialIn\x12\x1e.edgenode.v1.WorkDialInRequest\x1a\x1f.edgenode.v1.WorkDialInResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKREQUEST']._serialized_end=233
   _globals['_WORKRESPONSE']._serialized_start=235
   _globals['_WORKRESPONSE']._serialized_end=284
-  _globals['_NODESERVICE']._serialized_start=287
-  _globals['_NODESERVICE']._serialized_end=438
+  _globals['_WORKDIALINREQUEST']._serialized_start=286
+  _globals['_WORKDIALINREQUEST']._serialized_end=340
+  _globals['_WORKDIALINRESPONSE']._serialized_start=342
+  _globals['_WORKDIALINRESPONSE']._serialized_end=397
+  _globals['_NODESERVICE']._serialized_start=400
+  _globals['_NODESERVICE']._serialized_end=551
+  _globals['_DIALINSERVICE']._serialized_start=553
+  _globals['_DIALINSERVICE']._serialized_end=651
 # @@protoc_insertion_point(module_scope)

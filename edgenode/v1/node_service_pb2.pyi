@@ -78,3 +78,41 @@ class WorkResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["frame", b"frame"]) -> None: ...
 
 Global___WorkResponse: typing_extensions.TypeAlias = WorkResponse
+
+@typing.final
+class WorkDialInRequest(google.protobuf.message.Message):
+    """From the node."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: builtins.int
+    @property
+    def frame(self) -> edgenode.v1.work_pb2.Frame: ...
+    def __init__(
+        self,
+        *,
+        frame: edgenode.v1.work_pb2.Frame | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame"]) -> None: ...
+
+Global___WorkDialInRequest: typing_extensions.TypeAlias = WorkDialInRequest
+
+@typing.final
+class WorkDialInResponse(google.protobuf.message.Message):
+    """From the coordinator."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: builtins.int
+    @property
+    def frame(self) -> edgenode.v1.work_pb2.Frame: ...
+    def __init__(
+        self,
+        *,
+        frame: edgenode.v1.work_pb2.Frame | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame"]) -> None: ...
+
+Global___WorkDialInResponse: typing_extensions.TypeAlias = WorkDialInResponse

@@ -140,3 +140,78 @@ class NodeService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class DialInServiceStub(object):
+    """Served by a coordinator while it listens, for nodes that can only dial out: the same frames, but the node dialled.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.WorkDialIn = channel.stream_stream(
+                '/edgenode.v1.DialInService/WorkDialIn',
+                request_serializer=edgenode_dot_v1_dot_node__service__pb2.WorkDialInRequest.SerializeToString,
+                response_deserializer=edgenode_dot_v1_dot_node__service__pb2.WorkDialInResponse.FromString,
+                _registered_method=True)
+
+
+class DialInServiceServicer(object):
+    """Served by a coordinator while it listens, for nodes that can only dial out: the same frames, but the node dialled.
+    """
+
+    def WorkDialIn(self, request_iterator, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_DialInServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'WorkDialIn': grpc.stream_stream_rpc_method_handler(
+                    servicer.WorkDialIn,
+                    request_deserializer=edgenode_dot_v1_dot_node__service__pb2.WorkDialInRequest.FromString,
+                    response_serializer=edgenode_dot_v1_dot_node__service__pb2.WorkDialInResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'edgenode.v1.DialInService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('edgenode.v1.DialInService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class DialInService(object):
+    """Served by a coordinator while it listens, for nodes that can only dial out: the same frames, but the node dialled.
+    """
+
+    @staticmethod
+    def WorkDialIn(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/edgenode.v1.DialInService/WorkDialIn',
+            edgenode_dot_v1_dot_node__service__pb2.WorkDialInRequest.SerializeToString,
+            edgenode_dot_v1_dot_node__service__pb2.WorkDialInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

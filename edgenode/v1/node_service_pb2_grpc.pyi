@@ -117,3 +117,59 @@ class NodeServiceServicer(metaclass=abc.ABCMeta):
         """The long-lived stream that all work goes over."""
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
+
+_DialInServiceWorkDialInType = typing_extensions.TypeVar(
+    '_DialInServiceWorkDialInType',
+    grpc.StreamStreamMultiCallable[
+        edgenode.v1.node_service_pb2.WorkDialInRequest,
+        edgenode.v1.node_service_pb2.WorkDialInResponse,
+    ],
+    grpc.aio.StreamStreamMultiCallable[
+        edgenode.v1.node_service_pb2.WorkDialInRequest,
+        edgenode.v1.node_service_pb2.WorkDialInResponse,
+    ],
+    default=grpc.StreamStreamMultiCallable[
+        edgenode.v1.node_service_pb2.WorkDialInRequest,
+        edgenode.v1.node_service_pb2.WorkDialInResponse,
+    ],
+)
+
+class DialInServiceStub(typing.Generic[_DialInServiceWorkDialInType]):
+    """Served by a coordinator while it listens, for nodes that can only dial out: the same frames, but the node dialled."""
+
+    @typing.overload
+    def __init__(self: DialInServiceStub[
+        grpc.StreamStreamMultiCallable[
+            edgenode.v1.node_service_pb2.WorkDialInRequest,
+            edgenode.v1.node_service_pb2.WorkDialInResponse,
+        ],
+    ], channel: grpc.Channel) -> None: ...
+
+    @typing.overload
+    def __init__(self: DialInServiceStub[
+        grpc.aio.StreamStreamMultiCallable[
+            edgenode.v1.node_service_pb2.WorkDialInRequest,
+            edgenode.v1.node_service_pb2.WorkDialInResponse,
+        ],
+    ], channel: grpc.aio.Channel) -> None: ...
+
+    WorkDialIn: _DialInServiceWorkDialInType
+
+DialInServiceAsyncStub: typing_extensions.TypeAlias = DialInServiceStub[
+    grpc.aio.StreamStreamMultiCallable[
+        edgenode.v1.node_service_pb2.WorkDialInRequest,
+        edgenode.v1.node_service_pb2.WorkDialInResponse,
+    ],
+]
+
+class DialInServiceServicer(metaclass=abc.ABCMeta):
+    """Served by a coordinator while it listens, for nodes that can only dial out: the same frames, but the node dialled."""
+
+    @abc.abstractmethod
+    def WorkDialIn(
+        self,
+        request_iterator: _MaybeAsyncIterator[edgenode.v1.node_service_pb2.WorkDialInRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[edgenode.v1.node_service_pb2.WorkDialInResponse], collections.abc.AsyncIterator[edgenode.v1.node_service_pb2.WorkDialInResponse]]: ...
+
+def add_DialInServiceServicer_to_server(servicer: DialInServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

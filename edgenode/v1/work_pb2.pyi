@@ -47,6 +47,8 @@ class _FailureReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     """The node is shutting down."""
     FAILURE_REASON_BAD_REPLY: _FailureReason.ValueType  # 11
     """The model's reply is not what its schema or its chunk allow."""
+    FAILURE_REASON_DRAINING: _FailureReason.ValueType  # 12
+    """The node takes no more work for now: low battery, or too hot."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper): ...
 
@@ -71,6 +73,8 @@ FAILURE_REASON_STOPPING: FailureReason.ValueType  # 10
 """The node is shutting down."""
 FAILURE_REASON_BAD_REPLY: FailureReason.ValueType  # 11
 """The model's reply is not what its schema or its chunk allow."""
+FAILURE_REASON_DRAINING: FailureReason.ValueType  # 12
+"""The node takes no more work for now: low battery, or too hot."""
 Global___FailureReason: typing_extensions.TypeAlias = FailureReason
 
 @typing.final
@@ -375,8 +379,17 @@ class Heartbeat(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    STATUS_FIELD_NUMBER: builtins.int
+    @property
+    def status(self) -> edgenode.v1.node_pb2.DeviceStatus:
+        """From nodes, when it has changed."""
+
     def __init__(
         self,
+        *,
+        status: edgenode.v1.node_pb2.DeviceStatus | None = ...,
     ) -> None: ...
+    def HasField(self, field_name: typing.Literal["status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["status", b"status"]) -> None: ...
 
 Global___Heartbeat: typing_extensions.TypeAlias = Heartbeat

@@ -36,7 +36,7 @@ def test_importing_the_device_side_is_light(module: str) -> None:
 
 def test_a_node_needs_little() -> None:
     """The base install is what a node needs to find, speak and fetch; engines and readers are extras."""
-    assert names(project()["dependencies"]) == {"grpcio", "protobuf", "zeroconf", "httpx2", "platformdirs", "filelock", "tqdm"}
+    assert names(project()["dependencies"]) == {"grpcio", "protobuf", "zeroconf", "httpx2", "platformdirs", "filelock", "tqdm", "cryptography", "spake2", "segno"}
     assert {"engine", "llama-cpp-python", "coordinator"} <= set(project()["optional-dependencies"])
 
 

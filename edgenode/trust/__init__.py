@@ -1,0 +1,1 @@
+"""Who is who, and who trusts whom: keys, certificates, pairing. Nothing here opens a connection."""

@@ -1,0 +1,210 @@
+"""Certificates: an authority for each coordinator, and leaves that say who somebody is and what he may do.
+
+A leaf's subject alternative names are a DNS name, by which gRPC picks and checks it, and a URI that carries the role:
+`edgenode://<authority>/<role>/<id>`. Leaves may be used at either end of a connection, since a node that can only dial out is the
+client of its coordinator.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from edgenode.errors import TrustError
+from edgenode.text import clean_line
+from edgenode.trust.keys import PrivateKey, PublicKey, fingerprint
+from edgenode.types import AuthorityId, NodeId
+
+Certificate = x509.Certificate
+
+AUTHORITY_LIFE: Final = timedelta(days=3_650)
+NODE_LIFE: Final = timedelta(days=90)
+"""A node that meets its coordinator once in this time need not be renewed after the end."""
+RENEW_BEFORE_END: Final = timedelta(days=60)
+COORDINATOR_LIFE: Final = timedelta(days=2)
+# A board without a battery for its clock wakes up in the past, until it has asked the network for the time.
+CLOCK_TOLERANCE: Final = timedelta(days=1)
+NAME_CHARACTERS: Final = 60
+MAX_CERTIFICATE_BYTES: Final = 4_096
+
+
+class Role(StrEnum):
+    COORDINATOR = "coordinator"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who a verified leaf says somebody is. `id` is the fingerprint of the leaf's own key."""
+
+    role: Role
+    id: str
+    authority: AuthorityId
+
+
+def node_host_name(node: NodeId, authority: AuthorityId) -> str:
+    """The name a node goes by towards the coordinators of one authority. Addresses change, this does not."""
+    return f"{node}.{authority}.edge"
+
+
+def coordinator_host_name(authority: AuthorityId) -> str:
+    return f"coordinator.{authority}.edge"
+
+
+def make_authority(key: PrivateKey, name: str, now: datetime) -> Certificate:
+    """A self-signed authority whose subject is `name`, such as "anna@laptop"."""
+    subject = _subject(name, fingerprint(key.public_key()))
+    return (
+        _builder(subject, subject, key.public_key(), now, AUTHORITY_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def issue(authority: Certificate, key: PrivateKey, subject: PublicKey, role: Role, now: datetime) -> Certificate:
+    """A leaf for the key `subject`, signed by the authority's `key`."""
+    id, of = fingerprint(subject), authority_id(authority)
+    host = node_host_name(NodeId(id), of) if role is Role.NODE else coordinator_host_name(of)
+    life = NODE_LIFE if role is Role.NODE else COORDINATOR_LIFE
+    names = x509.SubjectAlternativeName([x509.DNSName(host), x509.UniformResourceIdentifier(f"edgenode://{of}/{role}/{id}")])
+    usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    return (
+        _builder(_subject(f"edgenode {role}", id), authority.subject, subject, now, life)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(names, critical=False)
+        .add_extension(usages, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def make_placeholder(key: PrivateKey, now: datetime) -> Certificate:
+    """A self-signed certificate that nobody trusts by itself: what a node shows at its pairing port, where the pairing itself
+    tells who is who."""
+    subject = _subject("edgenode pairing", fingerprint(key.public_key()))
+    names = x509.SubjectAlternativeName([x509.DNSName(f"{fingerprint(key.public_key())}.pairing.edge")])
+    return (
+        _builder(subject, subject, key.public_key(), now, AUTHORITY_LIFE)
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def make_request(key: PrivateKey) -> bytes:
+    """DER of a PKCS #10 request: proof that whoever sends it holds `key`."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(_subject("edgenode node", fingerprint(key.public_key())))
+    return request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def requested_key(request: bytes) -> PublicKey:
+    """The key whose holder signed the request. Raises `TrustError` for one that is damaged, forged or of another kind."""
+    try:
+        if len(request) > MAX_CERTIFICATE_BYTES:
+            raise ValueError("too large")
+        parsed = x509.load_der_x509_csr(request)
+        key = parsed.public_key()
+        if not parsed.is_signature_valid or not _usable(key):
+            raise ValueError("not signed by its key")
+    except (ValueError, TypeError, x509.InvalidVersion, InvalidSignature) as error:
+        raise TrustError("The device sent a request for a certificate that is damaged or forged.") from error
+    assert isinstance(key, ec.EllipticCurvePublicKey), "checked"
+    return key
+
+
+def parse_certificate(data: bytes) -> Certificate:
+    """From DER or PEM. Raises `TrustError` for what is no certificate with a P-256 key."""
+    try:
+        if len(data) > MAX_CERTIFICATE_BYTES:
+            raise ValueError("too large")
+        pem = data.startswith(b"-----BEGIN")
+        certificate = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
+        if not _usable(certificate.public_key()):
+            raise ValueError("another kind of key")
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
+        raise TrustError("The peer sent a certificate that is damaged or of a kind that is not used here.") from error
+    return certificate
+
+
+def check_authority(certificate: Certificate) -> AuthorityId:
+    """The identity of an authority. Raises `TrustError` for a certificate that is none."""
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, InvalidSignature) as error:
+        raise TrustError("The coordinator sent a certificate that is no authority.") from error
+    if not constraints.ca:
+        raise TrustError("The coordinator sent a certificate that is no authority.")
+    return authority_id(certificate)
+
+
+def authority_id(certificate: Certificate) -> AuthorityId:
+    return AuthorityId(fingerprint(public_key(certificate)))
+
+
+def public_key(certificate: Certificate) -> PublicKey:
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey), "checked where it was parsed"
+    return key
+
+
+def subject_name(certificate: Certificate) -> str:
+    """The subject's common name, cleaned: what a person calls the authority."""
+    values = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return clean_line(str(values[0].value), NAME_CHARACTERS) if values else ""
+
+
+def identify(certificate: Certificate, authority: Certificate) -> Peer:
+    """Who the leaf belongs to, if `authority` signed it. Its dates are not looked at: gRPC's handshake does that, and renewal
+    wants to know of expired ones too. Raises `TrustError` for every other leaf."""
+    of = authority_id(authority)
+    try:
+        certificate.verify_directly_issued_by(authority)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, InvalidSignature) as error:
+        raise TrustError("The peer's certificate was not signed by an authority that is trusted here.") from error
+    told = re.fullmatch(r"edgenode://([0-9a-f]{32})/(coordinator|node)/([0-9a-f]{32})", uri)
+    # An authority speaks for itself alone: it can name neither another authority nor a key that the leaf does not hold.
+    if told is None or told[1] != of or told[3] != fingerprint(public_key(certificate)):
+        raise TrustError("The peer's certificate does not say who it belongs to.")
+    return Peer(Role(told[2]), told[3], of)
+
+
+def pem(certificate: Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def der(certificate: Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: datetime, life: timedelta) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_TOLERANCE)
+        .not_valid_after(now + life)
+    )
+
+
+def _subject(name: str, id: str) -> x509.Name:
+    # With the identity in it, two authorities of one name are two issuers to whoever builds a chain.
+    common = x509.NameAttribute(NameOID.COMMON_NAME, clean_line(name, NAME_CHARACTERS) or "edgenode")
+    return x509.Name([common, x509.NameAttribute(NameOID.SERIAL_NUMBER, id)])
+
+
+def _usable(key: object) -> bool:
+    return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
