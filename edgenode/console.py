@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from edgenode import __version__
 from edgenode.errors import EdgenodeError, UsageError
@@ -47,6 +47,10 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(str(value), known, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
             raise UsageError(f"{self.prog} does not know {value!r}. {hint}")
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+"""What a command adds itself to."""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

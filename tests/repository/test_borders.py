@@ -19,7 +19,7 @@ BORDERS = {
     "ifaddr": ("edgenode.net.interfaces",),
     "cryptography": ("edgenode.trust",),
     "spake2": ("edgenode.trust.pake",),
-    "segno": ("edgenode.cli",),
+    "segno": ("edgenode.commands.start",),
     "httpx2": ("edgenode.engines", "edgenode.models", "coordinator.cloud"),
     "xllamacpp": ("edgenode.engines.xllamacpp",),
     "llama_cpp": ("edgenode.engines.llama_cpp",),
@@ -33,7 +33,7 @@ BORDERS = {
     "mammoth": ("coordinator.documents",),
     "bm25s": ("coordinator.documents",),
     "charset_normalizer": ("coordinator.documents",),
-    "rich": ("coordinator.view", "coordinator.cli"),
+    "rich": ("coordinator.view", "coordinator.nodes_view", "coordinator.commands"),
     "sqlite3": ("coordinator.runs",),
     "coordinator": ("coordinator",),
 }

@@ -1,0 +1,156 @@
+"""`coordinator ask` and `resume`: questions."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
+from coordinator.events import Ended, Event
+from coordinator.output import NO_ANSWER, answer_json
+from coordinator.pool import Pool
+from coordinator.runs.journal import Journal
+from coordinator.types import Answer, Reading, Status
+from coordinator.view import Lines, LiveView, Silent, Terminal, View, print_answer
+from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, add_interface, print_json
+from edgenode.errors import EdgenodeError, UsageError
+from edgenode.text import names_a_file
+
+EXIT = {Status.ANSWERED: ANSWERED, Status.DRY_RUN: ANSWERED, Status.NOT_FOUND: NOT_FOUND}
+
+
+def add_to(commands: Commands) -> None:
+    supervisor = (
+        f"The supervisor is any OpenAI-compatible endpoint: set OPENAI_API_KEY, OPENAI_BASE_URL or both, or [supervisor] api_key, "
+        f"base_url, model in {config_path()}. Its model is {DEFAULT_SUPERVISOR_MODEL} unless told. Without a supervisor the best "
+        "model in the pool makes the answer, and nothing leaves the house."
+    )
+    ask = commands.add_parser(
+        "ask",
+        help="ask a question of documents",
+        description="Asks QUESTION of documents: .txt, .md, .html, .pdf, .docx, or folders of them.",
+        epilog=f"{supervisor} Exit status: 0 answered, 3 not found, 1 failed, 2 wrong usage, 130 interrupted.",
+    )
+    ask.add_argument("words", metavar="DOCUMENT... QUESTION", nargs="+", help="files or folders, and last the question")
+    ask.add_argument(
+        "--read",
+        type=_reading,
+        default="auto",
+        metavar="all|relevant",
+        help="read every chunk, or those that retrieval considers possible (default: by the question)",
+    )
+    _add_nodes(ask)
+    _add_aggregation(ask)
+    add_common(ask)
+    ask.set_defaults(act=_ask)
+
+    resume = commands.add_parser("resume", help="aggregate a run's findings again, without reading again", epilog=supervisor)
+    resume.add_argument("run", metavar="RUN")
+    _add_nodes(resume)
+    _add_aggregation(resume)
+    add_common(resume)
+    resume.set_defaults(act=_resume)
+
+
+def _add_nodes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--node", action="append", default=[], metavar="NAME", help="use this node only (again for more)")
+    add_interface(parser)
+
+
+def _add_aggregation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--supervisor-model", metavar="MODEL", help=f"model to ask (default: {DEFAULT_SUPERVISOR_MODEL})")
+    parser.add_argument(
+        "--max-egress", type=_characters, metavar="N", help="characters that may leave (default: 5 %%, at least 4000)"
+    )
+    parser.add_argument("--show-names", action="store_true", help="let the supervisor see the documents' names")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
+
+
+def _ask(options: argparse.Namespace) -> int:
+    *names, question = options.words
+    if not names:
+        wrong = "There is no question" if names_a_file(question) else "There is no document"
+        raise UsageError(f"{wrong}. Give documents and then the question: coordinator ask lease.pdf 'When is the rent due?'")
+    if names_a_file(question):
+        raise UsageError(f"There is no question: the last argument, {question}, is a file. Give the question last, in quotes.")
+
+    def events(pool: Pool) -> AsyncIterator[Event]:
+        return pool.stream(
+            question,
+            names,
+            read=options.read,
+            show_names=options.show_names,
+            max_egress=options.max_egress,
+            dry_run=options.dry_run,
+        )
+
+    return _run(options, events)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    def events(pool: Pool) -> AsyncIterator[Event]:
+        return pool.resume(options.run, show_names=options.show_names, max_egress=options.max_egress, dry_run=options.dry_run)
+
+    return _run(options, events)
+
+
+def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Event]]) -> int:
+    config = load_config(supervisor_model=options.supervisor_model)
+    answer: Answer | None = None
+    view = _view(options)
+
+    async def watch() -> None:
+        nonlocal answer
+        async with Pool.discover(interface=options.interface, nodes=options.node, config=config) as pool:
+            async for event in events(pool):
+                if isinstance(event, Ended):
+                    answer = event.answer
+                view.show(event)
+
+    try:
+        with view:
+            asyncio.run(watch())
+    except UsageError:
+        raise
+    except EdgenodeError as error:
+        if options.json:
+            print_json((answer_json(answer) if answer else NO_ANSWER) | {"error": str(error)})
+        elif answer:
+            print(f"Run {answer.run} failed.", file=sys.stderr)
+        raise
+    assert answer is not None, "a run ends with its answer or an error"
+    request = _last_request(answer) if answer.status is Status.DRY_RUN else None
+    if options.json:
+        print_json(answer_json(answer) | ({"request": request} if request else {}))
+        return EXIT[answer.status]
+    if request is not None:
+        print(json.dumps(request, ensure_ascii=False, indent=2))
+    print_answer(Terminal(), answer, config.supervisor)
+    return EXIT[answer.status]
+
+
+def _view(options: argparse.Namespace) -> View:
+    if options.json:
+        return Silent()
+    console = Terminal(stderr=True)
+    return LiveView(console) if console.is_terminal and sys.stdout.isatty() else Lines(console)
+
+
+def _last_request(answer: Answer) -> Any:
+    with Journal.open(runs_dir(), answer.run) as journal:
+        return json.loads(journal.requests()[-1].body)
+
+
+def _reading(text: str) -> Reading:
+    try:
+        return Reading(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor relevant") from None
+
+
+def _characters(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of characters above 0")
+    return int(text)

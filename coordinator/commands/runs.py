@@ -1,0 +1,90 @@
+"""`coordinator ledger`, `forget` and `text`: what a run sent and kept, and what its offsets refer to."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.text import Text
+
+from coordinator.config import runs_dir
+from coordinator.errors import DocumentError
+from coordinator.runs.journal import Journal, forget
+from coordinator.view import Terminal
+from edgenode.console import ANSWERED, Commands, add_common, print_json
+
+
+def add_to(commands: Commands) -> None:
+    ledger = commands.add_parser("ledger", help="show exactly what a run sent to the supervisor, and what came back")
+    ledger.add_argument("run", metavar="RUN")
+    add_common(ledger)
+    ledger.set_defaults(act=_ledger)
+
+    remove = commands.add_parser("forget", help="delete all that a run kept")
+    remove.add_argument("run", metavar="RUN")
+    add_common(remove)
+    remove.set_defaults(act=_forget)
+
+    text = commands.add_parser("text", help="print the text of a document, which the offsets of citations refer to")
+    text.add_argument("document", metavar="DOCUMENT", type=Path)
+    add_common(text)
+    text.set_defaults(act=_text)
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    with Journal.open(runs_dir(), options.run) as journal:
+        requests = journal.requests()
+    if options.json:
+        print_json({"run": options.run, "requests": [
+            {"url": each.url, "model": each.model, "state": each.state, "status": each.status, "error": each.error,
+             "prompt_tokens": each.prompt_tokens, "completion_tokens": each.completion_tokens, "usd": each.usd,
+             "body": each.body.decode("utf-8", "replace"), "reply": each.reply.decode("utf-8", "replace") if each.reply else None}
+            for each in requests]})  # fmt: skip
+        return ANSWERED
+    console = Terminal()
+
+    def say(line: str) -> None:
+        console.print(Text(line), soft_wrap=True)
+
+    if not requests:
+        say("Nothing was sent in this run.")
+    for number, each in enumerate(requests, 1):
+        sent = "not sent (dry run)" if each.state == "dry_run" else f"{each.state}, HTTP status {each.status or 'none'}"
+        say(f"Request {number} to {each.url}, {len(each.body):,} bytes, {sent}{': ' + each.error if each.error else ''}")
+        say(_pretty(each.body))
+        if each.reply:
+            say(f"Reply {number}, {len(each.reply):,} bytes")
+            say(_pretty(each.reply))
+    return ANSWERED
+
+
+def _pretty(body: bytes) -> str:
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
+def _forget(options: argparse.Namespace) -> int:
+    forget(runs_dir(), options.run)
+    print_json({"forgotten": options.run}) if options.json else print(f"Run {options.run} is deleted.")
+    return ANSWERED
+
+
+def _text(options: argparse.Namespace) -> int:
+    from coordinator.documents.ingest import read_documents  # loads the PDF and Word readers, which only this command needs at once
+
+    documents, skipped = read_documents([options.document])
+    if len(documents) != 1:
+        reason = " ".join(f"{each.name}: {each.reason}" for each in skipped) or f"{options.document} is not one document."
+        raise DocumentError(reason)
+    document = documents[0]
+    if options.json:
+        print_json({"name": document.name, "page_starts": document.page_starts, "text": document.text})
+    elif sys.stdout.isatty():
+        print(document.text)
+    else:
+        # Byte for byte, so that offsets hold: no newline added, no translation, UTF-8 whatever the terminal's encoding.
+        sys.stdout.buffer.write(document.text.encode("utf-8"))
+        sys.stdout.flush()
+    return ANSWERED

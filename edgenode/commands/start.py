@@ -1,0 +1,158 @@
+"""`edgenode start`: a node until Ctrl-C."""
+
+import argparse
+import asyncio
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+from edgenode.console import ANSWERED, Commands, add_common, add_interface, print_json
+from edgenode.device import memory_bytes
+from edgenode.engines.choose import ENGINES, EngineSettings, choose_engine, default_threads, running_ollama
+from edgenode.engines.engine import Engine
+from edgenode.errors import ModelError, UsageError
+from edgenode.home import default_home
+from edgenode.models.progress import progress_bar
+from edgenode.models.store import Store
+from edgenode.node import Node, NodeConfig
+from edgenode.threads import in_thread
+
+# A chunk of some hundred tokens, its instruction and the longest reply (900 tokens in Japanese).
+MIN_CONTEXT_TOKENS = 2_048
+
+
+def add_to(commands: Commands) -> None:
+    start = commands.add_parser(
+        "start", help="serve as a node until Ctrl-C", description="Serves as a node until Ctrl-C or SIGTERM."
+    )
+    start.add_argument("--home", type=Path, metavar="DIR", help=f"folder of this node's identity (default: {default_home()})")
+    start.add_argument("--name", help="name that people see (default: this device's host name)")
+    start.add_argument("--model", help="a model of the store (name or digest), a .gguf file, or one of the server at --engine-url")
+    start.add_argument("--engine", choices=ENGINES, help="what runs the model (default: the first that is installed)")
+    start.add_argument("--engine-url", metavar="URL", help="use an OpenAI-compatible server that already runs on this device")
+    start.add_argument(
+        "--threads", type=_positive, metavar="N", help=f"processor threads of the engine (default: {default_threads()})"
+    )
+    start.add_argument("--context", type=_positive, metavar="TOKENS", help="context to give the model (default: a modest one)")
+    start.add_argument("--listen", metavar="ADDRESS", help="address to serve on; for now loopback only")
+    start.add_argument("--port", type=_port, default=0, help="port to serve on (default: a free one)")
+    start.add_argument("--speed", type=_speed, metavar="READ:WRITE", help="tokens a second of the deterministic test engine")
+    add_interface(start)
+    add_common(start)
+    start.set_defaults(act=_start)
+
+
+def _start(options: argparse.Namespace) -> int:
+    return asyncio.run(_serve(options))
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    main = asyncio.current_task()
+    assert main is not None, "asyncio.run gives one"
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    stopping = False
+
+    def stop() -> None:
+        # Only the first: a second Ctrl-C must not cut the goodbye short.
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            main.cancel()
+
+    for each in signals:
+        if each == getattr(signal, "SIGHUP", None) and signal.getsignal(each) is signal.SIG_IGN:
+            continue  # nohup
+        try:
+            asyncio.get_running_loop().add_signal_handler(each, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(each, lambda *_: asyncio.get_running_loop().call_soon_threadsafe(stop))
+    try:
+        config = NodeConfig(options.home, options.name, options.interface, options.listen, options.port)
+        async with Node(config, await _engine(options)) as node:
+            _introduce(node, options.json)
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+    if not options.json:
+        print("Stopped.", flush=True)
+    return ANSWERED
+
+
+def _introduce(node: Node, as_json: bool) -> None:
+    told = node.description()
+    if as_json:
+        print_json({"id": told.id, "name": told.name, "address": node.address, "engine": told.engine, "announced": node.announced,
+                    "models": [{"name": model.name, "digest": model.digest or None} for model in told.models]})  # fmt: skip
+        return
+    model = told.models[0]
+    print(f"Node {told.name} serves {model.name} with {told.engine} at {node.address} ({model.context_tokens} tokens of context).")
+    if told.engine == "deterministic":
+        print("This is the deterministic test engine: it reads nothing, and its replies are made by rule.")
+    if node.announced:
+        print("It is announced and reachable on this machine only, without certificates, until nodes can be paired.")
+    else:
+        print("It is reachable on this machine only, without certificates, and not announced: mDNS does not work here.")
+    print("Ctrl-C stops it.", flush=True)
+
+
+async def _engine(options: argparse.Namespace) -> Engine:
+    """The engine that was told or can be found; raises `ModelError` or `EngineError` with what to do."""
+    home: Path = options.home or default_home()
+    read, write = options.speed or (None, None)
+    if options.speed and options.engine != "deterministic":
+        raise UsageError("--speed is for the test engine alone: use it with --engine deterministic.")
+    if options.engine and options.engine_url:
+        raise UsageError("--engine starts an engine and --engine-url uses one that runs already: give one of the two.")
+    if options.context and options.context < MIN_CONTEXT_TOKENS:
+        raise UsageError(f"A context of {options.context} tokens holds no chunk with its reply: give {MIN_CONTEXT_TOKENS} or more.")
+    settings = EngineSettings(
+        engine=options.engine,
+        engine_url=options.engine_url,
+        engine_key=os.environ.get("EDGENODE_ENGINE_KEY") or None,
+        model=options.model,
+        threads=options.threads,
+        context_tokens=options.context,
+        log=home / "engine.log",
+        read_tokens_per_second=read,
+        write_tokens_per_second=write,
+    )
+    if options.engine_url or options.engine == "deterministic":
+        return choose_engine(settings)
+    store = Store()
+    with progress_bar() as report:
+        try:
+            if options.model:
+                found = await in_thread(store.find, options.model, report)
+            else:
+                found = await in_thread(store.choose, memory_bytes(), report)
+        except ModelError:
+            # Nothing of our own to serve: an Ollama that runs on this device already has models.
+            url = None if options.engine or options.model else await running_ollama(os.environ)
+            if url is None:
+                raise
+            return choose_engine(dataclasses.replace(settings, engine_url=url))
+    return choose_engine(dataclasses.replace(settings, path=found.path, known=found.model))
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
+    return int(text)
+
+
+def _speed(text: str) -> tuple[float, float]:
+    try:
+        read, write = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not READ:WRITE, such as 150:45") from None
+    if not (read > 0 and write > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} needs numbers above 0")
+    return read, write
