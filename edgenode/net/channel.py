@@ -1,10 +1,22 @@
-"""gRPC channels and servers with this project's limits: one place for every option."""
+"""gRPC channels and servers with this project's limits: one place for every option. All of them speak TLS.
 
+A server has two ports side by side: PORT for work, where the handshake itself asks for a certificate, and PORT + 1 for pairing, the
+only thing that is reachable without one.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
 
+from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.wire import MAX_MESSAGE_BYTES
+from edgenode.trust.tls import ClientTls, ServerTls
+
+MAX_PAIRING_MESSAGE_BYTES: Final = 64 * 1024
 
 # Seen on idle streams: with these a cut cable is noticed within 5 s and a frozen process within 3 s (without: never, 61 s).
 KEEPALIVE: Final = (
@@ -14,28 +26,140 @@ KEEPALIVE: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
-SIZES: Final = (
+METADATA: Final = (("grpc.max_metadata_size", 8 * 1024),)
+WORK_SIZES: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_metadata_size", 8 * 1024),
+    *METADATA,
+)
+PAIRING_SIZES: Final = (
+    ("grpc.max_receive_message_length", MAX_PAIRING_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_PAIRING_MESSAGE_BYTES),
+    *METADATA,
 )
 SERVER: Final = (
-    *KEEPALIVE,
-    *SIZES,
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.max_concurrent_streams", 16),
+    # Whoever connects and says nothing, or half of it, is hung up on.
+    ("grpc.server_handshake_timeout_ms", 3_000),
     # Two nodes told the same port must not share it silently.
     ("grpc.so_reuseport", 0),
 )
-# A channel looks for its peer again quickly: on a home network an address that was dead a second ago is often back.
-CLIENT: Final = (*KEEPALIVE, *SIZES, ("grpc.max_reconnect_backoff_ms", 2_000), ("grpc.enable_http_proxy", 0))
+# With a cap 10,000 junk connections cost 4 MB and the server serves again after 3 s; without it gRPC runs out of file descriptors
+# and aborts the process.
+WORK_SERVER: Final = (
+    *SERVER,
+    *KEEPALIVE,
+    *WORK_SIZES,
+    ("grpc.max_allowed_incoming_connections", 64),
+    ("grpc.max_concurrent_streams", 16),
+)
+# Strangers come here: short visits, small messages.
+PAIRING_SERVER: Final = (
+    *SERVER,
+    *KEEPALIVE,
+    *PAIRING_SIZES,
+    ("grpc.max_allowed_incoming_connections", 16),
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.max_connection_idle_ms", 5_000),
+    ("grpc.max_connection_age_ms", 60_000),
+    ("grpc.max_connection_age_grace_ms", 5_000),
+)
+CLIENT: Final = (
+    *KEEPALIVE,
+    # A channel looks for its peer again quickly: on a home network an address that was dead a second ago is often back.
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A connection of its own, which waits for nothing that an earlier one has brought about.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsServer:
+    """A gRPC server that has no port yet, and the credentials of every port that it gets."""
+
+    server: grpc.aio.Server
+    credentials: grpc.ServerCredentials
+
+    def listen(self, address: str) -> int:
+        """Listens at HOST:PORT, port 0 for a free one, and returns the port. Raises `NetworkError` when it cannot be had."""
+        try:
+            return self.server.add_secure_port(address, self.credentials)
+        except RuntimeError as error:
+            raise NetworkError(f"Nothing can listen at {address}: the port is in use, or not allowed.") from error
+
+
+def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
+    """A server whose clients need a certificate. `fetch` is called at every handshake, in a thread of gRPC's and one call at a
+    time, so that whom it trusts may change while it serves. Raises what the first call of `fetch` raises."""
+    current = fetch()
+    lock = threading.Lock()
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal current
+        with lock:
+            try:
+                tls = fetch()
+            except (EdgenodeError, OSError) as error:
+                logger.warning("Who may connect cannot be read anew: %s", error)
+                return None
+            if tls == current:
+                return None
+            current = tls
+            return _configuration(tls)
+
+    credentials = grpc.dynamic_ssl_server_credentials(
+        _configuration(current),
+        changed,  # type: ignore[arg-type] - None for "as before" is in gRPC's documentation, not in its stubs
+        require_client_authentication=True,
+    )
+    return TlsServer(grpc.aio.server(options=WORK_SERVER, maximum_concurrent_rpcs=64), credentials)
+
+
+def make_pairing_server(tls: ServerTls) -> TlsServer:
+    """A server for strangers, which shows the certificate of `tls` and asks for none."""
+    credentials = grpc.ssl_server_credentials([(tls.key, certificate) for certificate in tls.certificates])
+    return TlsServer(grpc.aio.server(options=PAIRING_SERVER, maximum_concurrent_rpcs=32), credentials)
+
+
+def open_work_channel(address: str, tls: ClientTls, host_name: str) -> grpc.aio.Channel:
+    """A channel to HOST:PORT, to be used by nobody but the peer whose certificate, signed by `tls.root`, bears `host_name`."""
+    credentials = grpc.ssl_channel_credentials(tls.root, tls.key, tls.certificate)
+    return grpc.aio.secure_channel(address, credentials, options=(*CLIENT, *WORK_SIZES, *_named(host_name)))
+
+
+def open_pairing_channel(address: str, certificate_pem: bytes, host_name: str) -> grpc.aio.Channel:
+    """A channel to the pairing port HOST:PORT, which must show exactly the certificate given: this proves that it is the same
+    peer as a moment ago, and nothing else."""
+    credentials = grpc.ssl_channel_credentials(certificate_pem)
+    return grpc.aio.secure_channel(address, credentials, options=(*CLIENT, *PAIRING_SIZES, *_named(host_name)))
+
+
+def pairing_address(address: str) -> str:
+    """Where the peer that serves work at HOST:PORT can be paired: the port after it. Raises `NetworkError` where there is none."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_535:
+        raise NetworkError(f"{address!r} is not an address such as 192.168.1.7:7433.")
+    return f"{host}:{int(port) + 1}"
+
+
+def _configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(tls.key, certificate) for certificate in tls.certificates], tls.roots)
+
+
+def _named(host_name: str) -> tuple[tuple[str, str], ...]:
+    return (("grpc.ssl_target_name_override", host_name),)
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel to HOST:PORT. In the clear: the caller has made sure that the address is loopback."""
-    return grpc.aio.insecure_channel(address, options=CLIENT)
+    """To be removed with the last caller."""
+    return grpc.aio.insecure_channel(address, options=(*CLIENT, *WORK_SIZES))
 
 
 def make_server() -> grpc.aio.Server:
-    return grpc.aio.server(options=SERVER, maximum_concurrent_rpcs=64)
+    """To be removed with the last caller."""
+    return grpc.aio.server(options=WORK_SERVER, maximum_concurrent_rpcs=64)
