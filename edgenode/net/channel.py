@@ -114,7 +114,7 @@ def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
 
     credentials = grpc.dynamic_ssl_server_credentials(
         _configuration(current),
-        changed,  # type: ignore[arg-type] - None for "as before" is in gRPC's documentation, not in its stubs
+        changed,  # type: ignore[arg-type]  # None for "as before" is in gRPC's documentation, not in its stubs
         require_client_authentication=True,
     )
     return TlsServer(grpc.aio.server(options=WORK_SERVER, maximum_concurrent_rpcs=64), credentials)
