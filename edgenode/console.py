@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"{self.prog} does not know {value!r}. {hint}")
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - argparse gives this type no public name
 """What a command adds itself to."""
 
 
