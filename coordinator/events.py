@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from coordinator.types import AggregationRequest, Answer, Finding, RunId
-from edgenode.types import EngineState, Model, NodeId
+from edgenode.types import DeviceStatus, EngineState, Model, NodeId
 
 
 class NodeState(StrEnum):
-    """`suspect`: found but not (or no longer) connected. `gone`: said goodbye, or could not be reached for a while."""
+    """`joined`: connected and heard. `suspect`: found but not (or no longer) connected, silent, or coming and going. `gone`:
+    said goodbye, or could not be reached for a while. `unpaired`: found, and not asked for anything."""
 
+    UNPAIRED = "unpaired"
     JOINED = "joined"
     SUSPECT = "suspect"
     GONE = "gone"
@@ -26,6 +28,12 @@ class NodeInfo:
     engine: str
     engine_state: EngineState | None
     models: tuple[Model, ...]
+    status: DeviceStatus | None = None
+    """How the device fares, as it told last; None before it has."""
+    draining: str = ""
+    """Why it takes no more work, in its own words; empty while it does."""
+    why: str = ""
+    """Why it is not joined, as a sentence; empty when it is."""
 
 
 @dataclass(frozen=True, slots=True)
