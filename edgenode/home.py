@@ -1,8 +1,7 @@
-"""Where things are kept: this user's data folder, and a node's home folder with its identity and its lock."""
+"""Where things are kept: this user's data folder, and a node's home folder with its lock."""
 
 import os
-import re
-import uuid
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,7 @@ import filelock
 import platformdirs
 
 from edgenode.errors import HomeError
-from edgenode.types import NodeId
 
-IDENTITY = "node-id"
 LOCK = "lock"
 
 
@@ -33,15 +30,16 @@ def default_home() -> Path:
 
 
 @contextmanager
-def open_home(home: Path) -> Iterator[NodeId]:
-    """Makes `home` if need be, locks it for as long as the context lasts and yields the identity kept in it.
+def open_home(home: Path) -> Iterator[None]:
+    """Makes `home` if need be and locks it for as long as the context lasts. The node's identity is the key that is kept in it
+    (`edgenode.trust.store`).
 
     Raises `HomeError` when another node runs on it or when it cannot be written. The lock dies with the process.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise HomeError(f"The home folder {home} cannot be made: {error.strerror}. Name another with --home DIR.") from error
+        make_private_folder(home)
+    except HomeError as error:
+        raise HomeError(f"{error} Name another with --home DIR.") from error
     lock = filelock.FileLock(home / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -50,33 +48,32 @@ def open_home(home: Path) -> Iterator[NodeId]:
     except OSError as error:
         raise HomeError(f"The home folder {home} cannot be written: {error.strerror}. Name another with --home DIR.") from error
     try:
-        yield _identity(home / IDENTITY)
+        yield
     finally:
         lock.release()
 
 
-def _identity(path: Path) -> NodeId:
+def make_private_folder(folder: Path) -> None:
+    """Makes a folder that only its owner can enter, and those above it; one that is there stays as it is."""
     try:
-        text = path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        text = uuid.uuid4().hex
-        write_private(path, text + "\n")
-        return NodeId(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise HomeError(f"The identity in {path} cannot be read ({error}). Delete the file to get a new one.") from error
-    if not re.fullmatch(r"[0-9a-f]{32}", text):
-        raise HomeError(f"The identity in {path} is damaged. Delete the file to get a new one.")
-    return NodeId(text)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise HomeError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    half = path.with_name(path.name + ".new")
+    """Writes a file that only its owner can read, whole or not at all. Raises `HomeError`."""
+    half = None
     try:
-        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        # A name of its own, so that two who write at once cannot mix; made for this user alone (mkstemp).
+        descriptor, half = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=".new")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        half.replace(path)
+        Path(half).replace(path)
     except OSError as error:
+        if half is not None:
+            Path(half).unlink(missing_ok=True)
         raise HomeError(f"{path} cannot be written: {error.strerror}.") from error

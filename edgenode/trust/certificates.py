@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -32,7 +32,24 @@ COORDINATOR_LIFE: Final = timedelta(days=2)
 # A board without a battery for its clock wakes up in the past, until it has asked the network for the time.
 CLOCK_TOLERANCE: Final = timedelta(days=1)
 NAME_CHARACTERS: Final = 60
+# X.509 allows a common name no more: 64 bytes as cryptography counts it, 21 characters of Japanese.
+NAME_BYTES: Final = 64
 MAX_CERTIFICATE_BYTES: Final = 4_096
+_PLACEHOLDER_START: Final = datetime(2000, 1, 2, tzinfo=UTC)
+_PLACEHOLDER_LIFE: Final = timedelta(days=365 * 900)
+
+
+# What cryptography raises for data of a hostile peer.
+_UNUSABLE: Final = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class Role(StrEnum):
@@ -84,13 +101,14 @@ def issue(authority: Certificate, key: PrivateKey, subject: PublicKey, role: Rol
     )
 
 
-def make_placeholder(key: PrivateKey, now: datetime) -> Certificate:
+def make_placeholder(key: PrivateKey) -> Certificate:
     """A self-signed certificate that nobody trusts by itself: what a node shows at its pairing port, where the pairing itself
     tells who is who."""
+    # Valid whatever the clocks at both ends say: over this port a clock that is far off is told.
     subject = _subject("edgenode pairing", fingerprint(key.public_key()))
     names = x509.SubjectAlternativeName([x509.DNSName(f"{fingerprint(key.public_key())}.pairing.edge")])
     return (
-        _builder(subject, subject, key.public_key(), now, AUTHORITY_LIFE)
+        _builder(subject, subject, key.public_key(), _PLACEHOLDER_START, _PLACEHOLDER_LIFE)
         .add_extension(names, critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -111,7 +129,7 @@ def requested_key(request: bytes) -> PublicKey:
         key = parsed.public_key()
         if not parsed.is_signature_valid or not _usable(key):
             raise ValueError("not signed by its key")
-    except (ValueError, TypeError, x509.InvalidVersion, InvalidSignature) as error:
+    except _UNUSABLE as error:
         raise TrustError("The device sent a request for a certificate that is damaged or forged.") from error
     assert isinstance(key, ec.EllipticCurvePublicKey), "checked"
     return key
@@ -126,21 +144,27 @@ def parse_certificate(data: bytes) -> Certificate:
         certificate = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
         if not _usable(certificate.public_key()):
             raise ValueError("another kind of key")
-    except (ValueError, TypeError, x509.InvalidVersion) as error:
+        # These are decoded only when asked for. After this none of them raises.
+        _ = certificate.subject, certificate.issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        _ = certificate.extensions
+    except _UNUSABLE as error:
         raise TrustError("The peer sent a certificate that is damaged or of a kind that is not used here.") from error
     return certificate
 
 
 def check_authority(certificate: Certificate) -> AuthorityId:
     """The identity of an authority. Raises `TrustError` for a certificate that is none."""
+    id = authority_id(certificate)
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, InvalidSignature) as error:
+        # TLS looks for an issuer by its subject: without its own identity in there one authority could stand in another's way.
+        (number,) = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+        if not constraints.ca or number.value != id or not subject_name(certificate):
+            raise ValueError("not made as an authority is")
+    except _UNUSABLE as error:
         raise TrustError("The coordinator sent a certificate that is no authority.") from error
-    if not constraints.ca:
-        raise TrustError("The coordinator sent a certificate that is no authority.")
-    return authority_id(certificate)
+    return id
 
 
 def authority_id(certificate: Certificate) -> AuthorityId:
@@ -167,7 +191,7 @@ def identify(certificate: Certificate, authority: Certificate) -> Peer:
         certificate.verify_directly_issued_by(authority)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, InvalidSignature) as error:
+    except _UNUSABLE as error:
         raise TrustError("The peer's certificate was not signed by an authority that is trusted here.") from error
     told = re.fullmatch(r"edgenode://([0-9a-f]{32})/(coordinator|node)/([0-9a-f]{32})", uri)
     # An authority speaks for itself alone: it can name neither another authority nor a key that the leaf does not hold.
@@ -202,7 +226,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: datetim
 
 def _subject(name: str, id: str) -> x509.Name:
     # With the identity in it, two authorities of one name are two issuers to whoever builds a chain.
-    common = x509.NameAttribute(NameOID.COMMON_NAME, clean_line(name, NAME_CHARACTERS) or "edgenode")
+    shown = clean_line(name, NAME_CHARACTERS).encode("utf-8")[:NAME_BYTES].decode("utf-8", "ignore")
+    common = x509.NameAttribute(NameOID.COMMON_NAME, shown or "edgenode")
     return x509.Name([common, x509.NameAttribute(NameOID.SERIAL_NUMBER, id)])
 
 

@@ -30,7 +30,7 @@ def load_or_make_key(path: Path) -> PrivateKey:
             )
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except FileNotFoundError:
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = make_key()
         write_private(path, key_pem(key).decode("ascii"))
         return key
     except OSError as error:
@@ -42,6 +42,10 @@ def load_or_make_key(path: Path) -> PrivateKey:
             f"The private key {path} is not of the kind used here (P-256). Delete it to get a new one, and pair again."
         )
     return key
+
+
+def make_key() -> PrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def key_pem(key: PrivateKey) -> bytes:

@@ -1,0 +1,162 @@
+"""A folder of small JSON files, one for each record, that several processes read and write."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import filelock
+
+from edgenode.errors import EdgenodeError, HomeError, UsageError
+from edgenode.home import make_private_folder, write_private
+from edgenode.text import clean_line
+
+VERSION: Final = 1
+MAX_RECORD_BYTES: Final = 65_536
+MAX_RECORDS: Final = 1_024
+# A change takes milliseconds; whoever holds the lock for longer is frozen or stopped.
+LOCK_SECONDS: Final = 5.0
+SUFFIX: Final = ".json"
+LOCK: Final = "lock"
+SHORTEST_ID_BEGINNING: Final = 4
+
+Values = Mapping[str, object]
+T = TypeVar("T")
+_Stamp = tuple[int, int, int]
+
+_log = logging.getLogger(__name__)
+
+
+class Records(Generic[T]):
+    """The records in `folder`, by name. `parse` makes one of a name and a file's values, and raises `ValueError`, `KeyError`,
+    `TypeError` or an `EdgenodeError` for values that make no sense.
+
+    A file is read again only when it has changed, so asking often is cheap, and changes made by other processes count at once.
+    A damaged file is skipped, and warned of once. May be used by several threads.
+    """
+
+    def __init__(self, folder: Path, parse: Callable[[str, Values], T]) -> None:
+        self._folder = folder
+        self._parse = parse
+        self._read: dict[str, tuple[_Stamp, T | None]] = {}
+
+    def all(self) -> dict[str, T]:
+        """Ordered by name. Raises `HomeError` when the folder is there and cannot be read."""
+        before, now = self._read, dict[str, tuple[_Stamp, T | None]]()
+        for name, stamp in self._stamps():
+            known = before.get(name)
+            now[name] = known if known and known[0] == stamp else (stamp, self._load(name))
+        # Replaced whole, never changed: another thread reads it meanwhile.
+        self._read = now
+        return {name: value for name, (_, value) in now.items() if value is not None}
+
+    def write(self, name: str, values: Values) -> None:
+        """Makes or replaces a record. Raises `HomeError` when it cannot be written."""
+        make_private_folder(self._folder)
+        text = json.dumps({"version": VERSION, **values}, ensure_ascii=False, indent=1)
+        write_private(self._path(name), text + "\n")
+
+    def remove(self, name: str) -> bool:
+        """Whether there was one: of several processes that remove a record at once, one is told so."""
+        try:
+            self._path(name).unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise HomeError(f"{self._path(name)} cannot be removed: {error.strerror}.") from error
+        return True
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keeps other processes from changing records, for a change that depends on what is there now."""
+        make_private_folder(self._folder)
+        lock = filelock.FileLock(self._folder / LOCK)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except filelock.Timeout:
+            raise HomeError(f"Another process holds {self._folder / LOCK} and does not let go. End it and try again.") from None
+        except OSError as error:
+            raise HomeError(f"The folder {self._folder} cannot be written: {error.strerror}.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / (name + SUFFIX)
+
+    def _stamps(self) -> list[tuple[str, _Stamp]]:
+        found = []
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if not entry.name.endswith(SUFFIX):
+                        continue
+                    # Removed since the folder was listed: no longer there.
+                    with suppress(FileNotFoundError):
+                        told = Path(entry.path).stat()
+                        found.append((entry.name.removesuffix(SUFFIX), (told.st_ino, told.st_mtime_ns, told.st_size)))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise HomeError(f"The folder {self._folder} cannot be read: {error.strerror}.") from error
+        return sorted(found)[:MAX_RECORDS]
+
+    def _load(self, name: str) -> T | None:
+        path = self._path(name)
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_RECORD_BYTES + 1)
+            if len(data) > MAX_RECORD_BYTES:
+                raise ValueError(f"it is larger than {MAX_RECORD_BYTES} bytes")
+            values = json.loads(data)
+            if not isinstance(values, dict):
+                raise TypeError("it is no JSON object")
+            if values.get("version") != VERSION:
+                raise ValueError("it was written by another version of edgenode")
+            return self._parse(name, values)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, EdgenodeError) as error:
+            # Once: the result is kept until the file changes.
+            _log.warning("%s is damaged and was skipped (%s). Delete it, and pair again.", path, clean_line(str(error)))
+            return None
+
+
+def text_of(values: Values, field: str, limit: int = 200) -> str:
+    """A field that must be text, cleaned. Raises `KeyError` and `TypeError`."""
+    value = values[field]
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is no text")
+    return clean_line(value, limit)
+
+
+def date_of(values: Values, field: str) -> datetime:
+    """A field that must be a date with a time zone. Raises `KeyError`, `TypeError` and `ValueError`."""
+    date = datetime.fromisoformat(text_of(values, field))
+    if date.tzinfo is None:
+        raise ValueError(f"{field} lacks a time zone")
+    return date
+
+
+def find_named(told: str, known: Iterable[tuple[str, str, T]], what: str) -> T:
+    """The one of `known` (id, name, value) that a person means by a name, an id, or the beginning of an id.
+
+    Raises `UsageError` when it is none or several. `what` is the kind of thing, for that sentence ("coordinator").
+    """
+    items = list(known)
+    exact = [item for item in items if told in (item[0], item[1])]
+    begun = [item for item in items if len(told) >= SHORTEST_ID_BEGINNING and item[0].startswith(told)]
+    found = exact or begun
+    if len(found) == 1:
+        return found[0][2]
+    shown = clean_line(told, 60)
+    if found:
+        listed = ", ".join(f"{id} ({name})" for id, name, _ in found)
+        raise UsageError(f"“{shown}” may be any of these {what}s: {listed}. Give the id.")
+    listed = ", ".join(name for _, name, _ in items) or "none"
+    raise UsageError(f"No {what} is called “{shown}”. Known: {listed}.")

@@ -1,0 +1,225 @@
+"""What a node keeps in its home folder about who it is and whom it trusts."""
+
+import re
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from edgenode.errors import HomeError, TrustError
+from edgenode.home import make_private_folder, write_private
+from edgenode.text import clean_line
+from edgenode.trust.certificates import (
+    Certificate,
+    Peer,
+    Role,
+    authority_id,
+    check_authority,
+    identify,
+    make_placeholder,
+    now_utc,
+    parse_certificate,
+    pem,
+    public_key,
+    subject_name,
+)
+from edgenode.trust.keys import PrivateKey, fingerprint, key_pem, load_or_make_key
+from edgenode.trust.records import Records, Values, date_of, find_named, text_of
+from edgenode.trust.tls import ClientTls, ServerTls
+from edgenode.trust.verdict import Verdict
+from edgenode.types import AuthorityId, NodeId
+
+KEY: Final = "key.pem"
+TRUSTED: Final = "trusted"
+REMOVED: Final = "removed"
+VIA_CHARACTERS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedCoordinator:
+    """An authority this node was paired with. `leaf` is the node's own certificate, signed by it."""
+
+    authority: AuthorityId
+    name: str
+    """What its certificate calls it, cleaned. Two authorities may go by one name."""
+    certificate: Certificate
+    leaf: Certificate
+    since: datetime
+    via: str
+    """How they were paired: "code", "local" or "invite"."""
+
+
+class NodeTrust:
+    """The key of the node whose home folder is `home`, and the coordinators that it trusts.
+
+    The key is made when it is first asked for; only the node that holds the home's lock may do that. Other processes may list what
+    is trusted and remove from it, and that counts in the node's process at once. May be used by several threads: gRPC asks for
+    `server_tls` in one of its own at each handshake.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._records = Records(home / TRUSTED, _parse)
+        self._lock = threading.Lock()
+        self._key: PrivateKey | None = None
+        self._placeholder: Certificate | None = None
+
+    @property
+    def key(self) -> PrivateKey:
+        """Raises `TrustError` for a key that cannot be used, and `HomeError` when a new one cannot be written."""
+        with self._lock:
+            if self._key is None:
+                self._key = load_or_make_key(self._home / KEY)
+            return self._key
+
+    @property
+    def id(self) -> NodeId:
+        return NodeId(fingerprint(self.key.public_key()))
+
+    @property
+    def placeholder(self) -> Certificate:
+        key = self.key
+        with self._lock:
+            if self._placeholder is None:
+                self._placeholder = make_placeholder(key)
+            return self._placeholder
+
+    def trusted(self) -> tuple[TrustedCoordinator, ...]:
+        """Ordered by authority. Those that were paired with an earlier key of this home are not among them."""
+        found = self._records.all()
+        if not found or not (self._home / KEY).exists():
+            return ()
+        id = self.id
+        return tuple(
+            one for one in found.values() if fingerprint(public_key(one.leaf)) == id and not self.is_removed(one.authority)
+        )
+
+    def trust(self, authority: Certificate, leaf: Certificate, via: str) -> TrustedCoordinator:
+        """Keeps a coordinator that was just paired, also one that was removed before.
+
+        Raises `TrustError` when `leaf` is not the certificate of this node by that authority, `HomeError` when it cannot be kept.
+        """
+        of = check_authority(authority)
+        self._check_leaf(authority, leaf)
+        with self._records.changing():
+            self._write(of, authority, leaf, now_utc(), clean_line(via, VIA_CHARACTERS))
+            try:
+                self._removed(of).unlink(missing_ok=True)
+            except OSError as error:
+                raise HomeError(f"{self._removed(of)} cannot be removed: {error.strerror}.") from error
+        return self._trusted(of)
+
+    def renew(self, leaf: Certificate) -> TrustedCoordinator:
+        """Replaces the node's certificate by one of the same authority that ends later.
+
+        Raises `TrustError` for one that ends earlier, is not this node's, or is of an authority that is not trusted.
+        """
+        with self._records.changing():
+            for one in self.trusted():
+                if one.certificate.subject == leaf.issuer:
+                    self._check_leaf(one.certificate, leaf)
+                    if leaf.not_valid_after_utc < one.leaf.not_valid_after_utc:
+                        raise TrustError("The coordinator sent a certificate that ends before the one in use.")
+                    self._write(one.authority, one.certificate, leaf, one.since, one.via)
+                    return self._trusted(one.authority)
+        raise TrustError("The coordinator sent a certificate by an authority that is not trusted here.")
+
+    def untrust(self, name_or_id: str) -> TrustedCoordinator:
+        """Drops a coordinator, and remembers that. Raises `UsageError` when `name_or_id` means none, or several."""
+        one = find_named(name_or_id, ((one.authority, one.name, one) for one in self.trusted()), "coordinator")
+        with self._records.changing():
+            make_private_folder(self._home / REMOVED)
+            # The mark comes first, and counts alone: whatever fails after it, nobody gets in.
+            write_private(self._removed(one.authority), now_utc().isoformat() + "\n")
+            self._records.remove(one.authority)
+        return one
+
+    def is_removed(self, authority: AuthorityId) -> bool:
+        """Whether it was trusted once and then dropped."""
+        # A peer may have said it: it becomes a file's name only if it is an identity.
+        return re.fullmatch(r"[0-9a-f]{32}", authority) is not None and self._removed(authority).exists()
+
+    def server_tls(self) -> ServerTls:
+        """For the work port: a certificate for each trusted authority (also one that has expired: the coordinator then sees why and
+        renews it). While nothing is trusted it is the placeholder, as which nobody but this node can be a client."""
+        trusted = self.trusted()
+        if not trusted:
+            return ServerTls(key_pem(self.key), (pem(self.placeholder),), pem(self.placeholder))
+        return ServerTls(
+            key_pem(self.key), tuple(pem(one.leaf) for one in trusted), b"".join(pem(one.certificate) for one in trusted)
+        )
+
+    def placeholder_tls(self) -> ServerTls:
+        """For the pairing port, which asks for no client's certificate (`roots` is empty)."""
+        return ServerTls(key_pem(self.key), (pem(self.placeholder),), b"")
+
+    def client_tls(self, authority: AuthorityId) -> ClientTls:
+        """For dialling a coordinator. Raises `TrustError` when it is not trusted."""
+        one = self._trusted(authority)
+        return ClientTls(key_pem(self.key), pem(one.leaf), pem(one.certificate))
+
+    def identify(self, pem_or_der: bytes) -> Peer:
+        """Who a certificate belongs to, if an authority that is trusted now signed it. Its dates are not looked at.
+
+        Raises `TrustError` for every other one.
+        """
+        return self._identify(pem_or_der)[0]
+
+    def verdict(self, pem_or_der: bytes, now: datetime) -> Verdict:
+        """What would happen to a coordinator that shows this certificate at the work port at the time `now`."""
+        try:
+            peer, by, certificate = self._identify(pem_or_der)
+        except TrustError:
+            return Verdict.UNKNOWN_AUTHORITY
+        if peer.role is not Role.COORDINATOR:
+            return Verdict.WRONG_ROLE
+        if now > certificate.not_valid_after_utc:
+            return Verdict.EXPIRED
+        if now < certificate.not_valid_before_utc:
+            return Verdict.NOT_YET_VALID
+        if now > by.leaf.not_valid_after_utc:
+            return Verdict.OWN_EXPIRED
+        return Verdict.TRUSTED
+
+    def _identify(self, pem_or_der: bytes) -> tuple[Peer, TrustedCoordinator, Certificate]:
+        certificate = parse_certificate(pem_or_der)
+        for one in self.trusted():
+            if one.certificate.subject == certificate.issuer:
+                return identify(certificate, one.certificate), one, certificate
+        raise TrustError("The peer's certificate was not signed by an authority that is trusted here.")
+
+    def _trusted(self, authority: AuthorityId) -> TrustedCoordinator:
+        for one in self.trusted():
+            if one.authority == authority:
+                return one
+        raise TrustError(f"This node does not trust the coordinator {clean_line(authority, 40)} (any more). Pair them again.")
+
+    def _check_leaf(self, authority: Certificate, leaf: Certificate) -> None:
+        peer = identify(leaf, authority)
+        if peer.role is not Role.NODE or peer.id != self.id:
+            raise TrustError("The coordinator sent a certificate that is not for this node.")
+
+    def _write(self, of: AuthorityId, authority: Certificate, leaf: Certificate, since: datetime, via: str) -> None:
+        values = {"name": subject_name(authority), "since": since.isoformat(), "via": via}
+        keys = {"authority": pem(authority).decode("ascii"), "leaf": pem(leaf).decode("ascii")}
+        self._records.write(of, {**values, **keys})
+
+    def _removed(self, authority: AuthorityId) -> Path:
+        return self._home / REMOVED / authority
+
+
+def _parse(name: str, values: Values) -> TrustedCoordinator:
+    certificate, leaf = _certificate(values, "authority"), _certificate(values, "leaf")
+    if check_authority(certificate) != name:
+        raise ValueError("it is named after another authority")
+    identify(leaf, certificate)
+    of, since, via = authority_id(certificate), date_of(values, "since"), text_of(values, "via")
+    return TrustedCoordinator(of, subject_name(certificate), certificate, leaf, since, via)
+
+
+def _certificate(values: Values, field: str) -> Certificate:
+    value = values[field]
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is no text")
+    return parse_certificate(value.encode("utf-8"))
