@@ -22,8 +22,10 @@ OVERSLEPT_SECONDS: Final = 0.5
 CATCH_UP_SECONDS: Final = 1.0
 
 TRIES_UNTIL_GONE: Final = 2
-# From the start of one dial to the next, by how many failed in a row. The roster ends a dial after two seconds, so that dials start
-# at most 2.2 s apart, and a node that returns is joined within 5 s also when the first packet to it was lost.
+# From the start of one dial to the next, by how many failed in a row. The roster ends a dial after `DIAL_LIMIT_SECONDS`: the system
+# sends the first packet again after 1 and 3 s and then not before 7. So packets go out at most 2 s apart for as long as a node is
+# away, while a busy Pi has time to answer.
+DIAL_LIMIT_SECONDS: Final = 4.0
 DIAL_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 DIAL_PAUSE_SECONDS: Final = 0.2
 # Somebody must act before a node that refuses us changes its mind.
@@ -117,8 +119,7 @@ class Member:
         return self._follow(now)
 
     def connected(self, now: float) -> list[Decision]:
-        """A stream is open, dialled by either side. One that was open before is replaced: tell `lost` first."""
-        assert self._link is not _Link.OPEN, "one stream at a time"
+        """A stream is open, dialled by either side. It takes the place of one that was open and of a dial that is going on."""
         self._link = _Link.OPEN
         self._left = self._refused = False
         self._tries = 0
