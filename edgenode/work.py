@@ -1,4 +1,4 @@
-"""The bounded queue of leases, and the worker that runs them on the engine one after another.
+"""The bounded queue of leases, and the worker that runs them on the engine one after another, fairly between coordinators.
 
 One at a time on purpose: the subtasks of a lease share a chunk that is read once only if nothing else comes between them, and
 on a processor parallel slots buy about a tenth (24 subtasks on 2 cores: 58 s with one slot, 53 s with two, 56 s with four).
@@ -7,15 +7,17 @@ on a processor parallel slots buy about a tenth (24 subtasks on 2 cores: 58 s wi
 import asyncio
 import contextlib
 import logging
-from collections import deque
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from edgenode.engines.engine import Engine, EngineProgress, Request
 from edgenode.errors import EngineError
+from edgenode.shares import FairShares
 from edgenode.text import clean_line
 from edgenode.types import (
+    AuthorityId,
     Completion,
     Failure,
     FailureReason,
@@ -28,8 +30,13 @@ from edgenode.types import (
     SubtaskId,
 )
 
-# One in work, one waiting so that the node never idles between two, for each of two coordinators.
-LEASE_LIMIT: Final = 4
+# For each coordinator: one in work, one waiting so that the node never idles between two.
+LEASE_LIMIT: Final = 2
+# For all together: a lease may hold megabytes.
+TOTAL_LIMIT: Final = 16
+# A lease is put back between two subtasks after so long when somebody else waits, although its chunk will be read again: one
+# coordinator's lease of an hour must not keep the other out for an hour.
+TURN_SECONDS: Final = 60.0
 # An engine stops at a cancellation within a second or two.
 STOP_SECONDS: Final = 5.0
 
@@ -40,6 +47,7 @@ Report = Callable[[Refusal | Progress | Outcome], None]
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    authority: AuthorityId
     lease: Lease
     report: Report
     waiting: dict[SubtaskId, Subtask] = field(default_factory=dict)
@@ -47,12 +55,19 @@ class _Job:
 
 
 class WorkQueue:
-    """Runs leases in the order they came. An async context manager; leaving it fails what is left as `STOPPING`."""
+    """Runs leases one after another: the next is of the coordinator for whom the engine has worked least lately, and of its leases
+    the oldest. An async context manager; leaving it fails what is left as `STOPPING`."""
 
-    def __init__(self, engine: Engine, limit: int = LEASE_LIMIT) -> None:
+    def __init__(
+        self, engine: Engine, limit: int = LEASE_LIMIT, total: int = TOTAL_LIMIT, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._engine = engine
         self._limit = limit
-        self._jobs: deque[_Job] = deque()
+        self._total = total
+        self._clock = clock
+        self._jobs: list[_Job] = []
+        self._shares = FairShares()
+        self._draining = ""
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._stopping = False
@@ -79,17 +94,33 @@ class WorkQueue:
 
     @property
     def limit(self) -> int:
+        """How many leases it holds for one coordinator, the one in work included."""
         return self._limit
 
-    def open_session(self, report: Report) -> "WorkSession":
-        """One coordinator's leases. `report` is called on the event loop and must not block."""
-        return WorkSession(self, report)
+    @property
+    def draining(self) -> str:
+        """Why it takes no more leases for now; empty while it does."""
+        return self._draining
 
-    def _offer(self, lease: Lease, report: Report) -> _Job | Refusal:
+    def drain(self, reason: str) -> None:
+        """Takes no more leases until `undrain`; those it holds it still does. `reason` is the rest of a sentence that begins with
+        the device, such as "too hot"."""
+        self._draining = reason
+
+    def undrain(self) -> None:
+        self._draining = ""
+
+    def open_session(self, authority: AuthorityId, report: Report) -> "WorkSession":
+        """The leases of one work stream of a coordinator. `report` is called on the event loop and must not block."""
+        return WorkSession(self, authority, report)
+
+    def _offer(self, authority: AuthorityId, lease: Lease, report: Report) -> _Job | Refusal:
         known = {model.name for model in self._engine.models}
         ids = [subtask.id for subtask in lease.subtasks]
         if self._stopping:
             return Refusal(lease.id, FailureReason.STOPPING, "The node is shutting down.")
+        if self._draining:
+            return Refusal(lease.id, FailureReason.DRAINING, f"The node takes no work for now: {self._draining}.")
         if not ids or len(set(ids)) != len(ids):
             return Refusal(lease.id, FailureReason.INVALID, "A lease needs at least one subtask, each with an id of its own.")
         if lease.model not in known:
@@ -97,9 +128,11 @@ class WorkQueue:
             return Refusal(
                 lease.id, FailureReason.UNKNOWN_MODEL, f"No model {clean_line(lease.model, 80)} on this node; there are: {there}."
             )
-        if len(self._jobs) >= self._limit:
-            return Refusal(lease.id, FailureReason.QUEUE_FULL, f"The node already holds {self._limit} leases, as many as it takes.")
-        job = _Job(lease, report, {subtask.id: subtask for subtask in lease.subtasks})
+        if sum(job.authority == authority for job in self._jobs) >= self._limit:
+            return Refusal(lease.id, FailureReason.QUEUE_FULL, f"The node already holds {self._limit} of your leases.")
+        if len(self._jobs) >= self._total:
+            return Refusal(lease.id, FailureReason.QUEUE_FULL, "The node already holds leases of many coordinators.")
+        job = _Job(authority, lease, report, {subtask.id: subtask for subtask in lease.subtasks})
         self._jobs.append(job)
         self._idle.clear()
         self._arrived.set()
@@ -126,15 +159,26 @@ class WorkQueue:
     async def _run(self) -> None:
         while True:
             while not self._jobs:
+                self._shares.clear()
                 self._arrived.clear()
                 self._idle.set()
                 await self._arrived.wait()
-            job = self._jobs[0]
-            while job.waiting:
-                subtask = job.waiting.pop(next(iter(job.waiting)))
-                result = await self._run_one(job, subtask)
-                job.report(Outcome(job.lease.id, subtask.id, result))
-            self._jobs.popleft()
+            authority = self._shares.next(job.authority for job in self._jobs)
+            await self._take_turn(next(job for job in self._jobs if job.authority == authority))
+
+    async def _take_turn(self, job: _Job) -> None:
+        """Works on a lease until it is done, or for a while when another coordinator waits."""
+        spent = 0.0
+        while job.waiting and not (spent >= TURN_SECONDS and any(other.authority != job.authority for other in self._jobs)):
+            subtask = job.waiting.pop(next(iter(job.waiting)))
+            began = self._clock()
+            result = await self._run_one(job, subtask)
+            seconds = self._clock() - began
+            spent += seconds
+            self._shares.charge(job.authority, seconds)
+            job.report(Outcome(job.lease.id, subtask.id, result))
+        if not job.waiting:
+            self._jobs.remove(job)
 
     async def _run_one(self, job: _Job, subtask: Subtask) -> Completion | Failure:
         def on_progress(at: EngineProgress) -> None:
@@ -171,10 +215,11 @@ class WorkQueue:
 
 
 class WorkSession:
-    """The leases of one coordinator. Lease ids are its own: two coordinators may use the same."""
+    """The leases of one work stream. Lease ids are its own: two streams may use the same."""
 
-    def __init__(self, queue: WorkQueue, report: Report) -> None:
+    def __init__(self, queue: WorkQueue, authority: AuthorityId, report: Report) -> None:
         self._queue = queue
+        self._authority = authority
         self._report = report
         self._mine: dict[LeaseId, _Job] = {}
 
@@ -184,7 +229,7 @@ class WorkSession:
         if lease.id in self._mine:
             self._report(Refusal(lease.id, FailureReason.INVALID, "The node already holds a lease with this id."))
             return
-        answer = self._queue._offer(lease, self._report)  # noqa: SLF001 - the session is the queue's other half
+        answer = self._queue._offer(self._authority, lease, self._report)  # noqa: SLF001 - the session is the queue's other half
         if isinstance(answer, Refusal):
             self._report(answer)
         else:

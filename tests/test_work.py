@@ -1,13 +1,29 @@
-"""The queue of leases: in order, bounded, one outcome for each subtask, nothing goes on for a coordinator that is gone."""
+"""The queue of leases: in order, bounded, fair, one outcome for each subtask, nothing goes on for a coordinator that is gone."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from edgenode.engines.engine import Request
 from edgenode.errors import EngineCrashed
-from edgenode.types import Completion, Failure, FailureReason, Lease, LeaseId, Outcome, Progress, Refusal, Subtask, SubtaskId, Usage
-from edgenode.work import LEASE_LIMIT, WorkQueue, WorkSession
+from edgenode.types import (
+    AuthorityId,
+    Completion,
+    Failure,
+    FailureReason,
+    Lease,
+    LeaseId,
+    Outcome,
+    Progress,
+    Refusal,
+    Subtask,
+    SubtaskId,
+    Usage,
+)
+from edgenode.work import LEASE_LIMIT, TOTAL_LIMIT, TURN_SECONDS, WorkQueue, WorkSession
 from tests.scripted_engine import ScriptedEngine
+
+ANNA, BERT = AuthorityId("a" * 32), AuthorityId("b" * 32)
 
 Report = Refusal | Progress | Outcome
 
@@ -26,7 +42,7 @@ def lease(id: str, *subtasks: str, model: str = "scripted-model") -> Lease:
 async def serving(engine: ScriptedEngine) -> AsyncIterator[tuple[WorkQueue, WorkSession, asyncio.Queue[Report]]]:
     reports: asyncio.Queue[Report] = asyncio.Queue()
     async with WorkQueue(engine) as queue:
-        yield queue, queue.open_session(reports.put_nowait), reports
+        yield queue, queue.open_session(ANNA, reports.put_nowait), reports
 
 
 async def outcome(reports: asyncio.Queue[Report]) -> Outcome:
@@ -119,7 +135,7 @@ async def test_work_of_a_lost_coordinator_stops_and_others_go_on() -> None:
     engine = ScriptedEngine(lambda _: next(answers, Completion("{}", Usage())))
     async with serving(engine) as (queue, session, _):
         others: asyncio.Queue[Report] = asyncio.Queue()
-        other = queue.open_session(others.put_nowait)
+        other = queue.open_session(BERT, others.put_nowait)
         session.offer(lease("a", "1", "2"))
         other.offer(lease("a", "1"))
         other.offer(lease("b", "1"))
@@ -154,6 +170,100 @@ async def test_a_cancelled_lease_gives_its_place_back() -> None:
             session.cancel(LeaseId(f"l{number}"))
         session.offer(lease("new", "1"))
         assert not [report for report in _drained(reports) if isinstance(report, Refusal)]
+
+
+async def test_two_streams_of_one_coordinator_share_its_leases() -> None:
+    """A second connection does not make a second coordinator."""
+    engine = ScriptedEngine(lambda _: asyncio.Event())
+    async with serving(engine) as (queue, session, reports):
+        second = queue.open_session(ANNA, reports.put_nowait)
+        for number in range(LEASE_LIMIT):
+            (session, second)[number % 2].offer(lease(f"l{number}", "1"))
+        second.offer(lease("more", "1"))
+        refusal = reports.get_nowait()
+        queue.open_session(BERT, reports.put_nowait).offer(lease("other", "1"))
+        assert isinstance(refusal, Refusal)
+        assert (refusal.lease, refusal.reason) == ("more", FailureReason.QUEUE_FULL)
+        assert not [report for report in _drained(reports) if isinstance(report, Refusal)]
+
+
+async def test_many_coordinators_cannot_fill_the_memory() -> None:
+    """The bound holds for all together as well."""
+    engine = ScriptedEngine(lambda _: asyncio.Event())
+    async with serving(engine) as (queue, _, reports):
+        for number in range(TOTAL_LIMIT + 1):
+            queue.open_session(AuthorityId(f"{number:032x}"), reports.put_nowait).offer(lease("l", "1"))
+        refused = [report for report in _drained(reports) if isinstance(report, Refusal)]
+    assert [refusal.reason for refusal in refused] == [FailureReason.QUEUE_FULL]
+
+
+async def test_a_node_is_shared_by_turns() -> None:
+    """Whoever offered everything first does not keep the other waiting until all of it is done."""
+    time = 0.0
+    gate = asyncio.Event()
+
+    def script(request: Request) -> Completion | asyncio.Event:
+        nonlocal time
+        time += 10
+        return Completion("{}", Usage()) if gate.is_set() else gate
+
+    engine = ScriptedEngine(script)
+    reports: asyncio.Queue[Report] = asyncio.Queue()
+    async with WorkQueue(engine, clock=lambda: time) as queue:
+        anna, bert = (queue.open_session(each, reports.put_nowait) for each in (ANNA, BERT))
+        anna.offer(lease("anna1", "1", "2", "3"))
+        anna.offer(lease("anna2", "1"))
+        await engine.started.wait()
+        bert.offer(lease("bert1", "1"))
+        bert.offer(lease("bert2", "1"))
+        gate.set()
+        ends = [await outcome(reports) for _ in range(6)]
+    assert [end.lease for end in ends] == ["anna1"] * 3 + ["bert1", "bert2", "anna2"]
+
+
+async def test_a_lease_without_end_lets_others_in() -> None:
+    """After a while the turn goes to whoever waits, and what is left of the lease is done afterwards."""
+    time = 0.0
+    gate = asyncio.Event()
+
+    def script(request: Request) -> Completion | asyncio.Event:
+        nonlocal time
+        time += TURN_SECONDS
+        return Completion("{}", Usage()) if gate.is_set() else gate
+
+    engine = ScriptedEngine(script)
+    reports: asyncio.Queue[Report] = asyncio.Queue()
+    async with WorkQueue(engine, clock=lambda: time) as queue:
+        anna, bert = (queue.open_session(each, reports.put_nowait) for each in (ANNA, BERT))
+        anna.offer(lease("long", "1", "2", "3"))
+        await engine.started.wait()
+        bert.offer(lease("short", "1"))
+        gate.set()
+        ends = [await outcome(reports) for _ in range(4)]
+    assert [(end.lease, end.subtask) for end in ends] == [("long", "1"), ("short", "1"), ("long", "2"), ("long", "3")]
+
+
+async def test_a_draining_node_finishes_what_it_holds_and_takes_no_more() -> None:
+    """The reason goes with the refusal; afterwards work is taken again."""
+    gate = asyncio.Event()
+    engine = ScriptedEngine(lambda _: gate)
+    async with serving(engine) as (queue, session, reports):
+        session.offer(lease("held", "1"))
+        await engine.started.wait()
+        queue.drain("too hot")
+        session.offer(lease("late", "1"))
+        (refusal,) = (report for report in _drained(reports) if isinstance(report, Refusal))
+        gate.set()
+        held = await outcome(reports)
+        queue.undrain()
+        session.offer(lease("again", "1"))
+        again = await outcome(reports)
+    assert (refusal.lease, refusal.reason, refusal.message) == (
+        "late",
+        FailureReason.DRAINING,
+        "The node takes no work for now: too hot.",
+    )
+    assert (held.lease, again.lease) == ("held", "again")
 
 
 async def test_stopping_fails_what_is_left_with_its_reason() -> None:
