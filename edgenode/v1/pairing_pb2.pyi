@@ -185,6 +185,7 @@ class PairingIntroduction(google.protobuf.message.Message):
     TIME_FIELD_NUMBER: builtins.int
     WINDOW_OPEN_FIELD_NUMBER: builtins.int
     INVITED_BY_FIELD_NUMBER: builtins.int
+    INVITATION_ID_FIELD_NUMBER: builtins.int
     id: builtins.str
     """The fingerprint of its key, as in NodeDescription."""
     name: builtins.str
@@ -193,6 +194,8 @@ class PairingIntroduction(google.protobuf.message.Message):
     """Seconds since 1970 by the node's clock, so that a clock that is far off can be told."""
     window_open: builtins.bool
     """Whether a code would be taken now."""
+    invitation_id: builtins.str
+    """Id of that invitation, so that a coordinator which has made several knows whose secret to prove. May be empty."""
     @property
     def invited_by(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Identities of the authorities whose invitation it holds."""
@@ -206,8 +209,9 @@ class PairingIntroduction(google.protobuf.message.Message):
         time: builtins.float = ...,
         window_open: builtins.bool = ...,
         invited_by: collections.abc.Iterable[builtins.str] | None = ...,
+        invitation_id: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id", "invited_by", b"invited_by", "name", b"name", "time", b"time", "version", b"version", "window_open", b"window_open"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "invitation_id", b"invitation_id", "invited_by", b"invited_by", "name", b"name", "time", b"time", "version", b"version", "window_open", b"window_open"]) -> None: ...
 
 Global___PairingIntroduction: typing_extensions.TypeAlias = PairingIntroduction
 

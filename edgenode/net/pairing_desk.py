@@ -1,0 +1,208 @@
+"""Where a node decides whom it pairs with, whichever side dialled: counts tries, keeps what was granted, and tells its owner."""
+
+import hmac
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Final
+
+from edgenode.errors import EdgenodeError, TrustError
+from edgenode.net.once import LogOnce
+from edgenode.net.pairing_session import EXCHANGE_SECONDS, PATIENCE_SECONDS, Send, converse
+from edgenode.net.pairing_wire import VERSION_CHARACTERS
+from edgenode.net.wire import NAME_CHARACTERS
+from edgenode.text import clean_line
+from edgenode.trust.certificates import Certificate, make_request, now_utc, subject_name
+from edgenode.trust.frames import Introduction, PairingFrame, RefusalReason, Refused, SecretKind
+from edgenode.trust.pairing import Granted, NodePairing
+from edgenode.trust.pairing_machine import PairingStopped
+from edgenode.trust.store import NodeTrust
+from edgenode.trust.token import Invite
+from edgenode.trust.verdict import Verdict
+from edgenode.trust.window import TRIES, PairingWindow
+from edgenode.types import AuthorityId, NodeDescription
+
+BUSY_SECONDS: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+_VERDICTS: Final = {
+    Verdict.UNKNOWN_AUTHORITY: "wants to connect and is not trusted here. To pair it: `edgenode pair` here, and its code there.",
+    Verdict.EXPIRED: "has a certificate that has expired. It makes a new one by itself, unless a clock is wrong.",
+    Verdict.NOT_YET_VALID: "has a certificate that is not valid yet by the clock of this device: set both clocks.",
+    Verdict.WRONG_ROLE: "shows the certificate of a node, which may not give work.",
+    Verdict.OWN_EXPIRED: "cannot connect because this device's certificate for it has expired; it will renew it.",
+}
+
+
+class PairingDesk:
+    """One node's. `local_secret` is what its running file holds, `report` tells the owner a sentence, `invite` was given at the
+    start, `clock` is what the window's times are measured by, in seconds, and `now` is the date.
+    """
+
+    def __init__(
+        self,
+        trust: NodeTrust,
+        window: PairingWindow,
+        describe: Callable[[], NodeDescription],
+        local_secret: bytes,
+        report: Callable[[str], None],
+        *,
+        invite: Invite | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = now_utc,
+        patience: float = PATIENCE_SECONDS,
+        seconds: float = EXCHANGE_SECONDS,
+    ) -> None:
+        self.trust = trust
+        self.window = window
+        self.local_secret = local_secret
+        self.invite = invite
+        self.clock = clock
+        self._describe = describe
+        self._report = report
+        self._now = now
+        self._patience = patience
+        self._seconds = seconds
+        self._once = LogOnce(logger, clock)
+        self.code_taken_by: object | None = None
+        """The pairing that tries the code: one at a time."""
+
+    def introduction(self) -> Introduction:
+        node = self._describe()
+        invited_by = self._invited_by()
+        return Introduction(
+            id=self.trust.id,
+            name=clean_line(node.name, NAME_CHARACTERS),
+            version=clean_line(node.version, VERSION_CHARACTERS),
+            time=self._now().timestamp(),
+            window_open=self.window.refusal(self.clock()) is None,
+            invited_by=invited_by,
+            invitation=self.invite.id if self.invite and invited_by else "",
+        )
+
+    def greet(self, certificate: bytes, who: str) -> Verdict | None:
+        """What this node thinks of a coordinator's certificate (DER), None when there is none. A refusal is logged: who was refused
+        at the work port left no name there."""
+        if not certificate:
+            return None
+        verdict = self.trust.verdict(certificate, self._now())
+        if verdict in _VERDICTS:
+            self._once.warning(self._called(certificate, who), _VERDICTS[verdict])
+        return verdict
+
+    def open_window(self, secret: bytes, who: str) -> tuple[str, float]:
+        """The code, and how many seconds it is good for. Raises `TrustError` for a wrong secret, and `PairingError` while the
+        window must stay closed."""
+        if not hmac.compare_digest(secret, self.local_secret):
+            self._once.warning(who, "asked to open the pairing window without the secret of the user who runs this node.")
+            raise TrustError("Only the user who runs this node can open its pairing window.")
+        code = self.window.open(self.clock())
+        return code, self.window.seconds_left(self.clock())
+
+    async def serve(self, incoming: AsyncIterator[PairingFrame], send: Send, who: str, *, waits: bool = False) -> Granted | None:
+        """One pairing or renewal with the coordinator at the other end, of which `who` is the address. None, and logged, when it
+        came to nothing. `waits`: the coordinator may take its time to begin (it was dialled by this node)."""
+        session = _Session(self)
+        machine = NodePairing(self.introduction(), session)
+
+        def keep() -> None:
+            assert machine.result is not None, "finished"
+            self._keep(machine.result)
+
+        try:
+            patience = None if waits else self._patience
+            await converse(machine, incoming, send, keep=keep, patience=patience, seconds=self._seconds)
+        except PairingStopped as stopped:
+            self._stopped(stopped, machine.kind, who)
+        except EdgenodeError as error:
+            self._once.warning(who, f"pairing was not finished: {error}")
+        finally:
+            if self.code_taken_by is session:
+                self.code_taken_by = None
+        return machine.result
+
+    def _keep(self, granted: Granted) -> None:
+        if granted.via is None:
+            kept = self.trust.renew(granted.leaf)
+            logger.info("The certificate for %s is good until %s.", kept.name, f"{kept.leaf.not_valid_after_utc:%Y-%m-%d}")
+            return
+        self.trust.trust(granted.authority, granted.leaf, granted.via)
+        if granted.via is SecretKind.CODE:
+            self.window.succeeded()
+        self._report(f"Paired with {subject_name(granted.authority)}.")
+
+    def _stopped(self, stopped: PairingStopped, kind: SecretKind | None, who: str) -> None:
+        wrong = stopped.refusal.reason is RefusalReason.WRONG_SECRET and not stopped.told
+        if not wrong:
+            self._once.warning(who, f"pairing was not finished: {stopped}")
+        elif kind is not SecretKind.CODE:
+            self._once.warning(who, f"tried to pair with a wrong secret ({kind}).")
+        else:
+            self._count(who)
+
+    def _count(self, who: str) -> None:
+        now = self.clock()
+        self.window.failed(now, who)
+        tries = Counter(self.window.failures)
+        told = ", ".join(f"{count} from {each}" for each, count in tries.items())
+        if not self.window.is_open(now):
+            refusal = self.window.refusal(now)
+            wait = f" Another can be opened in {refusal.retry_after:.0f} s." if refusal and refusal.retry_after else ""
+            self._report(f"Wrong pairing codes were tried ({told}): the pairing window is closed.{wait}")
+        elif tries[who] == 1:
+            self._report(f"A wrong pairing code was tried ({told}; {TRIES} close the window).")
+
+    def _invited_by(self) -> tuple[AuthorityId, ...]:
+        if self.invite is None or self.trust.is_removed(self.invite.authority):
+            return ()
+        if any(one.authority == self.invite.authority for one in self.trust.trusted()):
+            return ()
+        return (self.invite.authority,)
+
+    def _called(self, certificate: bytes, who: str) -> str:
+        try:
+            authority = self.trust.identify(certificate).authority
+        except TrustError:
+            return f"A coordinator at {who}"
+        return next((one.name for one in self.trust.trusted() if one.authority == authority), f"A coordinator at {who}")
+
+
+class _Session:
+    """What one pairing may use: `edgenode.trust.pairing.NodePolicy`."""
+
+    def __init__(self, desk: PairingDesk) -> None:
+        self._desk = desk
+
+    def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
+        desk = self._desk
+        if kind is SecretKind.CODE:
+            refusal = desk.window.refusal(desk.clock())
+            if refusal is not None:
+                return refusal
+            if desk.code_taken_by not in {None, self}:
+                return Refused(RefusalReason.BUSY, "The device is busy with another pairing.", BUSY_SECONDS)
+            desk.code_taken_by = self
+            assert desk.window.code is not None, "open"
+            return desk.window.code.encode("ascii")
+        if desk.trust.is_removed(authority):
+            # What its owner dropped does not come back by itself.
+            return Refused(RefusalReason.REMOVED, "This device has dropped this coordinator.")
+        if kind is SecretKind.LOCAL:
+            return desk.local_secret
+        if desk.invite is None or desk.invite.authority != authority:
+            return Refused(RefusalReason.INVALID, "This device holds no invitation of this coordinator.")
+        return desk.invite.secret
+
+    def trusted(self, authority: AuthorityId) -> Certificate | Refused:
+        for one in self._desk.trust.trusted():
+            if one.authority == authority:
+                return one.certificate
+        if self._desk.trust.is_removed(authority):
+            return Refused(RefusalReason.REMOVED, "This device has dropped this coordinator.")
+        return Refused(RefusalReason.NOT_PAIRED, "This device is not paired with this coordinator.")
+
+    def request(self) -> bytes:
+        return make_request(self._desk.trust.key)

@@ -1,0 +1,271 @@
+"""Pairing and renewal as machines without a network: a frame comes in, frames to send come out. Who sends what when stands in
+pairing.proto.
+
+Pairing proves a shared secret both ways by SPAKE2. Who the two sides are (the authority's certificate, the node's id) goes into the
+exchange, and each proof covers all frames before it and what it comes with (the node's request, the certificate issued): whoever
+stands in between and changes anything breaks the proofs. The coordinator proves first, so that a stranger learns from a node only
+whether his one guess was right, which is counted.
+
+Renewal needs no secret. What is signed is a key that the authority knows already, and what comes back is believed because that
+authority signed it for that key: whoever stands in between can only be in the way.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from edgenode.errors import PairingError
+from edgenode.trust import certificates
+from edgenode.trust.certificates import Certificate, Role
+from edgenode.trust.frames import (
+    Answer,
+    Begin,
+    CertificateRequest,
+    Done,
+    Introduction,
+    IssuedCertificate,
+    PairingFrame,
+    Proof,
+    RefusalReason,
+    Refused,
+    Renew,
+    SecretKind,
+)
+from edgenode.trust.keys import PublicKey, fingerprint
+from edgenode.trust.pairing_machine import Machine, PairingStopped, Turn, explain, out_of_turn
+from edgenode.trust.pake import Label, Pake, same
+from edgenode.types import AuthorityId, NodeId
+
+Known = TypeVar("Known")
+Sign = Callable[[PublicKey], Certificate]
+"""Gives a node's certificate for a key, signed by the authority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """What a coordinator has when it is done: a node that proved its key, and the certificate it was given."""
+
+    id: NodeId
+    name: str
+    leaf: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a node is to keep. `via` is how it was paired, None for a renewal."""
+
+    authority: Certificate
+    leaf: Certificate
+    via: SecretKind | None
+
+
+class NodePolicy(Protocol):
+    """What a node's machine asks while it runs."""
+
+    def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
+        """The secret that this authority may prove now. Asked when it begins and again when it has proved."""
+
+    def trusted(self, authority: AuthorityId) -> Certificate | Refused:
+        """The certificate of a trusted authority, which may renew."""
+
+    def request(self) -> bytes:
+        """DER of a request for a certificate, signed by the node's key."""
+
+
+class _Coordinator(Machine):
+    """The coordinator's end of pairing and of renewal, which differ in how they begin."""
+
+    def __init__(self, authority: Certificate, sign: Sign, expect: NodeId | None) -> None:
+        super().__init__(Turn.INTRODUCTION)
+        self._authority = authority
+        self._sign = sign
+        self._expect = expect
+        self._leaf: Certificate | None = None
+        self.introduction: Introduction | None = None
+        """What the node claims to be, once it has."""
+        self.result: Paired | None = None
+
+    def _meet(self, introduction: Introduction) -> None:
+        if self._expect is not None and introduction.id != self._expect:
+            raise PairingError("Another device answers there than the one that is meant.")
+        self.introduction = introduction
+        self._said.add(introduction)
+
+    def _issue(self, request: bytes) -> bytes:
+        """Signs the key that asked, if it is the one that the node's id is made of."""
+        assert self.introduction is not None, "met"
+        key = certificates.requested_key(request)
+        if fingerprint(key) != self.introduction.id:
+            raise PairingError("The device asked for a certificate for a key that is not its own.")
+        self._leaf = self._sign(key)
+        return certificates.der(self._leaf)
+
+    def _finish(self) -> tuple[Turn, tuple[PairingFrame, ...]]:
+        assert self.introduction is not None, "met"
+        assert self._leaf is not None, "issued"
+        self.result = Paired(self.introduction.id, self.introduction.name, self._leaf)
+        return Turn.OVER, ()
+
+    def _in_words(self, refusal: Refused) -> str:
+        return explain(refusal, self.introduction.name if self.introduction else "", None)
+
+
+class CoordinatorPairing(_Coordinator):
+    """Pairs the node at the other end, if it knows the secret. `secret` is the code's digits, or the bytes of a file or a token;
+    `expect` is the node that is meant, if it is known already."""
+
+    def __init__(self, kind: SecretKind, secret: bytes, authority: Certificate, sign: Sign, expect: NodeId | None = None) -> None:
+        super().__init__(authority, sign, expect)
+        self._kind = kind
+        self._secret = secret
+        self._pake: Pake | None = None
+        self._key = b""
+
+    def _take(self, turn: Turn, frame: PairingFrame) -> tuple[Turn, tuple[PairingFrame, ...]]:
+        match turn, frame:
+            case Turn.INTRODUCTION, Introduction(id):
+                self._meet(frame)
+                authority = certificates.der(self._authority)
+                self._pake = Pake.of_coordinator(*_exchange(self._kind, self._secret, authority, id))
+                begin = Begin(self._kind, authority, self._pake.message)
+                self._said.add(begin)
+                return Turn.ANSWER, (begin,)
+            case Turn.ANSWER, Answer(pake):
+                assert self._pake is not None, "begun"
+                self._key = self._pake.finish(pake)
+                self._said.add(frame)
+                proof = Proof(self._said.confirm(self._key, Label.COORDINATOR))
+                self._said.add(proof)
+                return Turn.REQUEST, (proof,)
+            case Turn.REQUEST, CertificateRequest(request, confirmation):
+                if not same(self._said.confirm(self._key, Label.NODE, CertificateRequest(request)), confirmation):
+                    why = "The device did not prove that it knows the secret: somebody may stand in between."
+                    raise PairingStopped(Refused(RefusalReason.WRONG_SECRET, why))
+                self._said.add(frame)
+                leaf = self._issue(request)
+                return Turn.DONE, (
+                    IssuedCertificate(leaf, self._said.confirm(self._key, Label.CERTIFICATE, IssuedCertificate(leaf))),
+                )
+            case Turn.DONE, Done():
+                return self._finish()
+            case _:
+                raise out_of_turn(frame)
+
+    def _in_words(self, refusal: Refused) -> str:
+        return explain(refusal, self.introduction.name if self.introduction else "", self._kind)
+
+
+class CoordinatorRenewal(_Coordinator):
+    """Gives the node `expect`, which was paired before, another certificate for the same key. Whether it may have one is for the
+    caller to know."""
+
+    def __init__(self, authority: Certificate, sign: Sign, expect: NodeId) -> None:
+        super().__init__(authority, sign, expect)
+
+    def _take(self, turn: Turn, frame: PairingFrame) -> tuple[Turn, tuple[PairingFrame, ...]]:
+        match turn, frame:
+            case Turn.INTRODUCTION, Introduction():
+                self._meet(frame)
+                return Turn.REQUEST, (Renew(certificates.authority_id(self._authority)),)
+            case Turn.REQUEST, CertificateRequest(request, b""):
+                return Turn.DONE, (IssuedCertificate(self._issue(request)),)
+            case Turn.DONE, Done():
+                return self._finish()
+            case _:
+                raise out_of_turn(frame)
+
+
+class NodePairing(Machine):
+    """The node's end of both. Once there is a `result` it is to be kept before what `receive` returned is sent."""
+
+    def __init__(self, introduction: Introduction, policy: NodePolicy) -> None:
+        super().__init__(Turn.BEGIN)
+        self._introduction = introduction
+        self._policy = policy
+        self._authority: Certificate | None = None
+        self._secret = b""
+        self._key = b""
+        self.kind: SecretKind | None = None
+        """What secret the coordinator proves; None before it has begun, and in a renewal."""
+        self.result: Granted | None = None
+
+    @property
+    def authority(self) -> Certificate | None:
+        """Whose certificate came in: a claim until there is a result."""
+        return self._authority
+
+    def start(self) -> tuple[PairingFrame, ...]:
+        self._said.add(self._introduction)
+        return (self._introduction,)
+
+    def _take(self, turn: Turn, frame: PairingFrame) -> tuple[Turn, tuple[PairingFrame, ...]]:
+        match turn, frame:
+            case Turn.BEGIN, Begin():
+                return Turn.PROOF, (self._begin(frame),)
+            case Turn.BEGIN, Renew(authority):
+                self._authority = _or_stop(self._policy.trusted(authority))
+                return Turn.CERTIFICATE, (CertificateRequest(self._policy.request()),)
+            case Turn.PROOF, Proof():
+                return Turn.CERTIFICATE, (self._check_proof(frame),)
+            case Turn.CERTIFICATE, IssuedCertificate(certificate, confirmation):
+                if not same(self._expected(frame), confirmation):
+                    why = "The certificate is not from the coordinator that proved the secret: somebody may stand in between."
+                    raise PairingStopped(Refused(RefusalReason.INVALID, why))
+                self.result = Granted(self._known(), self._check_leaf(certificate), self.kind)
+                return Turn.OVER, (Done(),)
+            case _:
+                raise out_of_turn(frame)
+
+    def _begin(self, begin: Begin) -> Answer:
+        authority = certificates.parse_certificate(begin.authority)
+        id = certificates.check_authority(authority)
+        self.kind = begin.secret
+        self._authority = authority
+        self._secret = _or_stop(self._policy.secret(begin.secret, id))
+        pake = Pake.of_node(*_exchange(begin.secret, self._secret, begin.authority, self._introduction.id))
+        self._key = pake.finish(begin.pake)
+        answer = Answer(pake.message)
+        self._said.add(begin)
+        self._said.add(answer)
+        return answer
+
+    def _check_proof(self, proof: Proof) -> CertificateRequest:
+        assert self.kind is not None, "begun"
+        # Asked again: since it began the window may have ended or been used up, and then no guess is answered any more.
+        if not same(_or_stop(self._policy.secret(self.kind, certificates.authority_id(self._known()))), self._secret):
+            raise PairingStopped(Refused(RefusalReason.WINDOW_CLOSED, "The device has another code by now."))
+        if not same(self._said.confirm(self._key, Label.COORDINATOR), proof.confirmation):
+            raise PairingStopped(Refused(RefusalReason.WRONG_SECRET, "That is not the secret which this device knows."))
+        self._said.add(proof)
+        request = self._policy.request()
+        asked = CertificateRequest(request, self._said.confirm(self._key, Label.NODE, CertificateRequest(request)))
+        self._said.add(asked)
+        return asked
+
+    def _expected(self, issued: IssuedCertificate) -> bytes:
+        if self.kind is None:
+            return b""
+        return self._said.confirm(self._key, Label.CERTIFICATE, IssuedCertificate(issued.certificate))
+
+    def _check_leaf(self, data: bytes) -> Certificate:
+        leaf = certificates.parse_certificate(data)
+        peer = certificates.identify(leaf, self._known())
+        if peer.role is not Role.NODE or peer.id != self._introduction.id:
+            raise PairingError("The certificate that came is not for this device.")
+        return leaf
+
+    def _known(self) -> Certificate:
+        assert self._authority is not None, "begun"
+        return self._authority
+
+
+def _exchange(kind: SecretKind, secret: bytes, authority: bytes, node: NodeId) -> tuple[bytes, bytes, bytes]:
+    """Secret and identities for SPAKE2. The authority is bound by the hash of its whole certificate, name included."""
+    return kind.encode("ascii") + b":" + secret, hashlib.sha256(authority).digest(), node.encode("ascii")
+
+
+def _or_stop(answer: Known | Refused) -> Known:
+    if isinstance(answer, Refused):
+        raise PairingStopped(answer)
+    return answer

@@ -1,0 +1,76 @@
+"""SPAKE2 and the proofs that follow it: two sides that know a short secret get a long one, and a side that only guesses gets one
+guess and nothing to try others on later.
+
+SPAKE2 as in RFC 9382 in shape (not in its hash: both ends are this library), over the prime-order subgroup of Ed25519. The proofs
+are HMAC-SHA256 over everything that was said before, under labels that differ for each of them.
+"""
+
+import hashlib
+import hmac
+from enum import StrEnum
+from typing import Final, Self
+
+from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
+
+from edgenode.errors import PairingError
+from edgenode.trust.frames import PairingFrame, frame_bytes
+
+MESSAGE_BYTES: Final = 33
+CONFIRMATION_BYTES: Final = 32
+
+
+class Label(StrEnum):
+    """What a proof proves, so that none can be sent back in place of another."""
+
+    COORDINATOR = "edgenode pairing v1: the coordinator knows the secret"
+    NODE = "edgenode pairing v1: the node knows the secret and asks for this"
+    CERTIFICATE = "edgenode pairing v1: the coordinator gives this certificate"
+
+
+class Pake:
+    """One side of one exchange. `message` goes to the other side; `finish` takes the other side's."""
+
+    def __init__(self, side: SPAKE2_A | SPAKE2_B) -> None:
+        self._side = side
+        self.message: bytes = side.start()
+
+    @classmethod
+    def of_coordinator(cls, secret: bytes, coordinator: bytes, node: bytes) -> Self:
+        """`coordinator` and `node` are who the two sides are: the keys differ unless both mean the same two."""
+        return cls(SPAKE2_A(secret, idA=coordinator, idB=node))
+
+    @classmethod
+    def of_node(cls, secret: bytes, coordinator: bytes, node: bytes) -> Self:
+        return cls(SPAKE2_B(secret, idA=coordinator, idB=node))
+
+    def finish(self, message: bytes) -> bytes:
+        """The key: equal on both sides if their secrets are. Raises `PairingError` for what is no message of the other side."""
+        try:
+            if len(message) != MESSAGE_BYTES:  # the library ignores what is too much
+                raise ValueError("length")
+            key: bytes = self._side.finish(message)
+        except (SPAKEError, ValueError, ArithmeticError, AssertionError) as error:
+            raise PairingError("The other side sent a message that is not of the key exchange.") from error
+        return key
+
+
+class Transcript:
+    """What was said so far, both ways, in order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, frame: PairingFrame) -> None:
+        self._hash.update(frame_bytes(frame))
+
+    def confirm(self, key: bytes, label: Label, *frames: PairingFrame) -> bytes:
+        """Proof of `key` that covers everything added, and then `frames`."""
+        said = self._hash.copy()
+        for frame in frames:
+            said.update(frame_bytes(frame))
+        return hmac.digest(key, label.encode("ascii") + b"\x00" + said.digest(), "sha256")
+
+
+def same(mine: bytes, theirs: bytes) -> bool:
+    """Whether two proofs are equal, in a time that does not tell where they differ."""
+    return hmac.compare_digest(mine, theirs)
