@@ -69,6 +69,14 @@ class NodeGone:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeChanged:
+    """A node that takes part became suspect, began to drain, or is neither any more: `node.state`, `node.why` and
+    `node.draining` say which."""
+
+    node: NodeInfo
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """`chunks_read` of `chunks` are read; `overview` tells that the question asks about the whole."""
 
@@ -142,6 +150,7 @@ Event = (
     | DocumentSkipped
     | NodeJoined
     | NodeGone
+    | NodeChanged
     | Planned
     | Reading
     | Found

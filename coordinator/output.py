@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from coordinator.events import NodeInfo
+from coordinator.events import NodeInfo, NodeState
 from coordinator.types import Answer, Status
 
 
@@ -13,6 +13,10 @@ def node_json(node: NodeInfo) -> dict[str, Any]:
         "name": node.name,
         "address": node.address,
         "state": node.state.value,
+        "trust": "unpaired" if node.state is NodeState.UNPAIRED else "paired",
+        "why": node.why,
+        "draining": node.draining,
+        "status": None if node.status is None else asdict(node.status),
         "engine": node.engine or None,
         "engine_state": node.engine_state.value if node.engine_state else None,
         "models": [

@@ -1,7 +1,6 @@
-"""What a person sees of a run: live on a terminal, plain lines elsewhere. Everything shown comes from the run's events."""
+"""What a person sees while a run goes on: live on a terminal, plain lines elsewhere. It all comes from the run's events."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -12,17 +11,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.cloud import prices
-from coordinator.config import SupervisorConfig
+from coordinator.account import place, several
 from coordinator.events import (
     Aggregating,
     DocumentRead,
     DocumentSkipped,
     Event,
     Found,
+    NodeChanged,
     NodeGone,
     NodeInfo,
     NodeJoined,
+    NodeState,
     Planned,
     Reading,
     Retried,
@@ -30,11 +30,10 @@ from coordinator.events import (
     SupervisorTrouble,
     Warned,
 )
-from coordinator.types import Answer, Answered, Failed, Finding, Rejected, Retrieved, Status
+from coordinator.types import Answered, Failed, Finding, Rejected, Retrieved
 from edgenode.text import clean_line
 from edgenode.types import NodeId
 
-QUOTE_CHARACTERS = 300
 FOUND_SHOWN = 4
 
 
@@ -111,10 +110,16 @@ class LiveView:
         self._count.hear(event)
         match event:
             case NodeJoined(node):
-                self._nodes[node.id] = _Row(node)
+                # What it has done stays done when it comes back.
+                row = self._nodes.setdefault(node.id, _Row(node))
+                row.node, row.doing, row.note = node, "waiting", _note(node)
+            case NodeChanged(node):
+                if node.id in self._nodes:
+                    row = self._nodes[node.id]
+                    row.node, row.note = node, _note(node)
             case NodeGone(id, _, why):
                 if id in self._nodes:
-                    self._nodes[id].doing = f"gone: {why}"
+                    self._nodes[id].note = f"gone: {why}"
             case Reading(id, document, page, read, prompt, written):
                 if id in self._nodes:
                     self._nodes[id].progress(document, page, read, prompt, written)
@@ -135,7 +140,7 @@ class LiveView:
             self._nodes[node].done += 1
         if isinstance(finding, Answered | Retrieved):
             mark = "" if isinstance(finding, Answered) else " (retrieved)"
-            line = f"{_place(finding.place.document, finding.place.page)}{mark}: {clean_line(finding.quote, 120)}"
+            line = f"{place(finding.place.document, finding.place.page)}{mark}: {clean_line(finding.quote, 120)}"
             # Retrieval gives its strongest first, and many: the first few will do.
             if line not in self._found and (not mark or len(self._found) < FOUND_SHOWN):
                 self._found.append(line)
@@ -146,7 +151,7 @@ class LiveView:
             table.add_column(no_wrap=True, ratio=1 if column == 3 else None)
         for row in self._nodes.values():
             speed = f"{row.speed:.0f} tok/s" if row.speed else ""
-            table.add_row(Text(row.node.name, style="bold"), Text(f"{row.done} done"), Text(speed), Text(row.doing))
+            table.add_row(Text(row.node.name, style="bold"), Text(f"{row.done} done"), Text(speed), Text(row.note or row.doing))
         bar = Table.grid(padding=(0, 2), expand=True)
         bar.add_column(no_wrap=True)
         bar.add_column(ratio=1)
@@ -167,6 +172,8 @@ class LiveView:
 class _Row:
     node: NodeInfo
     doing: str = "waiting"
+    note: str = ""
+    """Why it is not at work as it should be; goes before what it does."""
     done: int = 0
     speed: float = 0.0
     _tokens: int = 0
@@ -174,7 +181,7 @@ class _Row:
 
     def progress(self, document: str, page: int | None, read: int, prompt: int, written: int) -> None:
         now, tokens = time.monotonic(), read + written
-        where = _place(document, page)
+        where = place(document, page)
         self.doing = f"reads {where}: {read}/{prompt} tokens" if not written else f"answers on {where}: {written} tokens"
         if tokens > self._tokens and self._at and now - self._at > 0.2:
             rate = (tokens - self._tokens) / (now - self._at)
@@ -197,14 +204,18 @@ class _Count:
                 self.done = self.total
 
 
+def _note(node: NodeInfo) -> str:
+    if node.state is not NodeState.JOINED:
+        return f"{node.state}: {node.why}"
+    return f"draining: {node.draining}" if node.draining else ""
+
+
 def _line(event: Event) -> str:
     match event:
         case RunStarted(run):
             return f"Run {run}"
         case DocumentRead(label, name, characters, pages):
-            return f"{label}: {clean_line(name, 200)}, {characters:,} characters" + (
-                f", {_several(pages, 'page')}" if pages else ""
-            )
+            return f"{label}: {clean_line(name, 200)}, {characters:,} characters" + (f", {several(pages, 'page')}" if pages else "")
         case DocumentSkipped(name, reason):
             return f"Skipped {clean_line(name, 200)}: {clean_line(reason, 300)}"
         case NodeJoined(node):
@@ -212,85 +223,21 @@ def _line(event: Event) -> str:
             return f"Node {node.name} ({model}, {node.engine}) joins in"
         case NodeGone(_, name, why):
             return f"Node {name} is gone ({why}); its work goes to others"
+        case NodeChanged(node):
+            return f"Node {node.name}: {_note(node) or 'takes work again'}"
         case Planned(tasks, overview, chunks, read, subtasks):
             whole = "the question is about the whole" if overview else "all of them"
             why = whole if read == chunks else "those that may hold the answer"
-            return f"Reading {read} of {chunks} chunks ({why}): {_several(len(tasks), 'question')}, {_several(subtasks, 'subtask')}"
+            return f"Reading {read} of {chunks} chunks ({why}): {several(len(tasks), 'question')}, {several(subtasks, 'subtask')}"
         case Found(Failed(message=message)):
             return f"A subtask failed for good: {message}"
         case Retried(_, message):
             return f"Trying again elsewhere: {message}"
         case Aggregating(by, model, findings):
-            return f"{model} {'in the cloud' if by == 'supervisor' else 'at home'} puts {_several(findings, 'finding')} together"
+            return f"{model} {'in the cloud' if by == 'supervisor' else 'at home'} puts {several(findings, 'finding')} together"
         case SupervisorTrouble(message, wait):
             return f"{message} Trying again in {wait:.0f} s."
         case Warned(message):
             return message
         case _:
             return ""
-
-
-def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig | None) -> None:
-    """The answer, its citations, what it cost and what left the house, on `console`."""
-
-    def say(text: str = "", style: str = "") -> None:
-        console.print(Text(text, style=style), soft_wrap=True)
-
-    say()
-    if answer.status is Status.NOT_FOUND and answer.citations:
-        say("Not found: the model at home made no answer of what was found. The strongest findings are:", "bold")
-    elif answer.status is Status.NOT_FOUND:
-        say("Not found: the documents do not seem to answer this.", "bold")
-        if answer.text:
-            say(answer.text)
-    elif answer.text:
-        say(answer.text, "bold")
-    for number, citation in enumerate(answer.citations, 1):
-        say()
-        say(f"[{number}] {_place(clean_line(citation.document, 200), citation.page)}, characters {citation.start}-{citation.end}")
-        say(f"    “{clean_line(citation.quote, QUOTE_CHARACTERS)}”")
-    say()
-    counts = answer.findings
-    say(
-        f"Findings: {counts.answered} answered, {counts.retrieved} retrieved, {counts.abstained} abstained, "
-        f"{counts.rejected} rejected, {counts.failed} failed. {answer.seconds:.1f} s."
-    )
-    for node in answer.nodes:
-        if not node.prompt_tokens:
-            continue
-        fresh = node.prompt_tokens - node.cached_tokens
-        note = " (deterministic test engine)" if node.engine == "deterministic" else ""
-        say(
-            f"Read at home by {node.name}, {node.model}{note}: {_several(node.subtasks, 'subtask')}, {fresh:,} tokens read "
-            f"(+ {node.cached_tokens:,} from the cache), {node.completion_tokens:,} written."
-        )
-    _print_ledger(say, answer, supervisor or SupervisorConfig())
-
-
-def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: SupervisorConfig) -> None:
-    ledger = answer.ledger
-    if answer.status is Status.DRY_RUN:
-        say(f"Dry run: nothing was sent. What would have been: coordinator ledger {answer.run}")
-        return
-    if answer.answered_by == "home":
-        say("Answered at home, nothing was sent." if not ledger.requests else "Answered at home; the ledger has earlier requests.")
-        return
-    tokens_in = sum(request.prompt_tokens for request in ledger.requests)
-    tokens_out = sum(request.completion_tokens for request in ledger.requests)
-    size = sum(request.bytes for request in ledger.requests)
-    known = [request.usd for request in ledger.requests if request.usd is not None]
-    cost = f", ${sum(known):.4f}" if known else ""
-    whole = prices.price_of_whole_document(supervisor.model, ledger.whole_document_tokens, supervisor.base_url)
-    instead = f" (about ${whole:.4f})" if known and whole is not None else ""
-    requests = _several(len(ledger.requests), "request")
-    say(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
-    say(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
-    say(f"Exactly what was sent: coordinator ledger {answer.run}")
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _place(document: str, page: int | None) -> str:
-    return f"{document} p. {page}" if page else document

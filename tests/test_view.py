@@ -6,13 +6,27 @@ import pty
 import select
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from coordinator.account import print_answer
 from coordinator.config import SupervisorConfig
-from coordinator.events import Aggregating, Found, NodeInfo, NodeJoined, NodeState, Planned, Reading, RunStarted
+from coordinator.events import (
+    Aggregating,
+    Event,
+    Found,
+    NodeChanged,
+    NodeGone,
+    NodeInfo,
+    NodeJoined,
+    NodeState,
+    Planned,
+    Reading,
+    RunStarted,
+)
 from coordinator.types import (
     AggregationRequest,
     Answer,
@@ -26,7 +40,7 @@ from coordinator.types import (
     RunId,
     Status,
 )
-from coordinator.view import Lines, LiveView, print_answer
+from coordinator.view import Lines, LiveView
 from edgenode.types import EngineState, Model, NodeId
 
 NODE = NodeInfo(NodeId("n1"), "kitchen", "127.0.0.1:1", NodeState.JOINED, "xllamacpp", EngineState.READY, (Model("small"),))
@@ -103,6 +117,47 @@ def test_the_live_view_shows_nodes_bar_and_findings_at_any_width(width: int) -> 
         assert "reads D1 p. 3: 100/600 tokens" in text
         assert "D1 p. 3: The rent." in text
         assert "1/2" in text
+
+
+def shown_live(*events: Event) -> str:
+    stream = io.StringIO()
+    with LiveView(Console(file=stream, width=120, force_terminal=True, color_system=None)) as view:
+        for event in events:
+            view.show(event)
+    return stream.getvalue()
+
+
+SUSPECT = replace(NODE, state=NodeState.SUSPECT, why="It has been silent for seconds.")
+DRAINING = replace(NODE, draining="on battery at 14 %: takes no work until it charges or reaches 30 %")
+
+
+@pytest.mark.parametrize(
+    ("node", "note"),
+    [(SUSPECT, "suspect: It has been silent for seconds."), (DRAINING, "draining: on battery at 14 %: takes no work until")],
+)
+def test_a_node_in_doubt_says_so_instead_of_what_it_reads(node: NodeInfo, note: str) -> None:
+    """Suspect and draining show in the node's line, and end when it is well again."""
+    assert note in shown_live(*EVENTS[:4], NodeChanged(node))
+    assert note in shown_live(NodeJoined(node))
+    assert note not in shown_live(NodeJoined(NODE), NodeChanged(node), NodeChanged(NODE))
+
+
+def test_a_node_that_comes_back_keeps_what_it_has_done() -> None:
+    """Its line goes on counting."""
+    assert "1 done" in shown_live(*EVENTS[:5], NodeGone(NODE.id, NODE.name, "It was silent for 6 s."), NodeJoined(NODE))
+
+
+def test_plain_lines_tell_of_nodes_in_doubt() -> None:
+    """One line when it begins and one when it ends."""
+    stream = io.StringIO()
+    with Lines(Console(file=stream, width=60)) as view:
+        for node in (SUSPECT, NODE, DRAINING):
+            view.show(NodeChanged(node))
+    assert stream.getvalue().splitlines() == [
+        "Node kitchen: suspect: It has been silent for seconds.",
+        "Node kitchen: takes work again",
+        "Node kitchen: draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
+    ]
 
 
 def test_on_a_terminal_ask_shows_the_live_view(tmp_path: Path) -> None:

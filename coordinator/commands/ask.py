@@ -7,13 +7,14 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from coordinator.account import print_answer
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
 from coordinator.events import Ended, Event
 from coordinator.output import NO_ANSWER, answer_json
 from coordinator.pool import Pool
 from coordinator.runs.journal import Journal
 from coordinator.types import Answer, Reading, Status
-from coordinator.view import Lines, LiveView, Silent, Terminal, View, print_answer
+from coordinator.view import Lines, LiveView, Silent, Terminal, View
 from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, add_interface, print_json
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.text import names_a_file

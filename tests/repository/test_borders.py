@@ -34,7 +34,7 @@ BORDERS = {
     "mammoth": ("coordinator.documents",),
     "bm25s": ("coordinator.documents",),
     "charset_normalizer": ("coordinator.documents",),
-    "rich": ("coordinator.view", "coordinator.nodes_view", "coordinator.commands"),
+    "rich": ("coordinator.view", "coordinator.account", "coordinator.nodes_view", "coordinator.commands"),
     "sqlite3": ("coordinator.runs",),
     "coordinator": ("coordinator",),
 }

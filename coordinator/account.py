@@ -1,0 +1,82 @@
+"""What a person sees of a run's end: the answer, its citations, what it cost and what left the house."""
+
+from collections.abc import Callable
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from coordinator.cloud import prices
+from coordinator.config import SupervisorConfig
+from coordinator.types import Answer, Status
+from edgenode.text import clean_line
+
+QUOTE_CHARACTERS: Final = 300
+
+
+def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig | None) -> None:
+    """The answer, its citations, what it cost and what left the house, on `console`."""
+
+    def say(text: str = "", style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    say()
+    if answer.status is Status.NOT_FOUND and answer.citations:
+        say("Not found: the model at home made no answer of what was found. The strongest findings are:", "bold")
+    elif answer.status is Status.NOT_FOUND:
+        say("Not found: the documents do not seem to answer this.", "bold")
+        if answer.text:
+            say(answer.text)
+    elif answer.text:
+        say(answer.text, "bold")
+    for number, citation in enumerate(answer.citations, 1):
+        say()
+        say(f"[{number}] {place(clean_line(citation.document, 200), citation.page)}, characters {citation.start}-{citation.end}")
+        say(f"    “{clean_line(citation.quote, QUOTE_CHARACTERS)}”")
+    say()
+    counts = answer.findings
+    say(
+        f"Findings: {counts.answered} answered, {counts.retrieved} retrieved, {counts.abstained} abstained, "
+        f"{counts.rejected} rejected, {counts.failed} failed. {answer.seconds:.1f} s."
+    )
+    for node in answer.nodes:
+        if not node.prompt_tokens:
+            continue
+        fresh = node.prompt_tokens - node.cached_tokens
+        note = " (deterministic test engine)" if node.engine == "deterministic" else ""
+        say(
+            f"Read at home by {node.name}, {node.model}{note}: {several(node.subtasks, 'subtask')}, {fresh:,} tokens read "
+            f"(+ {node.cached_tokens:,} from the cache), {node.completion_tokens:,} written."
+        )
+    _print_ledger(say, answer, supervisor or SupervisorConfig())
+
+
+def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: SupervisorConfig) -> None:
+    ledger = answer.ledger
+    if answer.status is Status.DRY_RUN:
+        say(f"Dry run: nothing was sent. What would have been: coordinator ledger {answer.run}")
+        return
+    if answer.answered_by == "home":
+        say("Answered at home, nothing was sent." if not ledger.requests else "Answered at home; the ledger has earlier requests.")
+        return
+    tokens_in = sum(request.prompt_tokens for request in ledger.requests)
+    tokens_out = sum(request.completion_tokens for request in ledger.requests)
+    size = sum(request.bytes for request in ledger.requests)
+    known = [request.usd for request in ledger.requests if request.usd is not None]
+    cost = f", ${sum(known):.4f}" if known else ""
+    whole = prices.price_of_whole_document(supervisor.model, ledger.whole_document_tokens, supervisor.base_url)
+    instead = f" (about ${whole:.4f})" if known and whole is not None else ""
+    requests = several(len(ledger.requests), "request")
+    say(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
+    say(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
+    say(f"Exactly what was sent: coordinator ledger {answer.run}")
+
+
+def several(count: int, what: str) -> str:
+    """ "1 page", "1,200 pages"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def place(document: str, page: int | None) -> str:
+    """ "lease.pdf p. 3", or the document alone where it has no pages."""
+    return f"{document} p. {page}" if page else document
