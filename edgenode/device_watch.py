@@ -50,8 +50,8 @@ class DeviceWatch:
         self._sources = usual_sources() if sources is None else tuple(sources)
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
-        self.status = DeviceStatus()
-        """The last one; all unknown until the first reading."""
+        self.status: DeviceStatus | None = None
+        """The last one; None until the first reading."""
         self.draining = ""
         """Why the device takes no work, empty while it does."""
 
