@@ -1,0 +1,62 @@
+"""Coordinators, nodes and forgers for the tests of trust."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from edgenode.trust.certificates import Certificate, authority_id, make_authority, now_utc
+from edgenode.trust.keys import PrivateKey, fingerprint, make_key
+from edgenode.trust.store import NodeTrust
+
+
+class Ca:
+    """An authority whose key is at hand, so that it can sign anything."""
+
+    def __init__(self, name: str = "anna@laptop") -> None:
+        self.key = make_key()
+        self.certificate = make_authority(self.key, name, now_utc())
+        self.id = authority_id(self.certificate)
+
+
+def open_node(home: Path) -> NodeTrust:
+    home.mkdir(exist_ok=True)
+    return NodeTrust(home)
+
+
+def forge(
+    signer: PrivateKey,
+    issuer: x509.Name,
+    key: Any,
+    uris: tuple[str, ...],
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    ca: bool = False,
+) -> Certificate:
+    """A leaf that says whatever it is told to say."""
+    now = now_utc()
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
+    usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "edgenode coordinator")]))
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start or now - timedelta(days=1))
+        .not_valid_after(end or now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(usages, critical=False)
+    )
+    if uris:
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def uri(authority: str, key: PrivateKey, role: str = "coordinator") -> str:
+    return f"edgenode://{authority}/{role}/{fingerprint(key.public_key())}"
