@@ -1,6 +1,7 @@
 """A host of the lab: what can be done in it and to it."""
 
 import ipaddress
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,6 +13,9 @@ from .switch import Line
 
 if TYPE_CHECKING:
     from .lab import Lab
+
+# The kernel tells nothing of a parent that ended before it was asked to.
+ENTER = 'test "$PPID" = "$0" && exec nsenter "$@"'
 
 NETWORK = ipaddress.ip_network("10.77.0.0/24")
 
@@ -33,7 +37,8 @@ class Host:
     def command(self, *arguments: str | Path) -> list[str]:
         """The argument list that runs a command within this host. The process that is started becomes the command, and the kernel
         kills it when the thread that started it ends."""
-        return ["nsenter", f"--net=/proc/{self._holder}/ns/net", "setpriv", "--pdeathsig", "KILL", "--", *map(str, arguments)]
+        network = f"--net=/proc/{self._holder}/ns/net"
+        return ["setpriv", "--pdeathsig", "KILL", "sh", "-c", ENTER, str(os.getpid()), network, *map(str, arguments)]
 
     def run(
         self, *arguments: str | Path, timeout: float = COMMAND_SECONDS, env: Mapping[str, str] | None = None
