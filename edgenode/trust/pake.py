@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
+from spake2.ed25519_basic import NotOnCurve
 
 from edgenode.errors import PairingError
 from edgenode.trust.frames import PairingFrame, frame_bytes
@@ -49,7 +50,7 @@ class Pake:
             if len(message) != MESSAGE_BYTES:  # the library ignores what is too much
                 raise ValueError("length")
             key: bytes = self._side.finish(message)
-        except (SPAKEError, ValueError, ArithmeticError, AssertionError) as error:
+        except (SPAKEError, NotOnCurve, ValueError, ArithmeticError, AssertionError) as error:
             raise PairingError("The other side sent a message that is not of the key exchange.") from error
         return key
 

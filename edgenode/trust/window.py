@@ -59,7 +59,7 @@ class PairingWindow:
         return self._code is not None
 
     def seconds_left(self, now: float) -> float:
-        return self._ends - now if self.is_open(now) else 0.0
+        return min(self._ends - now, WINDOW_SECONDS) if self.is_open(now) else 0.0
 
     def refusal(self, now: float) -> Refused | None:
         """Why no code can be tried now, or None while one can."""
