@@ -5,13 +5,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import filelock
 import platformdirs
 
 from edgenode.errors import HomeError
 
-LOCK = "lock"
+LOCK: Final = "lock"
+# A change takes milliseconds: whoever holds a folder for longer is frozen or stopped.
+CHANGE_SECONDS: Final = 5.0
 
 
 def data_dir() -> Path:
@@ -60,6 +63,24 @@ def make_private_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise HomeError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Makes `folder` if need be and keeps other processes from changing what is in it, for a change that depends on what is there.
+    Raises `HomeError`."""
+    make_private_folder(folder)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=CHANGE_SECONDS)
+    except filelock.Timeout:
+        raise HomeError(f"Another process holds {folder / LOCK} and does not let go. End it and try again.") from None
+    except OSError as error:
+        raise HomeError(f"The folder {folder} cannot be written: {error.strerror}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_private(path: Path, text: str) -> None:

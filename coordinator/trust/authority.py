@@ -3,14 +3,13 @@
 import getpass
 import socket
 import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import filelock
-
-from edgenode.errors import HomeError, TrustError
-from edgenode.home import data_dir, make_private_folder, write_private
+from edgenode.errors import TrustError
+from edgenode.home import changing, data_dir, write_private
 from edgenode.trust.certificates import (
     COORDINATOR_LIFE,
     Certificate,
@@ -33,8 +32,6 @@ from edgenode.types import AuthorityId
 
 KEY: Final = "key.pem"
 CERTIFICATE: Final = "authority.pem"
-LOCK: Final = "lock"
-LOCK_SECONDS: Final = 5.0
 
 
 def coordinator_folder() -> Path:
@@ -50,9 +47,10 @@ class Authority:
     new one cannot be kept.
     """
 
-    def __init__(self, folder: Path | None = None, name: str = "") -> None:
+    def __init__(self, folder: Path | None = None, name: str = "", clock: Callable[[], datetime] = now_utc) -> None:
         folder = folder or coordinator_folder()
         self._key, self._certificate = _load_or_make(folder, name)
+        self._clock = clock
         self._lock = threading.Lock()
         self._own_key = make_key()
         self._own: Certificate | None = None
@@ -72,11 +70,11 @@ class Authority:
 
     def client_tls(self) -> ClientTls:
         """For dialling nodes. Its certificate lives for two days and is made anew when half of that is left, so ask each time."""
-        return ClientTls(key_pem(self._own_key), pem(self._leaf(now_utc())), pem(self._certificate))
+        return ClientTls(key_pem(self._own_key), pem(self._leaf()), pem(self._certificate))
 
     def server_tls(self) -> ServerTls:
         """For the port that nodes dial. Like `client_tls`, ask each time."""
-        return ServerTls(key_pem(self._own_key), (pem(self._leaf(now_utc())),), pem(self._certificate))
+        return ServerTls(key_pem(self._own_key), (pem(self._leaf()),), pem(self._certificate))
 
     def placeholder_tls(self) -> ServerTls:
         """For the pairing port that nodes dial, which asks for no client's certificate (`roots` is empty)."""
@@ -93,7 +91,8 @@ class Authority:
         """
         return identify(parse_certificate(pem_or_der), self._certificate)
 
-    def _leaf(self, now: datetime) -> Certificate:
+    def _leaf(self) -> Certificate:
+        now = self._clock()
         with self._lock:
             own = self._own
             # Also when the clock was set back before its start.
@@ -104,19 +103,9 @@ class Authority:
 
 
 def _load_or_make(folder: Path, name: str) -> tuple[PrivateKey, Certificate]:
-    make_private_folder(folder)
     # Two commands started at once for the first time must not make two authorities.
-    lock = filelock.FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=LOCK_SECONDS)
-    except filelock.Timeout:
-        raise HomeError(f"Another process holds {folder / LOCK} and does not let go. End it and try again.") from None
-    except OSError as error:
-        raise HomeError(f"The folder {folder} cannot be written: {error.strerror}.") from error
-    try:
+    with changing(folder):
         return _kept(folder, name)
-    finally:
-        lock.release()
 
 
 def _kept(folder: Path, name: str) -> tuple[PrivateKey, Certificate]:

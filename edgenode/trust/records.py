@@ -3,25 +3,20 @@
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-import filelock
-
 from edgenode.errors import EdgenodeError, HomeError, UsageError
-from edgenode.home import make_private_folder, write_private
+from edgenode.home import changing, make_private_folder, write_private
 from edgenode.text import clean_line
 
 VERSION: Final = 1
 MAX_RECORD_BYTES: Final = 65_536
 MAX_RECORDS: Final = 1_024
-# A change takes milliseconds; whoever holds the lock for longer is frozen or stopped.
-LOCK_SECONDS: Final = 5.0
 SUFFIX: Final = ".json"
-LOCK: Final = "lock"
 SHORTEST_ID_BEGINNING: Final = 4
 
 Values = Mapping[str, object]
@@ -70,21 +65,9 @@ class Records(Generic[T]):
             raise HomeError(f"{self._path(name)} cannot be removed: {error.strerror}.") from error
         return True
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Keeps other processes from changing records, for a change that depends on what is there now."""
-        make_private_folder(self._folder)
-        lock = filelock.FileLock(self._folder / LOCK)
-        try:
-            lock.acquire(timeout=LOCK_SECONDS)
-        except filelock.Timeout:
-            raise HomeError(f"Another process holds {self._folder / LOCK} and does not let go. End it and try again.") from None
-        except OSError as error:
-            raise HomeError(f"The folder {self._folder} cannot be written: {error.strerror}.") from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def changing(self) -> AbstractContextManager[None]:
+        """Keeps other processes from changing records, for a change that depends on what is there now. Raises `HomeError`."""
+        return changing(self._folder)
 
     def _path(self, name: str) -> Path:
         return self._folder / (name + SUFFIX)
