@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -45,9 +46,9 @@ class Anna:
     def sign(self, key: PublicKey) -> Certificate:
         return certificates.issue(self.certificate, self.key, key, Role.NODE, now_utc())
 
-    def leaf(self, role: Role = Role.COORDINATOR) -> Certificate:
+    def leaf(self, role: Role = Role.COORDINATOR, made: datetime | None = None) -> Certificate:
         own = ec.generate_private_key(ec.SECP256R1())
-        return certificates.issue(self.certificate, self.key, own.public_key(), role, now_utc())
+        return certificates.issue(self.certificate, self.key, own.public_key(), role, made or now_utc())
 
     def pairing(self, secret: str | bytes, kind: SecretKind = SecretKind.CODE, expect: NodeId | None = None) -> CoordinatorPairing:
         known = secret.encode("ascii") if isinstance(secret, str) else secret

@@ -23,7 +23,8 @@ from edgenode.trust.running import RunningNode
 from edgenode.trust.verdict import Verdict
 from edgenode.trust.window import CODE_DIGITS, WINDOW_SECONDS
 from edgenode.types import NodeId
-from edgenode.v1 import pairing_pb2, pairing_service_pb2, pairing_service_pb2_grpc
+from edgenode.v1 import pairing_pb2, pairing_service_pb2
+from edgenode.v1.pairing_service_pb2_grpc import PairingServiceStub
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 5.0
@@ -43,9 +44,11 @@ async def greet(address: str, certificate: bytes = b"", expect: NodeId | None = 
 
     Raises `NetworkError` when nobody usable answers, or another device than `expect`.
     """
-    async with _channel(address, expect) as (stub, id):
+    async with _channel(address, expect) as (channel, id):
         with _in_words(address):
-            response = await stub.Greet(pairing_service_pb2.GreetRequest(certificate=certificate), timeout=ANSWER_SECONDS)
+            response = await PairingServiceStub(channel).Greet(
+                pairing_service_pb2.GreetRequest(certificate=certificate), timeout=ANSWER_SECONDS
+            )
         introduction = introduction_from_proto(response.introduction)
         _check_id(introduction, id, address)
         return Greeting(introduction, _verdict_from_proto(response.verdict))
@@ -70,10 +73,10 @@ async def open_window(running: RunningNode) -> tuple[str, float]:
 
     Raises `PairingError` when the node will not, `NetworkError` when it cannot be reached.
     """
-    async with _channel(running.address, running.id) as (stub, _):
+    async with _channel(running.address, running.id) as (channel, _):
         request = pairing_service_pb2.OpenWindowRequest(secret=running.secret)
         try:
-            response = await stub.OpenWindow(request, timeout=ANSWER_SECONDS)
+            response = await PairingServiceStub(channel).OpenWindow(request, timeout=ANSWER_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() in {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.FAILED_PRECONDITION}:
                 raise PairingError(_details(error)) from error
@@ -85,8 +88,8 @@ async def open_window(running: RunningNode) -> tuple[str, float]:
 
 
 async def _run(address: str, machine: CoordinatorPairing | CoordinatorRenewal, expect: NodeId | None) -> Paired:
-    async with _channel(address, expect) as (stub, id):
-        call = stub.Pair()
+    async with _channel(address, expect) as (channel, id):
+        call = PairingServiceStub(channel).Pair()
 
         async def incoming() -> AsyncIterator[PairingFrame]:
             while True:
@@ -114,9 +117,7 @@ async def _run(address: str, machine: CoordinatorPairing | CoordinatorRenewal, e
 
 
 @contextlib.asynccontextmanager
-async def _channel(
-    address: str, expect: NodeId | None
-) -> AsyncIterator[tuple[pairing_service_pb2_grpc.PairingServiceAsyncStub, NodeId]]:
+async def _channel(address: str, expect: NodeId | None) -> AsyncIterator[tuple[grpc.aio.Channel, NodeId]]:
     """A channel to whoever has the key that answers there, and the identity that this key makes it."""
     where = pairing_address(address)
     certificate = await _shown_certificate(where)
@@ -124,7 +125,7 @@ async def _channel(
     if expect is not None and id != expect:
         raise NetworkError(f"Another device answers at {address} than the one that is meant.")
     async with open_pairing_channel(where, pem(certificate), f"{id}.pairing.edge") as channel:
-        yield pairing_service_pb2_grpc.PairingServiceStub(channel), id
+        yield channel, id
 
 
 async def _shown_certificate(address: str) -> Certificate:

@@ -1,0 +1,250 @@
+"""Pairing over real gRPC on loopback, from both ends, and over a stream that the node dialled."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from edgenode.errors import NetworkError, PairingError
+from edgenode.net.pairing_client import greet, open_window, pair, renew
+from edgenode.net.pairing_session import converse
+from edgenode.net.rates import HOSTS, OVERALL, RateLimit
+from edgenode.trust import certificates
+from edgenode.trust.certificates import Role, now_utc
+from edgenode.trust.frames import PairingFrame, SecretKind
+from edgenode.trust.running import RunningNode
+from edgenode.trust.verdict import Verdict
+from edgenode.trust.window import TRIES
+from edgenode.types import NodeId
+from tests.pairing_parts import LOCAL_SECRET, Anna, make_desk, served
+
+
+async def test_a_code_pairs_once(tmp_path: Path) -> None:
+    """The code that the node shows pairs it; the same code again does not."""
+    node, anna = make_desk(tmp_path), Anna()
+    code = node.window.open(node.clock())
+    async with served(node.desk) as address:
+        paired = await pair(address, anna.pairing(code), node.id)
+        (trusted,) = node.trust.trusted()
+        assert (trusted.authority, trusted.name, trusted.via) == (anna.id, "anna@laptop", "code")
+        assert trusted.leaf == paired.leaf
+        assert (paired.id, paired.name) == (node.id, "kitchen-pi")
+        assert node.reports == ["Paired with anna@laptop."]
+        with pytest.raises(PairingError, match="kitchen-pi is not open for pairing: run `edgenode pair`"):
+            await pair(address, Anna("bob").pairing(code))
+    assert len(node.trust.trusted()) == 1
+
+
+async def test_the_users_own_node_pairs_without_a_code(tmp_path: Path) -> None:
+    """The secret of the running file pairs while the window is closed, and wrong ones burn no code's tries."""
+    node, anna = make_desk(tmp_path), Anna()
+    async with served(node.desk) as address:
+        node.window.open(node.clock())
+        for _ in range(TRIES + 1):
+            with pytest.raises(PairingError, match="another secret than its file says"):
+                await pair(address, anna.pairing(b"W" * 32, SecretKind.LOCAL))
+        assert node.window.is_open(node.clock())
+        node.window.close()
+        await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+    assert [one.via for one in node.trust.trusted()] == ["local"]
+
+
+async def test_an_invited_node_says_so_and_takes_the_one_who_invited(tmp_path: Path) -> None:
+    """The token pins the authority: whoever else knows the secret is refused. Once paired it asks no more."""
+    anna, bob = Anna(), Anna("bob")
+    invite = anna.invite()
+    node = make_desk(tmp_path, invite=invite)
+    async with served(node.desk) as address:
+        introduction = (await greet(address)).introduction
+        assert (introduction.invited_by, introduction.invitation) == ((anna.id,), invite.id)
+        with pytest.raises(PairingError, match="holds no invitation of this coordinator"):
+            await pair(address, bob.pairing(invite.secret, SecretKind.INVITE))
+        with pytest.raises(PairingError, match="holds another invitation"):
+            await pair(address, anna.pairing(b"W" * 16, SecretKind.INVITE))
+        await pair(address, anna.pairing(invite.secret, SecretKind.INVITE))
+        introduction = (await greet(address)).introduction
+        assert (introduction.invited_by, introduction.invitation) == ((), "")
+
+
+async def test_what_the_owner_dropped_comes_back_by_code_alone(tmp_path: Path) -> None:
+    """After `untrust` neither the file nor an invitation nor a renewal brings a coordinator back; the code does."""
+    anna = Anna()
+    node = make_desk(tmp_path, invite=anna.invite())
+    async with served(node.desk) as address:
+        await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+        node.trust.untrust(anna.id)
+        for machine in (anna.pairing(LOCAL_SECRET, SecretKind.LOCAL), anna.pairing(anna.invite().secret, SecretKind.INVITE)):
+            with pytest.raises(PairingError, match="has dropped this coordinator"):
+                await pair(address, machine)
+        with pytest.raises(PairingError, match="has dropped this coordinator"):
+            await renew(address, anna.renewal(node.id), node.id)
+        assert (await greet(address)).introduction.invited_by == ()
+        await pair(address, anna.pairing(node.window.open(node.clock())))
+    assert [one.via for one in node.trust.trusted()] == ["code"]
+
+
+async def test_a_certificate_is_renewed(tmp_path: Path) -> None:
+    """Whoever is paired gets a later certificate without a code; a stranger is told that they are not paired."""
+    node, anna = make_desk(tmp_path), Anna()
+    async with served(node.desk) as address:
+        with pytest.raises(PairingError, match="does not know this coordinator"):
+            await renew(address, anna.renewal(node.id), node.id)
+        first = await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+        second = await renew(address, anna.renewal(node.id), node.id)
+    (trusted,) = node.trust.trusted()
+    assert first.leaf != second.leaf == trusted.leaf
+    assert trusted.via == "local"
+
+
+async def test_a_node_says_why_it_refuses_a_certificate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each verdict comes back to who asks, with the node's clock and name, and stands once in the node's log."""
+    node, anna, stranger = make_desk(tmp_path), Anna(), Anna("stranger")
+    async with served(node.desk) as address:
+        await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+        old = certificates.issue(anna.certificate, anna.key, anna.key.public_key(), Role.COORDINATOR, now_utc() - timedelta(days=9))
+        early = certificates.issue(
+            anna.certificate, anna.key, anna.key.public_key(), Role.COORDINATOR, now_utc() + timedelta(days=9)
+        )
+        shown = {
+            Verdict.TRUSTED: anna.leaf(),
+            Verdict.UNKNOWN_AUTHORITY: stranger.leaf(),
+            Verdict.EXPIRED: old,
+            Verdict.NOT_YET_VALID: early,
+            Verdict.WRONG_ROLE: anna.leaf(Role.NODE),
+        }
+        caplog.set_level(logging.WARNING)
+        for _ in range(2):
+            for verdict, certificate in shown.items():
+                greeting = await greet(address, certificates.der(certificate), node.id)
+                assert greeting.verdict is verdict
+        assert (await greet(address)).verdict is None
+        assert (await greet(address, b"no certificate")).verdict is Verdict.UNKNOWN_AUTHORITY
+    assert greeting.introduction.name == "kitchen-pi"
+    assert abs(greeting.introduction.time - now_utc().timestamp()) < 3_600
+    assert len(caplog.messages) == len(shown) - 1
+    assert any(message.startswith("anna@laptop: has a certificate that has expired") for message in caplog.messages)
+    assert any("127.0.0.1: wants to connect and is not trusted here" in message for message in caplog.messages)
+
+
+async def test_the_user_opens_the_window(tmp_path: Path) -> None:
+    """Whoever can read the running file gets a code for five minutes, and the code pairs."""
+    node, anna = make_desk(tmp_path), Anna()
+    async with served(node.desk) as address:
+        assert not (await greet(address)).introduction.window_open
+        code, seconds = await open_window(RunningNode(node.id, "kitchen-pi", address, LOCAL_SECRET, 1))
+        assert seconds == 300.0
+        assert (await greet(address)).introduction.window_open
+        await pair(address, anna.pairing(code))
+
+
+async def test_a_window_that_must_wait_says_so_to_its_user(tmp_path: Path) -> None:
+    """After three wrong codes `edgenode pair` is told how long to wait."""
+    node = make_desk(tmp_path)
+    node.window.open(node.clock())
+    for _ in range(TRIES):
+        node.window.failed(node.clock(), "10.0.0.9")
+    async with served(node.desk) as address:
+        with pytest.raises(PairingError, match="wait 30 s"):
+            await open_window(RunningNode(node.id, "kitchen-pi", address, LOCAL_SECRET, 1))
+
+
+async def test_two_coordinators_are_both_trusted(tmp_path: Path) -> None:
+    """One after the other, each with a code of its own."""
+    node = make_desk(tmp_path)
+    async with served(node.desk) as address:
+        for name in ("anna", "bob"):
+            await pair(address, Anna(name).pairing(node.window.open(node.clock())))
+    assert {one.name for one in node.trust.trusted()} == {"anna", "bob"}
+
+
+async def test_one_code_pairing_at_a_time(tmp_path: Path) -> None:
+    """While one coordinator has begun with the code another is told that the node is busy; afterwards it is free."""
+    node = make_desk(tmp_path)
+    code = node.window.open(node.clock())
+    async with served(node.desk) as address:
+        node.desk.code_taken_by = object()
+        with pytest.raises(PairingError, match="busy with somebody else's pairing"):
+            await pair(address, Anna().pairing(code))
+        node.desk.code_taken_by = None
+        await pair(address, Anna().pairing(code))
+        assert node.desk.code_taken_by is None
+
+
+async def test_pairing_over_a_stream_that_the_node_dialled(tmp_path: Path) -> None:
+    """The same machines run over any stream, here two queues; the node waits for the coordinator to begin."""
+    node, anna = make_desk(tmp_path, patience=0.0), Anna()
+    machine = anna.pairing(node.window.open(node.clock()), expect=node.id)
+    to_node, to_coordinator = asyncio.Queue[PairingFrame](), asyncio.Queue[PairingFrame]()
+
+    async def frames(queue: asyncio.Queue[PairingFrame]) -> AsyncIterator[PairingFrame]:
+        while True:
+            yield await queue.get()
+
+    granted, _ = await asyncio.gather(
+        node.desk.serve(frames(to_node), to_coordinator.put, "192.168.1.2", waits=True),
+        converse(machine, frames(to_coordinator), to_node.put),
+    )
+    assert machine.result is not None
+    assert granted is not None
+    assert granted.leaf == machine.result.leaf
+    assert node.trust.trusted()
+
+
+async def test_a_node_that_cannot_keep_it_is_not_paired(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A disk that takes nothing: the coordinator is told before it believes in the pairing, the node's log names the reason."""
+    node = make_desk(tmp_path)
+    (tmp_path / "trusted").write_text("not a folder")
+    async with served(node.desk) as address:
+        with pytest.raises(PairingError, match="could not keep"):
+            await pair(address, Anna().pairing(LOCAL_SECRET, SecretKind.LOCAL))
+    assert node.reports == []
+    assert str(tmp_path) in caplog.text
+
+
+async def test_nobody_there_is_a_sentence(tmp_path: Path) -> None:
+    """A closed port, something that is no TLS, and an address that is none."""
+    node = make_desk(tmp_path)
+    async with served(node.desk) as address:
+        pass
+    with pytest.raises(NetworkError, match="can be reached for pairing"):
+        await greet(address)
+    with pytest.raises(NetworkError, match="not an address"):
+        await greet("kitchen-pi")
+
+    async def mumble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(mumble, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(NetworkError, match="can be reached for pairing"):
+            await pair(f"127.0.0.1:{port - 1}", Anna().pairing("12345678"))
+
+
+async def test_another_device_at_a_known_address_is_noticed(tmp_path: Path) -> None:
+    """Its key is not the one that the id is made of: nothing is said to it, above all no secret."""
+    node, other = make_desk(tmp_path), NodeId("0" * 32)
+    async with served(node.desk) as address:
+        for attempt in (
+            greet(address, expect=other),
+            pair(address, Anna().pairing("12345678"), other),
+            renew(address, Anna().renewal(other), other),
+            open_window(RunningNode(other, "kitchen-pi", address, LOCAL_SECRET, 1)),
+        ):
+            with pytest.raises(NetworkError, match="Another device answers"):
+                await attempt
+    assert not node.window.is_open(node.clock())
+
+
+def test_a_rate_is_held_for_each_host_and_for_all() -> None:
+    """A host has its burst and then its rate; all of them together have a multiple of that; few are remembered."""
+    limit = RateLimit(burst=2, per_second=1)
+    assert [limit.allow("a", 10.0) for _ in range(3)] == [True, True, False]
+    assert limit.allow("b", 10.0)
+    assert limit.allow("a", 11.0)
+    assert not limit.allow("a", 11.5)
+    assert sum(limit.allow(f"host {n}", 12.0) for n in range(10_000)) == 2 * OVERALL
+    assert len(limit) == HOSTS
