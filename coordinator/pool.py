@@ -9,11 +9,15 @@ from typing import Self
 
 from coordinator.config import Config, load_config, runs_dir
 from coordinator.events import Ended, Event, NodeInfo
+from coordinator.pair_node import NODE_PORT, Ask, pair_node
+from coordinator.pairing import Trust
 from coordinator.roster import Roster
 from coordinator.runs import run as running
+from coordinator.trust.paired import PairedNode
 from coordinator.types import Answer, Reading
 from edgenode.errors import UsageError
-from edgenode.net.interfaces import multicast_addresses
+from edgenode.net.addresses import parse_host_port
+from edgenode.net.interfaces import Scope, scope
 
 
 class Pool:
@@ -25,8 +29,8 @@ class Pool:
     Several questions may be asked at once; they share the nodes.
     """
 
-    def __init__(self, interfaces: tuple[str, ...], only: Collection[str], config: Config) -> None:
-        self._roster = Roster(interfaces, only)
+    def __init__(self, scope: Scope, trust: Trust, only: Collection[str], join: Sequence[str], config: Config) -> None:
+        self._roster = Roster(scope, trust, only, join)
         self._config = config
         self._stack = AsyncExitStack()
 
@@ -36,16 +40,22 @@ class Pool:
         *,
         interface: str | None = None,
         nodes: Collection[str] = (),
+        join: Sequence[str] = (),
         config: Config | None = None,
         supervisor_model: str | None = None,
     ) -> Self:
-        """A pool of the nodes that mDNS finds while it is entered.
+        """A pool of the nodes that are found while it is entered: by mDNS, on this machine, and where paired nodes were last met.
 
-        `interface` restricts browsing (default: `EDGENODE_INTERFACE`, else loopback), `nodes` the nodes used, by name or id.
-        `config` replaces what the config file and the environment say of the supervisor.
-        Raises `NetworkError` for an unusable interface, `UsageError` for an unusable config file.
+        `interface` restricts browsing (default: `EDGENODE_INTERFACE`, else all usable ones), `nodes` the nodes used, by name or
+        id; `join` are addresses of nodes, HOST or HOST:PORT, for networks without mDNS. `config` replaces what the config file and
+        the environment say of the supervisor. Only nodes that are paired are asked anything; those of the same user on this
+        machine pair by themselves.
+        Raises `NetworkError` for an unusable interface, `UsageError` for an unusable config file or address, `TrustError` or
+        `HomeError` when this coordinator's identity cannot be used.
         """
-        return cls(multicast_addresses(interface), nodes, config or load_config(supervisor_model=supervisor_model))
+        config = config or load_config(supervisor_model=supervisor_model)
+        addresses = [parse_host_port(address, NODE_PORT) for address in join]
+        return cls(scope(interface), Trust.load(), nodes, addresses, config)
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._roster)
@@ -58,6 +68,19 @@ class Pool:
         """The nodes found, by name, once discovery has come to rest (about a second, four at most when there is none)."""
         await self._roster.settle()
         return self._roster.nodes()
+
+    def watch(self) -> AsyncIterator[tuple[NodeInfo, ...]]:
+        """The nodes, by name, now and again after every change, without end."""
+        return self._roster.watch()
+
+    async def pair(self, node: str, ask: Ask) -> PairedNode:
+        """Pairs with the node of that name, id (or its beginning) or address, whose code `ask` gets from a person; it is not
+        asked for a node of the same user on this machine, nor for one that has joined already.
+
+        Raises `UsageError` when several are called so or the code is none, `NetworkError` when it is not there, `PairingError`
+        when it will not.
+        """
+        return await pair_node(self._roster, node, ask)
 
     async def ask(
         self,

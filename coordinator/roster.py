@@ -1,148 +1,138 @@
-"""Who is there: finds nodes, keeps a work stream to each, and tells whoever listens what they send."""
+"""Who is there: finds nodes, pairs with those that need no asking, keeps a work stream to each, and tells whoever listens."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final, Self
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, Final, Self
 
+from coordinator import pairing
 from coordinator.events import NodeInfo, NodeState
-from edgenode.errors import NetworkError
-from edgenode.net.client import NodeConnection, NodeLost
+from coordinator.news import Heard, Listener, News, Up, WorkStream
+from coordinator.pairing import Trust, Way
+from coordinator.peer import Peer
+from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.discovery import Browser, Sighting
-from edgenode.types import Frame, Heartbeat, NodeDescription, NodeId
+from edgenode.net.interfaces import Scope
+from edgenode.trust.certificates import now_utc
+from edgenode.trust.frames import Introduction
+from edgenode.trust.running import running_nodes
+from edgenode.types import Frame, NodeId
 
 # mDNS answers a browser's first question within 0.2 s, but a node that announced itself less than a second before keeps silent
 # then, and answers the second question, which comes after one second.
 LISTEN_SECONDS: Final = 1.6
 SETTLE_SECONDS: Final = 0.4
 DISCOVER_SECONDS: Final = 4.0
-# Nodes that were asked for by name are waited for longer than those that may happen to be there.
+# Nodes that were asked for by name or address are waited for longer than those that may happen to be there.
 NAMED_SECONDS: Final = 10.0
 # A home has a handful; forged records must not fill the memory with peers to be dialled.
 MAX_PEERS: Final = 256
-RECONNECT_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
-# Failing to connect for this many times in a row turns a suspect into gone; it is tried on all the same.
-TRIES_UNTIL_GONE: Final = 2
+# How soon what another process does is seen: a node that starts on this machine, one that is unpaired.
+LOOK_SECONDS: Final = 1.0
+GREET_AGAIN_SECONDS: Final = 2.0
+# Watchers get what has changed at most this often.
+WATCH_SECONDS: Final = 0.2
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
-    """A node is connected, or described itself anew."""
-
-    node: NodeInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    node: NodeInfo
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    node: NodeId
-    frame: Frame
-
-
-News = Up | Down | Heard
-Listener = Callable[[News], None]
-
-
-@dataclass(slots=True, eq=False)
-class _Peer:
-    sighting: Sighting
-    state: NodeState = NodeState.SUSPECT
-    description: NodeDescription | None = None
-    address: str = ""
-    connection: NodeConnection | None = None
-    tries: int = 0
-    nudge: asyncio.Event = field(default_factory=asyncio.Event)
-    keeper: asyncio.Task[None] | None = None
-
-    def info(self) -> NodeInfo:
-        told = self.description
-        return NodeInfo(
-            id=self.sighting.id,
-            name=(told.name if told else "") or self.sighting.name,
-            address=self.address or self.sighting.addresses[0],
-            state=self.state,
-            engine=told.engine if told else "",
-            engine_state=told.engine_state if told else None,
-            models=told.models if told else (),
-        )
-
-
 class Roster:
-    """The nodes found by mDNS on `interfaces`, each with a connection that is made again when it breaks.
+    """The nodes around, each paired one with a work stream that is made again when it breaks.
 
-    `only` restricts it to nodes of these names or ids. An async context manager; everything it started ends with it.
+    They are found by mDNS within `scope`, by the files of nodes that run on this machine, where paired nodes were last met, and at
+    the addresses `join` (HOST:PORT). `only` restricts them to nodes of these names or ids; nodes at `join` are always wanted. An
+    async context manager; everything it started ends with it.
     """
 
-    def __init__(self, interfaces: tuple[str, ...], only: Collection[str] = ()) -> None:
+    def __init__(self, scope: Scope, trust: Trust, only: Collection[str] = (), join: Sequence[str] = ()) -> None:
         self.only = frozenset(only)
         self.others: set[str] = set()
         """Names of nodes that were found and are not wanted."""
-        self._browser = Browser(interfaces, self._seen, self._goodbye)
-        self._peers: dict[NodeId, _Peer] = {}
+        self.unreachable: dict[str, str] = dict.fromkeys(join, "")
+        """Addresses to join at which no node has answered yet, and why."""
+        self.trust = trust
+        self._join = tuple(join)
+        self._browser = Browser(scope, self._seen, self._goodbye)
+        self._stack = AsyncExitStack()
+        self._peers: dict[NodeId, Peer] = {}
         self._listeners: list[Listener] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
         self._started = 0.0
         self._last_change = 0.0
-        self._changed = asyncio.Event()
+        self._change = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        await self._browser.__aenter__()
-        self._started = self._last_change = time.monotonic()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._end)
+            self._started = self._last_change = time.monotonic()
+            self._look()
+            try:
+                await stack.enter_async_context(self._browser)
+            except NetworkError as error:
+                logger.warning("%s Nodes on other machines are found only where they were last met, or by --join.", error)
+            self._spawn(self._look_again(), "look-around")
+            for address in self._join:
+                self._spawn(self._meet(address), f"join-{address}")
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._browser.__aexit__(*exc_info)
-        keepers = [peer.keeper for peer in self._peers.values() if peer.keeper is not None]
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await self._stack.aclose()
 
     def nodes(self) -> tuple[NodeInfo, ...]:
-        """All nodes ever seen, by name."""
+        """All nodes ever seen, and the paired ones, by name."""
         return tuple(sorted((peer.info() for peer in self._peers.values()), key=lambda node: (node.name, node.id)))
 
     async def settle(self) -> None:
         """Returns once every node found is either connected or was tried in vain and no news has come for a moment; bounded by
-        `DISCOVER_SECONDS` after the start, or `NAMED_SECONDS` while a node that was asked for is missing."""
+        `DISCOVER_SECONDS` after the start, or `NAMED_SECONDS` while a node that was asked for may still come."""
         while True:
-            now = time.monotonic()
+            change, now = self._change, time.monotonic()
             missing = self._missing()
             rest = self._started + (NAMED_SECONDS if missing else DISCOVER_SECONDS) - now
-            waiting = missing or any(peer.state is NodeState.SUSPECT for peer in self._peers.values())
+            waiting = missing or any(peer.is_undecided for peer in self._peers.values())
             quiet = max(self._last_change + SETTLE_SECONDS, self._started + LISTEN_SECONDS) - now
-            if rest <= 0 or (quiet <= 0 and self._peers and not waiting):
+            is_anybody_there = any(peer.state in (NodeState.JOINED, NodeState.UNPAIRED) for peer in self._peers.values())
+            if rest <= 0 or (quiet <= 0 and is_anybody_there and not waiting):
                 return
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(rest if waiting or not self._peers else min(rest, max(quiet, 0.01))):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
+            await _first_of(change, rest if waiting or not is_anybody_there else min(rest, max(quiet, 0.01)))
 
-    def _missing(self) -> bool:
-        joined = [peer.info() for peer in self._peers.values() if peer.state is NodeState.JOINED]
-        return not self.only <= {text for node in joined for text in (node.name, node.id)}
+    async def watch(self) -> AsyncIterator[tuple[NodeInfo, ...]]:
+        """`nodes()` now and after every change, for as long as somebody asks."""
+        while True:
+            change = self._change
+            yield self.nodes()
+            await change.wait()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def peers(self) -> tuple[Peer, ...]:
+        return tuple(self._peers.values())
+
+    def join(self, address: str) -> None:
+        """Finds out who serves work at HOST:PORT, as for the addresses given at the start."""
+        if address not in self._join:
+            self._join = (*self._join, address)
+            self.unreachable[address] = ""
+            self._spawn(self._meet(address), f"join-{address}")
+
+    async def changed(self, seconds: float) -> None:
+        """Returns after the next change of anything that `nodes` shows, or after `seconds`."""
+        await _first_of(self._change, seconds)
 
     def send(self, node: NodeId, frame: Frame) -> None:
         """Sends a frame to a node; lost when it is not connected, which `Down` will have told or is about to tell."""
         peer = self._peers.get(node)
-        if peer is not None and peer.connection is not None:
-            peer.connection.send(frame)
+        if peer is not None:
+            peer.send(frame)
 
     @contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
         """Calls `listener` with all news on the event loop, first with an `Up` for each node connected now. It must not block."""
         for peer in self._peers.values():
-            if peer.state is NodeState.JOINED:
+            if peer.is_connected:
                 listener(Up(peer.info()))
         self._listeners.append(listener)
         try:
@@ -150,89 +140,166 @@ class Roster:
         finally:
             self._listeners.remove(listener)
 
-    def _tell(self, news: News) -> None:
-        if not isinstance(news, Heard):
-            self._last_change = time.monotonic()
-            self._changed.set()
-        for listener in tuple(self._listeners):
-            listener(news)
+    def look(self) -> None:
+        """Takes up at once what was just changed in `trust` (a node paired or unpaired), which it would see within a second."""
+        self._look()
+
+    # Nodes that dial this coordinator.
+
+    def take(self, node: NodeId, stream: WorkStream) -> None:
+        """A work stream that `node`, as its certificate says, opened. It is kept in place of an older one, or closed."""
+        peer = self._peer(node, stream.description.name, "dialled in")
+        if peer is None:
+            self._spawn(stream.aclose(), "close-stream")
+        else:
+            peer.found("dialled in", stream.description.name, ())
+            peer.take(stream)
+
+    def waits(self, met: Introduction, way: Way) -> None:
+        """A node opened a connection over which it can be paired or renewed by `way`, until `waits_no_more`."""
+        peer = self._peer(met.id, met.name, "dialled in")
+        if peer is not None:
+            peer.met, peer.waiting = met, way
+            peer.found("dialled in", met.name, ())
+            self._look()
+
+    def waits_no_more(self, node: NodeId, way: Way) -> None:
+        peer = self._peers.get(node)
+        if peer is not None and peer.waiting is way:
+            peer.waiting = None
+
+    # Where nodes are found.
 
     def _seen(self, sighting: Sighting) -> None:
-        if self.only and not self.only & {sighting.name, sighting.id}:
-            if len(self.others) < MAX_PEERS:
-                self.others.add(sighting.name)
-            return
-        peer = self._peers.get(sighting.id)
-        if peer is None:
-            if len(self._peers) >= MAX_PEERS:
-                return
-            peer = self._peers[sighting.id] = _Peer(sighting)
-            peer.keeper = asyncio.create_task(self._keep(peer), name=f"node-{sighting.name}")
-        else:
-            peer.sighting = sighting
-            peer.nudge.set()
-        self._last_change = time.monotonic()
-        self._changed.set()
+        self._found(sighting.id, "seen", sighting.name, sighting.addresses)
 
     def _goodbye(self, node: NodeId) -> None:
         peer = self._peers.get(node)
-        # A goodbye is a rumour too: a node that is connected is believed, its stream will end by itself.
-        if peer is not None and peer.connection is None:
-            peer.state = NodeState.GONE
-            peer.tries = TRIES_UNTIL_GONE
+        if peer is not None:
+            peer.left()
 
-    async def _keep(self, peer: _Peer) -> None:
-        """Connects to one node for as long as the roster lives."""
+    def _found(self, id: NodeId, source: str, name: str, addresses: Sequence[str]) -> Peer | None:
+        peer = self._peer(id, name, source)
+        if peer is not None:
+            peer.found(source, name, addresses)
+        return peer
+
+    def _peer(self, id: NodeId, name: str, source: str) -> Peer | None:
+        """The peer of that id, made if it is wanted and there is room."""
+        peer = self._peers.get(id)
+        if peer is not None or self._ending:
+            return peer
+        kept = self.trust.paired.get(id)
+        if self.only and source != "joined" and not self.only & {id, name, kept.name if kept else ""}:
+            if source != "kept" and len(self.others) < MAX_PEERS:
+                self.others.add(name)
+            return None
+        if len(self._peers) >= MAX_PEERS and (kept is None or kept.removed is not None):
+            return None
+        peer = self._peers[id] = Peer(id, self.trust, self._spawn, self._tell, self._changed)
+        return peer
+
+    def _look(self) -> None:
+        """Reads what this machine's files say: who runs here, who is paired, who is invited."""
+        if self._ending:
+            return
+        try:
+            running = {node.id: node for node in running_nodes()}
+            for kept in self.trust.paired.all():
+                if kept.id not in self._peers:
+                    self._found(kept.id, "kept", kept.name, kept.addresses)
+            for node in running.values():
+                known = self._peers.get(node.id)
+                # Found anew at each start, and not at each look.
+                if known is None or known.running != node:
+                    peer = self._peer(node.id, node.name, "running")
+                    if peer is not None:
+                        peer.running = node
+                        peer.found("running", node.name, ())
+            invites = self.trust.invites.outstanding(now_utc())
+            for id, peer in tuple(self._peers.items()):
+                if id not in running:
+                    peer.running = None
+                peer.look(invites)
+        except EdgenodeError as error:
+            logger.warning("What is kept of nodes cannot be read: %s", error)
+
+    async def _look_again(self) -> None:
         while True:
-            why = "The node cannot be reached."
-            for address in peer.sighting.addresses:
-                try:
-                    async with NodeConnection(address) as connection:
-                        await self._converse(peer, address, connection)
-                except NetworkError as error:
-                    why = str(error)
-                except Exception:
-                    # A defect of ours must cost this connection and not the node for good: listeners are told, it is tried again.
-                    logger.exception("The connection to %s broke unexpectedly.", peer.sighting.name)
-                    why = "The connection broke unexpectedly."
-                finally:
-                    was_joined = peer.state is NodeState.JOINED
-                    peer.connection = None
-                    peer.state = NodeState.GONE if peer.tries >= TRIES_UNTIL_GONE else NodeState.SUSPECT
-                if was_joined:
-                    self._tell(Down(peer.info(), why))
-                    break
-            peer.tries += 1
-            if peer.tries == TRIES_UNTIL_GONE:
-                peer.state = NodeState.GONE
-                self._changed.set()
-                logger.info("Node %s (%s): %s", peer.info().name, peer.info().address, why)
-            peer.nudge.clear()
-            try:
-                # A record is a nudge to try again now.
-                async with asyncio.timeout(RECONNECT_SECONDS[min(peer.tries, len(RECONNECT_SECONDS)) - 1]):
-                    await peer.nudge.wait()
-            except TimeoutError:
-                pass
+            await asyncio.sleep(LOOK_SECONDS)
+            self._look()
 
-    async def _converse(self, peer: _Peer, address: str, connection: NodeConnection) -> None:
-        description = connection.description
-        if description.id != peer.sighting.id:
-            raise NodeLost(f"Another node answers at {address} than was announced.")
-        peer.tries = 0
-        peer.address = address
-        peer.description = description
-        peer.connection = connection
-        peer.state = NodeState.JOINED
-        self._tell(Up(peer.info()))
-        async for frame in connection.frames():
-            match frame:
-                case Heartbeat():
-                    pass
-                case NodeDescription():
-                    if frame.id != peer.sighting.id:
-                        raise NodeLost("The node changed its identity in the middle of a connection.")
-                    peer.description = frame
-                    self._tell(Up(peer.info()))
-                case _:
-                    self._tell(Heard(peer.sighting.id, frame))
+    async def _meet(self, address: str) -> None:
+        """Finds out who is behind an address that a person gave, again whenever that node is not there."""
+        id: NodeId | None = None
+        while True:
+            peer = self._peers.get(id) if id is not None else None
+            if peer is None or not peer.is_connected:
+                try:
+                    _, greeting = await pairing.greet((address,), None)
+                except EdgenodeError as error:
+                    if id is None:
+                        self.unreachable[address] = str(error)
+                        self._changed()
+                else:
+                    id = greeting.introduction.id
+                    self.unreachable.pop(address, None)
+                    self._found(id, "joined", greeting.introduction.name, (address,))
+                    self._look()
+            await asyncio.sleep(GREET_AGAIN_SECONDS)
+
+    # What goes on.
+
+    def _missing(self) -> bool:
+        """Whether a node that was asked for may still come: one that is there and refuses, or is not paired, is not waited for."""
+        now = time.monotonic()
+        if self.unreachable:
+            return True
+        for wanted in self.only:
+            peers = [peer for peer in self._peers.values() if wanted in (peer.id, peer.name)]
+            if not peers or any(peer.is_undecided for peer in peers) or now < self._started + LISTEN_SECONDS:
+                if not any(peer.state is NodeState.JOINED for peer in peers):
+                    return True
+            elif all(peer.state is NodeState.GONE for peer in peers):
+                return True
+        return False
+
+    def _tell(self, news: News) -> None:
+        if not isinstance(news, Heard):
+            self._changed()
+        for listener in tuple(self._listeners):
+            listener(news)
+
+    def _changed(self) -> None:
+        self._last_change = time.monotonic()
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s ended by a defect.", task.get_name(), exc_info=error)
+
+    async def _end(self) -> None:
+        self._ending = True
+        for peer in self._peers.values():
+            peer.close()
+        while self._tasks:
+            tasks = tuple(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _first_of(change: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await change.wait()
+    except TimeoutError:
+        pass

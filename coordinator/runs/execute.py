@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from coordinator.events import Event, Found, NodeGone, NodeInfo, NodeJoined, Reading, Retried
+from coordinator.events import Event, Found, NodeChanged, NodeGone, NodeInfo, NodeJoined, NodeState, Reading, Retried
 from coordinator.minions import prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
-from coordinator.roster import Down, Heard, News, Roster, Up
+from coordinator.news import Down, Heard, News, Up
+from coordinator.roster import Roster
 from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
 from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
@@ -136,13 +137,21 @@ class Execution:
             if self._nodes.pop(node.id, None) is not None:
                 self._gone(node, "It no longer serves a model that could take the work.", now)
             return
-        if node.id not in self._nodes:
+        # A node that is in doubt or drains keeps what it holds and gets nothing new.
+        ready = node.state is NodeState.JOINED and not node.draining and node.engine_state is EngineState.READY
+        before = self._nodes.get(node.id)
+        if before is None:
+            if node.state is not NodeState.JOINED:
+                return
             self.work.setdefault(node.id, NodeWork(node.id, node.name, model.name, node.engine))
             self._emit(NodeJoined(node))
             self._nodes[node.id] = node
-            self._apply(self._schedule.node_joined(node.id, now, ready=node.engine_state is EngineState.READY))
+            self._apply(self._schedule.node_joined(node.id, now, ready=ready))
+            return
         self._nodes[node.id] = node
-        self._apply(self._schedule.node_ready(node.id, node.engine_state is EngineState.READY, now))
+        if (before.state, before.draining) != (node.state, node.draining):
+            self._emit(NodeChanged(node))
+        self._apply(self._schedule.node_ready(node.id, ready, now))
 
     def _gone(self, node: NodeInfo, why: str, now: float) -> None:
         for lease in [id for id, grant in self._granted.items() if grant.node == node.id]:

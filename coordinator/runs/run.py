@@ -43,6 +43,8 @@ from edgenode.threads import in_thread
 
 # A node with a smaller context than this cannot hold a useful chunk with its instruction and reply.
 MIN_CONTEXT_TOKENS: Final = 1_024
+# Of the nodes that are there and take no part, so many are told of in one sentence each.
+MAX_REASONS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ async def _smallest_context(roster: Roster, overhead: int) -> tuple[int, bool]:
     The test engine reads nothing: its nodes are used only where there are no others, and the output says so.
     """
     await roster.settle()
-    joined = [node for node in roster.nodes() if node.state is NodeState.JOINED]
+    joined = [node for node in roster.nodes() if node.state is NodeState.JOINED and not node.draining]
     test_engine = all(node.engine == DETERMINISTIC for node in joined)
     joined = [node for node in joined if test_engine or node.engine != DETERMINISTIC]
     least = max(MIN_CONTEXT_TOKENS, overhead + MIN_CONTEXT_TOKENS // 2)
@@ -148,14 +150,26 @@ async def _smallest_context(roster: Roster, overhead: int) -> tuple[int, bool]:
         raise NoNodes(
             f"No node's model can take {least} tokens at once, which this question needs. Start one with a larger --context."
         )
+    raise NoNodes(_why_nobody(roster))
+
+
+def _why_nobody(roster: Roster) -> str:
+    """Why none can take part, and what to do about it."""
+    there = [node for node in roster.nodes() if node.state is not NodeState.GONE]
+    if there:
+        reasons = " ".join(f"{node.name}: {node.draining or node.why}" for node in there[:MAX_REASONS])
+        return f"No node can take part. {reasons}"
+    unreachable = " ".join(f"{address}: {why}" for address, why in roster.unreachable.items() if why)
+    if unreachable:
+        return f"No node can take part. {unreachable}"
     if roster.only:
         wanted = " or ".join(sorted(roster.only))
         others = f" Those found are {', '.join(sorted(roster.others))}." if roster.others else ""
-        raise NoNodes(f"No node named {wanted} can be reached.{others} Start it with: edgenode start --name NAME")
+        return f"No node named {wanted} can be reached.{others} Start it with: edgenode start --name NAME"
     if roster.nodes():
-        names = ", ".join(f"{node.name} is {node.state}" for node in roster.nodes())
-        raise NoNodes(f"No node can be reached: {names}. Start it again with: edgenode start")
-    raise NoNodes("No node was found. Start one on this machine with: edgenode start")
+        names = ", ".join(f"{node.name} is {node.state}" for node in roster.nodes()[:MAX_REASONS])
+        return f"No node can be reached: {names}. Start it again with: edgenode start"
+    return "No node was found. Start one on this machine with: edgenode start"
 
 
 async def _read(

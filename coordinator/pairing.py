@@ -1,0 +1,147 @@
+"""Pairing and renewing from the coordinator's side: whom it trusts, and how a node gets its certificate."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from coordinator.trust.authority import Authority, coordinator_folder
+from coordinator.trust.invites import Invites, OutstandingInvite
+from coordinator.trust.paired import PairedNode, PairedNodes
+from edgenode.errors import EdgenodeError, NetworkError, PairingError
+from edgenode.net import pairing_client
+from edgenode.net.pairing_client import Greeting
+from edgenode.trust.certificates import Certificate, der, now_utc, parse_certificate
+from edgenode.trust.frames import SecretKind
+from edgenode.trust.keys import PublicKey
+from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
+from edgenode.types import NodeId
+
+GREET_SECONDS: Final = 3.0
+PAIR_SECONDS: Final = 30.0
+
+Way = Callable[[CoordinatorPairing | CoordinatorRenewal], Awaitable[None]]
+"""Runs one pairing or renewal with a node to its end. Raises `PairingError` or `NetworkError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What this coordinator is, whom it is paired with, and whom it has invited."""
+
+    authority: Authority
+    paired: PairedNodes
+    invites: Invites
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Self:
+        """From `folder`, by default the user's; made there when there is nothing. Raises `TrustError` or `HomeError`."""
+        folder = folder or coordinator_folder()
+        return cls(Authority(folder), PairedNodes(folder), Invites(folder))
+
+    def sign(self, key: PublicKey) -> Certificate:
+        return self.authority.sign_node(key, now_utc())
+
+    def certificate(self) -> bytes:
+        """DER of what this coordinator shows when it dials, to be asked about when it was refused."""
+        return der(parse_certificate(self.authority.client_tls().certificate))
+
+
+def over(address: str, node: NodeId | None) -> Way:
+    """The way to the node that serves work at HOST:PORT. `node` is who must answer there, None if that is not known yet."""
+
+    async def run(machine: CoordinatorPairing | CoordinatorRenewal) -> None:
+        try:
+            async with asyncio.timeout(PAIR_SECONDS):
+                if isinstance(machine, CoordinatorPairing):
+                    await pairing_client.pair(address, machine, node)
+                else:
+                    assert node is not None, "a renewal is with somebody known"
+                    await pairing_client.renew(address, machine, node)
+        except TimeoutError:
+            raise PairingError(f"The device at {address} did not answer in time. Try again.") from None
+
+    return run
+
+
+async def greet(addresses: Sequence[str], node: NodeId | None, certificate: bytes = b"") -> tuple[str, Greeting]:
+    """The first of `addresses` at which `node` answers, and what it says: of itself, and of `certificate`.
+
+    All are asked at once, so that nobody who answers for another at one of them is in the way. Raises `NetworkError`.
+    """
+
+    async def ask(address: str) -> tuple[str, Greeting]:
+        return address, await pairing_client.greet(address, certificate, node)
+
+    error: Exception = NetworkError("It has told no address.")
+    asked = [asyncio.create_task(ask(address), name=f"greet-{address}") for address in addresses]
+    try:
+        async with asyncio.timeout(GREET_SECONDS):
+            for each in asyncio.as_completed(asked):
+                try:
+                    return await each
+                except EdgenodeError as one:
+                    error = one
+    except TimeoutError:
+        error = NetworkError("It did not answer in time.")
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+    raise NetworkError(str(error)) from error
+
+
+async def pair(
+    trust: Trust,
+    way: Way,
+    kind: SecretKind,
+    secret: bytes,
+    node: NodeId | None,
+    address: str = "",
+    sign: Callable[[PublicKey], Certificate] | None = None,
+) -> PairedNode:
+    """Pairs with whoever is at the end of `way` and keeps it, also one that had been removed. `sign` is called once the node has
+    proved the secret. Raises `PairingError` and `NetworkError`."""
+    machine = CoordinatorPairing(kind, secret, trust.authority.certificate, sign or trust.sign, node)
+    await way(machine)
+    done = machine.result
+    assert done is not None, "a way ends with a result or raises"
+    kept = PairedNode(
+        id=done.id,
+        name=done.name,
+        since=now_utc(),
+        via=kind.value,
+        certificate_ends=done.leaf.not_valid_after_utc,
+        addresses=(address,) if address else (),
+        dials_in=not address,
+    )
+    trust.paired.add(kept)
+    return kept
+
+
+async def pair_invited(trust: Trust, way: Way, invites: Sequence[OutstandingInvite], node: NodeId, address: str = "") -> PairedNode:
+    """Pairs with a node that says that it was invited: it does not say which of the outstanding invitations it holds."""
+    error: PairingError = PairingError("There is no invitation that could have been meant.")
+    for invite in invites:
+
+        def sign(key: PublicKey, id: str = invite.id) -> Certificate:
+            # Used up here and nowhere else, so that of two devices with one token only the first gets in.
+            if not trust.invites.use(id):
+                raise PairingError("The invitation has been used by another device: make one for each.")
+            return trust.sign(key)
+
+        try:
+            return await pair(trust, way, SecretKind.INVITE, invite.secret, node, address, sign)
+        except PairingError as one:
+            error = one
+    raise error
+
+
+async def renew(trust: Trust, way: Way, node: NodeId) -> None:
+    """Gives a paired node its next certificate. Raises `PairingError`, also for one that is not paired, and `NetworkError`."""
+    if not trust.paired.is_paired(node):
+        raise PairingError("It was unpaired.")
+    machine = CoordinatorRenewal(trust.authority.certificate, trust.sign, node)
+    await way(machine)
+    assert machine.result is not None, "a way ends with a result or raises"
+    trust.paired.renewed(node, machine.result.leaf.not_valid_after_utc)

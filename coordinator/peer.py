@@ -1,0 +1,252 @@
+"""One node of the roster: what is known of it, and how it is paired and renewed without anybody being asked."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from coordinator import pairing
+from coordinator.events import NodeInfo, NodeState
+from coordinator.link import Link, Spawn
+from coordinator.news import News, WorkStream
+from coordinator.pairing import Trust, Way
+from coordinator.refusal import not_paired, was_removed, why_refused
+from coordinator.trust.invites import OutstandingInvite
+from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.threads import in_thread
+from edgenode.trust.certificates import RENEW_BEFORE_END, now_utc
+from edgenode.trust.frames import Introduction, SecretKind
+from edgenode.trust.running import RunningNode
+from edgenode.trust.verdict import Verdict
+from edgenode.types import Frame, NodeId
+
+# A device has a few addresses of each kind. What somebody claims by mDNS comes after what has worked.
+MAX_ADDRESSES: Final = 16
+MAX_KEPT: Final = 4
+# Between two attempts to pair without being asked.
+PAIR_AGAIN_SECONDS: Final = 2.0
+# A renewal that did not help is not repeated at each dial.
+RENEW_AGAIN_SECONDS: Final = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Peer:
+    """A node that was seen or is paired. `tell` hears of its stream, `changed` of everything that is shown; `spawn` owns tasks."""
+
+    def __init__(self, id: NodeId, trust: Trust, spawn: Spawn, tell: Callable[[News], None], changed: Callable[[], None]) -> None:
+        self.id = id
+        self.tell = tell
+        self.changed = changed
+        self.running: RunningNode | None = None
+        """Its private file, while it runs on this machine for this user."""
+        self.waiting: Way | None = None
+        """The connection over which it waits to be paired or renewed, if it opened one, and how it introduced itself there."""
+        self.met: Introduction | None = None
+        self._trust = trust
+        self._spawn = spawn
+        self._name = ""
+        self._places: dict[str, tuple[str, ...]] = {}
+        self._link: Link | None = None
+        self._pairing: asyncio.Task[None] | None = None
+        self._pair_at = 0.0
+        self._renew_at = 0.0
+        self._why = ""
+
+    @property
+    def state(self) -> NodeState:
+        return self._link.member.state if self._link is not None else NodeState.UNPAIRED
+
+    @property
+    def is_connected(self) -> bool:
+        return self._link is not None and self._link.is_open
+
+    @property
+    def name(self) -> str:
+        told = self._link.description if self._link is not None else None
+        return (told.name if told else "") or self._name or self.id[:8]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it may be, what has worked first."""
+        told = [self._link.address if self._link else "", self.running.address if self.running else ""]
+        told += [*self._places.get("joined", ()), *self._places.get("kept", ())[:MAX_KEPT], *self._places.get("seen", ())]
+        return tuple(dict.fromkeys(address for address in told if address))[:MAX_ADDRESSES]
+
+    def is_at(self, address: str) -> bool:
+        """Whether it answered at HOST:PORT when a person gave that."""
+        return address in self._places.get("joined", ())
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it may join in a moment, without anybody doing anything."""
+        if self._link is None:
+            return self._pairing is not None and not self._pairing.done()
+        # Where a paired node once was is no sign that it is there now.
+        is_there = self.running is not None or bool(self._places.keys() - {"kept"})
+        return self._link.member.is_undecided and is_there
+
+    def info(self) -> NodeInfo:
+        told = self._link.description if self._link else None
+        return NodeInfo(
+            id=self.id,
+            name=self.name,
+            address=next(iter(self.addresses), ""),
+            state=self.state,
+            engine=told.engine if told else "",
+            engine_state=told.engine_state if told else None,
+            models=told.models if told else (),
+            status=self._link.status if self._link else None,
+            draining=told.draining if told else "",
+            why=self._link.member.why if self._link else self._why or not_paired(self.name, self.id),
+        )
+
+    def found(self, source: str, name: str, addresses: Sequence[str]) -> None:
+        """`source` ("seen", "running", "joined", "kept", "dialled in") says that it is there. What mDNS says does not rename a node
+        that is paired."""
+        if name and (source != "seen" or self._link is None):
+            self._name = name
+        if source != "running":
+            self._places[source] = tuple(addresses)
+        if self._link is not None and source != "kept":
+            self._link.sighted()
+        self.changed()
+
+    def left(self) -> None:
+        """It said goodbye, or somebody in its name."""
+        self._places.pop("seen", None)
+        if self._link is not None:
+            self._link.goodbye()
+        self.changed()
+
+    def look(self, invites: Sequence[OutstandingInvite]) -> None:
+        """Compares with what is kept of it now, which another process may have changed: dials, hangs up, or pairs."""
+        kept = self._trust.paired.get(self.id)
+        if kept is not None and kept.removed is None:
+            if self._link is None:
+                self._why = ""
+                self.found("kept", kept.name, kept.addresses)
+                self._link = Link(self, self._trust, self._spawn)
+            return
+        if self._link is not None:
+            self._link.close("It was unpaired.")
+            self._link = None
+            self.changed()
+        if kept is not None:
+            self._why = was_removed(self.name, self.id)
+        elif (self._pairing is None or self._pairing.done()) and time.monotonic() >= self._pair_at:
+            if self.running is not None:
+                self._pairing = self._spawn(self._pair_unasked((), invites), f"pair-{self.name}")
+            elif invites and (self.addresses or self.waiting):
+                self._pairing = self._spawn(self._ask_whether_invited(invites), f"invited-{self.name}")
+
+    def take(self, stream: WorkStream) -> None:
+        """A work stream that the node opened. Closed at once if the node is not paired."""
+        self.look(())
+        if self._link is None:
+            self._spawn(stream.aclose(), f"close-{self.name}")
+        else:
+            self._link.take(stream)
+
+    def send(self, frame: Frame) -> None:
+        if self._link is not None:
+            self._link.send(frame)
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close("The coordinator ended.")
+
+    # What a link asks.
+
+    async def joined(self, dials_in: bool) -> None:
+        """Keeps where it was met, and renews its certificate in good time."""
+        try:
+            kept = self._trust.paired.get(self.id)
+            if kept is None or self._link is None:
+                return
+            # Only where it has proved to be: rumours are not kept.
+            met = () if dials_in else tuple(dict.fromkeys((self._link.address, *kept.addresses)))[:MAX_KEPT]
+            await in_thread(self._trust.paired.met, self.id, self.name, met, dials_in)
+            if kept.certificate_ends - now_utc() < RENEW_BEFORE_END:
+                await self._renew()
+        except EdgenodeError as error:
+            logger.warning("%s: %s", self.name, error)
+
+    async def refused(self, why: str) -> str:
+        """Asks the node itself, and does what helps without a person: renews a certificate that has ended, pairs anew a node of
+        this user, or an invited one, that has forgotten us."""
+        try:
+            address, greeting = await pairing.greet(self.addresses, self.id, self._trust.certificate())
+        except EdgenodeError:
+            return ""
+        try:
+            kept = self._trust.paired.get(self.id)
+            ended = greeting.verdict is Verdict.OWN_EXPIRED or (kept is not None and kept.certificate_ends <= now_utc())
+            if ended and time.monotonic() >= self._renew_at:
+                await self._renew()
+                return ""
+            if greeting.verdict is Verdict.UNKNOWN_AUTHORITY and time.monotonic() >= self._pair_at:
+                invited = self._trust.authority.id in greeting.introduction.invited_by
+                invites = self._trust.invites.outstanding(now_utc()) if invited else ()
+                if self.running is not None or invites:
+                    await self._pair_unasked((address,), invites)
+                    return self._why
+            return why_refused(greeting.introduction, greeting.verdict, self.name, time.time())
+        except EdgenodeError as error:
+            logger.debug("Node %s refused (%s), and it could not be helped.", self.name, why)
+            return str(error)
+
+    # Pairing and renewing.
+
+    def ways(self, addresses: Sequence[str] = ()) -> list[tuple[Way, str]]:
+        """How a pairing can be run with it, each with the address it is for: over its own connection first."""
+        told = addresses or self.addresses
+        own = [(self.waiting, "")] if self.waiting is not None else []
+        return [*own, *((pairing.over(address, self.id), address) for address in told)]
+
+    async def _renew(self) -> None:
+        self._renew_at = time.monotonic() + RENEW_AGAIN_SECONDS
+        error: EdgenodeError = NetworkError("It has told no address.")
+        for way, _ in self.ways():
+            try:
+                await pairing.renew(self._trust, way, self.id)
+            except EdgenodeError as one:
+                error = one
+            else:
+                logger.info("The certificate of %s was renewed.", self.name)
+                return
+        raise error
+
+    async def _ask_whether_invited(self, invites: Sequence[OutstandingInvite]) -> None:
+        self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
+        addresses: tuple[str, ...] = ()
+        if self.waiting is not None and self.met is not None:
+            met = self.met
+        else:
+            try:
+                address, greeting = await pairing.greet(self.addresses, self.id)
+            except EdgenodeError as error:
+                logger.debug("Node %s was not greeted: %s", self.name, error)
+                return
+            addresses, met = (address,), greeting.introduction
+        if self._trust.authority.id in met.invited_by:
+            await self._pair_unasked(addresses, invites)
+
+    async def _pair_unasked(self, addresses: Sequence[str], invites: Sequence[OutstandingInvite]) -> None:
+        """By the node's private file, else by an invitation; says in `_why` what stood in the way."""
+        self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
+        try:
+            if self.running is not None:
+                way = pairing.over(self.running.address, self.id)
+                await pairing.pair(self._trust, way, SecretKind.LOCAL, self.running.secret, self.id, self.running.address)
+            else:
+                way, address = self.ways(addresses)[0]
+                await pairing.pair_invited(self._trust, way, invites, self.id, address)
+        except EdgenodeError as error:
+            self._why = str(error)
+            self.changed()
+            return
+        logger.info("Paired with %s.", self.name)
+        self._why = ""
+        self.look(())
