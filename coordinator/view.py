@@ -74,9 +74,16 @@ class Lines(Silent):
         self._console = console
         self._count = _Count()
         self._tenths = 0
+        self._in_doubt: dict[NodeId, tuple[NodeState, bool]] = {}
 
     def show(self, event: Event) -> None:
         self._count.hear(event)
+        if isinstance(event, NodeJoined | NodeChanged):
+            doubt = (event.node.state, bool(event.node.draining))
+            # A battery that falls by another percent is no news.
+            if isinstance(event, NodeChanged) and self._in_doubt.get(event.node.id) == doubt:
+                return
+            self._in_doubt[event.node.id] = doubt
         line = _line(event)
         if line:
             self._console.print(Text(line), soft_wrap=True)
@@ -220,7 +227,8 @@ def _line(event: Event) -> str:
             return f"Skipped {clean_line(name, 200)}: {clean_line(reason, 300)}"
         case NodeJoined(node):
             model = node.models[0].name if node.models else "no model"
-            return f"Node {node.name} ({model}, {node.engine}) joins in"
+            note = _note(node)
+            return f"Node {node.name} ({model}, {node.engine}) joins in{f', {note}' if note else ''}"
         case NodeGone(_, name, why):
             return f"Node {name} is gone ({why}); its work goes to others"
         case NodeChanged(node):

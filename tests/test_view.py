@@ -151,12 +151,14 @@ def test_plain_lines_tell_of_nodes_in_doubt() -> None:
     """One line when it begins and one when it ends."""
     stream = io.StringIO()
     with Lines(Console(file=stream, width=60)) as view:
-        for node in (SUSPECT, NODE, DRAINING):
+        for node in (SUSPECT, NODE, DRAINING, replace(DRAINING, draining=DRAINING.draining.replace("14", "13"))):
             view.show(NodeChanged(node))
+        view.show(NodeJoined(DRAINING))
     assert stream.getvalue().splitlines() == [
         "Node kitchen: suspect: It has been silent for seconds.",
         "Node kitchen: takes work again",
         "Node kitchen: draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
+        "Node kitchen (small, xllamacpp) joins in, draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
     ]
 
 

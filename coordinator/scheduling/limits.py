@@ -33,6 +33,7 @@ PASSING: Final = frozenset(
         FailureReason.ENGINE_ERROR,
         FailureReason.QUEUE_FULL,
         FailureReason.STOPPING,
+        FailureReason.DRAINING,
         FailureReason.CANCELLED,
         FailureReason.UNSPECIFIED,
     }

@@ -1,5 +1,6 @@
 """The schedule: nothing lost, nothing counted twice, no lease on a gone node, always an end."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -185,12 +186,13 @@ def test_nodes_that_can_never_take_anything_are_as_good_as_none() -> None:
     assert [type(each) for each in asleep.tick(STUCK_SECONDS + 1)] == [GiveUp]
 
 
-def test_a_full_queue_counts_for_nothing() -> None:
-    """A refusal for lack of room is no failure of the subtask, however often it comes."""
+@pytest.mark.parametrize("reason", [FailureReason.QUEUE_FULL, FailureReason.DRAINING])
+def test_a_device_without_room_counts_for_nothing(reason: FailureReason) -> None:
+    """A refusal for lack of room, or to spare the device, is no failure of the subtask, however often it comes."""
     schedule = Schedule(work(1))
     (grant,) = grants(schedule.node_joined(A, 0.0))
     for second in range(1, 10):
-        assert not schedule.refused(grant.lease, FailureReason.QUEUE_FULL, "full", float(second))
+        assert not schedule.refused(grant.lease, reason, "full", float(second))
         (grant,) = grants(schedule.tick(second + 0.9))
     assert not schedule.finished
 
