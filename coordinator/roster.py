@@ -54,7 +54,7 @@ class Roster:
         """Addresses to join at which no node has answered yet, and why."""
         self.trust = trust
         self._join = tuple(join)
-        self._browser = Browser(scope, self._seen, self._goodbye)
+        self._browser = Browser(tuple(address for address, _ in scope.multicast()), self._seen, self._goodbye)
         self._stack = AsyncExitStack()
         self._peers: dict[NodeId, Peer] = {}
         self._listeners: list[Listener] = []
