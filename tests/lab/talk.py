@@ -8,6 +8,7 @@ talk.py ask ADDRESS        sends a word and prints what comes back; fails after 
 import socket
 import struct
 import sys
+from typing import Any
 
 PORT = 7077
 GROUP = "224.0.0.251"
@@ -15,7 +16,7 @@ TRIES = 20
 TRY_SECONDS = 0.5
 
 
-def _socket(address: str) -> tuple[socket.socket, tuple[str | int, ...]]:
+def _socket(address: str) -> tuple[socket.socket, Any]:
     family, kind, protocol, _, target = socket.getaddrinfo(address, PORT, type=socket.SOCK_DGRAM)[0]
     return socket.socket(family, kind, protocol), target
 
