@@ -1,21 +1,36 @@
-"""One node: home, engine, queue, server and announcement, put together."""
+"""One node: home, trust, engine, queue, servers and announcement, put together."""
 
 import contextlib
+import ipaddress
 import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from edgenode import __version__
+from edgenode.device_watch import DeviceWatch
+from edgenode.drain import MIN_BATTERY_PERCENT, DrainPolicy
 from edgenode.engines.engine import Engine
 from edgenode.errors import NetworkError, UsageError
 from edgenode.home import default_home, open_home
+from edgenode.net.addresses import host_port
 from edgenode.net.discovery import Announcer, default_name
-from edgenode.net.interfaces import listen_address, multicast_addresses
+from edgenode.net.interfaces import LOOPBACK, Scope, scope
+from edgenode.net.pairing_desk import PairingDesk
+from edgenode.net.pairing_service import PairingService
 from edgenode.net.service import NodeServer
 from edgenode.net.wire import NAME_CHARACTERS
+from edgenode.net.work_streams import WorkStreams
 from edgenode.text import clean_line
-from edgenode.types import NodeDescription, NodeId
+from edgenode.trust.running import SECRET_BYTES, RunningNode, announced_running
+from edgenode.trust.store import NodeTrust
+from edgenode.trust.token import Invite
+from edgenode.trust.window import PairingWindow
+from edgenode.types import NodeDescription
 from edgenode.work import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -23,72 +38,130 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """Where and as what a node serves. `None` is "as usual": the default home, the host's name, loopback, a free port."""
+    """Where and as what a node serves. `None` is "as usual": the default home, the host's name, all usable interfaces."""
 
     home: Path | None = None
     name: str | None = None
     interface: str | None = None
     listen: str | None = None
     port: int = 0
+    """For work; the next one is for pairing. 0: the usual pair, or a free one where that is taken."""
+    invite: Invite | None = None
+    """Made by a coordinator, which may pair with this node without a code."""
+    min_battery: float = MIN_BATTERY_PERCENT
+    """Percentage below which a device that does not charge takes no work, 0 for never."""
 
 
 class Node:
     """An async context manager: entering locks the home, starts the engine, listens and announces; leaving undoes it in reverse,
-    so that the goodbye goes out first and the engine is stopped last.
+    so that the goodbye goes out first and the engine is stopped last. A node that trusts nobody yet opens its pairing window.
 
-    Raises `HomeError`, `EngineError` or `NetworkError` when it cannot start. Without mDNS it serves all the same and warns.
+    `report` is told, in sentences, what the device's owner should know: who was paired, who guesses codes. Raises `HomeError`,
+    `TrustError`, `EngineError` or `NetworkError` when it cannot start. Without mDNS it serves all the same and warns.
     """
 
-    def __init__(self, config: NodeConfig, engine: Engine) -> None:
+    def __init__(self, config: NodeConfig, engine: Engine, report: Callable[[str], None] = logger.info) -> None:
         self._config = config
         self._engine = engine
+        self._report = report
         self._stack = contextlib.AsyncExitStack()
-        self._id = NodeId("")
         self._name = _usable_name(config.name) if config.name is not None else default_name()
         self._queue = WorkQueue(engine)
+        self._scope = Scope()
         self._server: NodeServer | None = None
+        self._device = DeviceWatch(lambda _: None, self._drain, DrainPolicy(config.min_battery))
+        self.trust = NodeTrust(config.home or default_home())
+        self.window = PairingWindow()
         self.announced = False
         """Whether mDNS tells of it."""
+        self._streams = WorkStreams(self.description, self._queue, self.trust, lambda: self._device.status)
+
+    @property
+    def port(self) -> int:
+        """Where it listens for work, once entered."""
+        assert self._server is not None, "entered"
+        return self._server.port
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """HOST:PORT for work at each address by which it can be reached now, the likeliest first; once entered."""
+        return tuple(host_port(host, self.port) for host in self._scope.addresses()) or (self._local_address(),)
 
     @property
     def address(self) -> str:
-        """HOST:PORT it listens at, once entered."""
-        assert self._server is not None, "entered"
-        return self._server.address
+        """The first of `addresses`."""
+        return self.addresses[0]
 
     def description(self) -> NodeDescription:
         return NodeDescription(
-            id=self._id,
+            id=self.trust.id,
             name=self._name,
             version=__version__,
             engine=self._engine.name,
             engine_state=self._engine.state,
             models=self._engine.models,
             lease_limit=self._queue.limit,
+            draining=self._queue.draining,
         )
+
+    def open_window(self) -> tuple[str, float]:
+        """The pairing code to show, and for how many seconds it is good. Raises `PairingError` while it must stay closed because
+        codes were guessed."""
+        now = time.monotonic()
+        return self.window.open(now), self.window.seconds_left(now)
 
     async def __aenter__(self) -> Self:
         config = self._config
-        host = listen_address(config.listen, config.interface)
-        interfaces = multicast_addresses(config.interface)
+        self._scope = scope(config.interface, config.listen)
         async with contextlib.AsyncExitStack() as stack:
-            self._id = stack.enter_context(open_home(config.home or default_home()))
+            stack.enter_context(open_home(config.home or default_home()))
+            trusted = self.trust.trusted()
+            secret = secrets.token_bytes(SECRET_BYTES)
+            desk = PairingDesk(self.trust, self.window, self.description, secret, self._report, invite=config.invite)
             await stack.enter_async_context(self._engine)
             await stack.enter_async_context(self._queue)
-            self._server = await stack.enter_async_context(NodeServer(self.description, self._queue, host, config.port))
+            hosts = self._scope.listen_addresses()
+            self._server = NodeServer(self._streams, self.trust, PairingService(desk), hosts, config.port)
+            await stack.enter_async_context(self._server)
             # Left before the server is, so that every coordinator is told what became of its leases.
             stack.push_async_callback(self._queue.stop)
-            self._engine.watch(self._server.announce_change)
+            self._engine.watch(self._streams.announce_change)
+            await stack.enter_async_context(self._device)
+            if not trusted:
+                self.open_window()
+            running = RunningNode(self.trust.id, self._name, self._local_address(), secret, os.getpid())
+            stack.enter_context(announced_running(running))
             try:
-                await stack.enter_async_context(Announcer(self._id, self._name, host, self._server.port, interfaces))
+                await stack.enter_async_context(self._announcer())
                 self.announced = True
             except NetworkError as error:
-                logger.warning("%s Coordinators will not find this node.", error)
+                logger.warning("%s Coordinators on other machines will not find this node by themselves.", error)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
+
+    def _announcer(self) -> Announcer:
+        interfaces = tuple(address for address, _ in self._scope.multicast())
+        return Announcer(self.trust.id, self._name, self._scope.addresses()[0], self.port, interfaces)
+
+    def _drain(self, reason: str) -> None:
+        if reason:
+            self._queue.drain(reason)
+        else:
+            self._queue.undrain()
+        self._streams.announce_change()
+
+    def _local_address(self) -> str:
+        """Where this machine itself reaches it: not every address that is listened at, such as `::`, can be dialled."""
+        assert self._server is not None, "entered"
+        hosts = self._server.hosts
+        parsed = [ipaddress.ip_address(host.partition("%")[0]) for host in hosts]
+        if any(each.is_unspecified for each in parsed):
+            return host_port(LOOPBACK, self.port)
+        own = next((host for host, each in zip(hosts, parsed, strict=True) if each.is_loopback), hosts[0])
+        return host_port(own, self.port)
 
 
 def _usable_name(name: str) -> str:

@@ -153,13 +153,3 @@ def _configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
 
 def _named(host_name: str) -> tuple[tuple[str, str], ...]:
     return (("grpc.ssl_target_name_override", host_name),)
-
-
-def open_channel(address: str) -> grpc.aio.Channel:
-    """To be removed with the last caller."""
-    return grpc.aio.insecure_channel(address, options=(*CLIENT, *WORK_SIZES))
-
-
-def make_server() -> grpc.aio.Server:
-    """To be removed with the last caller."""
-    return grpc.aio.server(options=WORK_SERVER, maximum_concurrent_rpcs=64)

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from types import TracebackType
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, Self
 
 import grpc
 
 from edgenode import __version__
 from edgenode.errors import NetworkError
-from edgenode.net.channel import open_channel
-from edgenode.net.service import HEARTBEAT_SECONDS
-from edgenode.net.wire import WireError, frame_from_proto, frame_to_proto
-from edgenode.types import Frame, Heartbeat, Hello, NodeDescription
+from edgenode.net.channel import open_work_channel
+from edgenode.net.wire import MESSAGE_CHARACTERS, WireError, describe_from_proto, frame_from_proto, frame_to_proto
+from edgenode.net.work_streams import HEARTBEAT_SECONDS
+from edgenode.text import clean_line
+from edgenode.trust.certificates import node_host_name
+from edgenode.trust.tls import ClientTls
+from edgenode.types import AuthorityId, Frame, Heartbeat, Hello, NodeDescription, NodeId
 from edgenode.v1 import node_service_pb2, node_service_pb2_grpc
 
 CONNECT_SECONDS: Final = 5.0
@@ -22,14 +24,28 @@ SILENCE_SECONDS: Final = 10.0
 
 
 class NodeLost(NetworkError):
-    """The connection to a node could not be made or is over. The text says why."""
+    """The connection to a node could not be made or is over. The text says why. `refused`: somebody is there and does not let this
+    coordinator in, or shows a certificate that is not good; the node's pairing port may tell the reason."""
+
+    def __init__(self, text: str, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 class NodeConnection:
-    """One work stream to the node at HOST:PORT. Entering connects and reads its description; raises `NodeLost`."""
+    """One work stream to `node`, which is at one of `addresses` (HOST:PORT). `tls` is for dialling nodes of `authority`.
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    Entering dials all addresses at once, keeps the first at which the node proves who it is, and reads its description; raises
+    `NodeLost`, also for a node that says it is another than its certificate does.
+    """
+
+    def __init__(self, addresses: Sequence[str], node: NodeId, tls: ClientTls, authority: AuthorityId) -> None:
+        self.address = addresses[0] if addresses else ""
+        """Where it is, once entered."""
+        self._addresses = tuple(addresses)
+        self._node = node
+        self._tls = tls
+        self._host_name = node_host_name(node, authority)
         self._outgoing: asyncio.Queue[node_service_pb2.WorkRequest] = asyncio.Queue()
         self._stack = contextlib.AsyncExitStack()
         self._incoming: AsyncIterator[node_service_pb2.WorkResponse | None] | None = None
@@ -37,13 +53,13 @@ class NodeConnection:
 
     @property
     def description(self) -> NodeDescription:
-        """As the node gave it when the connection was made."""
+        """As the node gave it when the connection was made. Its id is the one that was asked for."""
         assert self._description is not None, "entered"
         return self._description
 
     async def __aenter__(self) -> Self:
         try:
-            channel = await self._stack.enter_async_context(open_channel(self.address))
+            channel = await self._dial()
             call = node_service_pb2_grpc.NodeServiceStub(channel).Work(self._requests())
             self._stack.callback(call.cancel)
             self._incoming = aiter(call)
@@ -56,7 +72,11 @@ class NodeConnection:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends the connection. May be called more than once."""
         await self._stack.aclose()
 
     def send(self, frame: Frame) -> None:
@@ -73,6 +93,51 @@ class NodeConnection:
             if frame is not None:
                 yield frame
 
+    async def _dial(self) -> grpc.aio.Channel:
+        """A channel to the first address at which the node answers; those that lost are closed."""
+        if not self._addresses:
+            raise NodeLost("No address of the node is known.")
+        channels = {address: open_work_channel(address, self._tls, self._host_name) for address in self._addresses}
+        tries = {asyncio.create_task(self._ask(channel), name=f"dial-{address}"): address for address, channel in channels.items()}
+        reasons: list[NodeLost] = []
+        won = ""
+        try:
+            for done in asyncio.as_completed(tries):
+                try:
+                    await done
+                except NodeLost as error:
+                    reasons.append(error)
+                else:
+                    # The earliest in the list among those that have answered by now.
+                    won = next(address for task, address in tries.items() if task.done() and task.exception() is None)
+                    break
+        finally:
+            for task in tries:
+                task.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
+            for address, channel in channels.items():
+                if address == won:
+                    self._stack.push_async_callback(channel.close)
+                else:
+                    await channel.close()
+        if won:
+            self.address = won
+            return channels[won]
+        # Where somebody answered, what is wrong there says more than that nobody does elsewhere.
+        raise next((reason for reason in reasons if reason.refused), reasons[0])
+
+    async def _ask(self, channel: grpc.aio.Channel) -> None:
+        stub = node_service_pb2_grpc.NodeServiceStub(channel)
+        try:
+            reply = await stub.Describe(node_service_pb2.DescribeRequest(), timeout=CONNECT_SECONDS)
+            told = describe_from_proto(reply.description).id
+        except grpc.aio.AioRpcError as error:
+            raise _lost(error) from error
+        except WireError as error:
+            raise NodeLost(f"The node broke the protocol: {error}") from error
+        if told != self._node:
+            raise NodeLost("The node says it is another one than its certificate does.")
+
     async def _next(self, silence: float) -> Frame | None:
         assert self._incoming is not None, "entered"
         try:
@@ -80,7 +145,7 @@ class NodeConnection:
                 message = await anext(self._incoming)
             if message is None:  # what gRPC gives for bytes that are no message
                 raise NodeLost("The node broke the protocol: it sent bytes that are no message.")
-            return frame_from_proto(message.frame)
+            frame = frame_from_proto(message.frame)
         except StopAsyncIteration:
             raise NodeLost("The node closed the connection.") from None
         except TimeoutError:
@@ -88,13 +153,16 @@ class NodeConnection:
         except WireError as error:
             raise NodeLost(f"The node broke the protocol: {error}") from error
         except grpc.aio.AioRpcError as error:
-            raise NodeLost(_in_words(error)) from error
+            raise _lost(error) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled us: gRPC gave up the call by itself.
             raise NodeLost("The connection broke.") from None
+        if isinstance(frame, NodeDescription) and frame.id != self._node:
+            raise NodeLost("The node says it is another one than its certificate does.")
+        return frame
 
     async def _requests(self) -> AsyncIterator[node_service_pb2.WorkRequest]:
         yield node_service_pb2.WorkRequest(frame=frame_to_proto(Hello(__version__)))
@@ -107,13 +175,41 @@ class NodeConnection:
             yield request
 
 
-def _in_words(error: grpc.aio.AioRpcError) -> str:
+def _lost(error: grpc.aio.AioRpcError) -> NodeLost:
+    details = error.details() or ""
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
-            return "The node cannot be reached."
+            return _unavailable(details)
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return NodeLost("The node cannot be reached: nothing answers.")
+        case grpc.StatusCode.PERMISSION_DENIED:
+            return NodeLost(_told(details) or "The node does not let this coordinator in.", refused=True)
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return "The node or a message of it is over a limit."
+            return NodeLost(_told(details) or "The node or a message of it is over a limit.")
         case grpc.StatusCode.UNIMPLEMENTED:
-            return "The node does not speak this version of edgenode's protocol."
+            return NodeLost("The node does not speak this version of edgenode's protocol.")
+        case grpc.StatusCode.INTERNAL if "deserializ" in details.lower():
+            return NodeLost("The node broke the protocol: it sent bytes that are no message.")
         case code:
-            return f"The connection broke ({code.name.lower().replace('_', ' ')})."
+            return NodeLost(f"The connection broke ({code.name.lower().replace('_', ' ')}).")
+
+
+def _unavailable(details: str) -> NodeLost:
+    """gRPC tells these cases apart only in its texts; one that it words anew is "cannot be reached"."""
+    text = details.lower()
+    if "certificate has expired" in text:
+        return NodeLost("The node's certificate has expired, by this machine's clock.", refused=True)
+    if "not yet valid" in text:
+        return NodeLost("The node's certificate is not valid yet, by this machine's clock.", refused=True)
+    if "certificate_verify_failed" in text or "hostname verification" in text:
+        return NodeLost("Another device answers there, or the node is not paired with this coordinator any more.", refused=True)
+    if "handshake failed" in text:
+        return NodeLost("Something answers there that is no node.", refused=True)
+    if "socket closed" in text or "connection reset" in text or "broken pipe" in text:
+        # In TLS 1.3 a client hears of its refusal only as the end of the connection.
+        return NodeLost("The node closed the connection.", refused=True)
+    return NodeLost("The node cannot be reached.")
+
+
+def _told(details: str) -> str:
+    return clean_line(details, MESSAGE_CHARACTERS)

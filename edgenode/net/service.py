@@ -1,179 +1,195 @@
-"""The gRPC service of a node: tells what the node is, and carries the frames of work streams."""
+"""The gRPC servers of a node: the work port, which only paired coordinators get through, and the pairing port beside it."""
 
-import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any, Final, Self
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final, NoReturn, Self
 
 import grpc
 
-from edgenode.errors import NetworkError
-from edgenode.net.channel import make_server
-from edgenode.net.interfaces import host_port
-from edgenode.net.wire import WireError, describe_to_proto, frame_from_proto, frame_to_proto
-from edgenode.types import Cancel, Frame, Heartbeat, Hello, Lease, NodeDescription, Outcome, Progress, Refusal
-from edgenode.v1 import node_service_pb2, node_service_pb2_grpc
-from edgenode.work import WorkQueue
+from edgenode.errors import NetworkError, TrustError
+from edgenode.net.addresses import host_port
+from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
+from edgenode.net.once import LogOnce, peer_host
+from edgenode.net.pairing_service import PairingService, parse
+from edgenode.net.wire import describe_to_proto, frame_from_proto, frame_to_proto
+from edgenode.net.work_streams import OverLimit, PeerRefused, WorkStreams
+from edgenode.trust.certificates import now_utc
+from edgenode.trust.store import NodeTrust
+from edgenode.trust.verdict import Verdict
+from edgenode.types import AuthorityId, Frame
+from edgenode.v1 import node_service_pb2
 
-HEARTBEAT_SECONDS: Final = 1.0
-# A coordinator that is silent for this long is gone, and what it asked for is stopped. Generous: its process may be busy
-# extracting text, and gRPC's own keepalive notices a dead machine sooner.
-COORDINATOR_SILENCE_SECONDS: Final = 30.0
-# Frames waiting for a peer that reads slowly. Beyond the first, progress is dropped; beyond the second, the peer is: it sends
-# leases and reads no answers.
-OUTBOX_FRAMES: Final = 256
-OUTBOX_LIMIT: Final = 1_024
+WORK_PORT: Final = 7_433
+# Pairs of free ports that somebody else took just before us.
+TRIES: Final = 20
+STOP_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class _Outbox:
-    """Frames on their way to one coordinator, with a heartbeat when there are none for a while."""
-
-    def __init__(self) -> None:
-        self._frames: deque[Frame] = deque()
-        self._wake = asyncio.Event()
-        self._closed = False
-
-    def put(self, frame: Frame) -> None:
-        if isinstance(frame, Progress) and len(self._frames) >= OUTBOX_FRAMES:
-            return
-        if len(self._frames) >= OUTBOX_LIMIT:
-            self._frames.clear()
-            self.close()
-            return
-        self._frames.append(frame)
-        self._wake.set()
-
-    def close(self) -> None:
-        self._closed = True
-        self._wake.set()
-
-    async def drain(self) -> AsyncIterator[Frame]:
-        while True:
-            while self._frames:
-                yield self._frames.popleft()
-            if self._closed:
-                return
-            self._wake.clear()
-            try:
-                # And not wait_for, which in Python 3.11 swallows a cancellation that comes as its call ends.
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                yield Heartbeat()
+_REFUSALS: Final = {
+    Verdict.UNKNOWN_AUTHORITY: "This device does not trust the coordinator (any more). Pair them again.",
+    Verdict.EXPIRED: "The coordinator's certificate has expired, by this device's clock.",
+    Verdict.NOT_YET_VALID: "The coordinator's certificate is not valid yet, by this device's clock.",
+    Verdict.WRONG_ROLE: "Only coordinators may give work, and this is the certificate of a node.",
+}
 
 
 class NodeServer:
-    """Serves one node. An async context manager; `address` is known once entered.
+    """Serves one node at `hosts` (addresses of this machine) on two adjacent ports: `port` for work, the next for pairing. Port 0
+    is the usual pair, or any free one where that is taken. An async context manager; `port` is known once entered.
 
-    Leaving it tells every coordinator what happened to its leases and closes the streams.
+    Raises `NetworkError` when it cannot listen. To be left after the streams have been told what became of their leases.
     """
 
-    def __init__(self, describe: Callable[[], NodeDescription], queue: WorkQueue, address: str, port: int) -> None:
-        self._describe = describe
-        self._queue = queue
-        self._host = address
-        self._port = port
-        self._server: grpc.aio.Server | None = None
-        self._outboxes: set[_Outbox] = set()
-
-    @property
-    def address(self) -> str:
-        """HOST:PORT it listens at."""
-        return host_port(self._host, self._port)
-
-    @property
-    def port(self) -> int:
-        return self._port
+    def __init__(
+        self,
+        streams: WorkStreams,
+        trust: NodeTrust,
+        pairing: PairingService,
+        hosts: tuple[str, ...],
+        port: int = 0,
+    ) -> None:
+        self._streams = streams
+        self._trust = trust
+        self._pairing = pairing
+        self.hosts = hosts
+        self._told = port
+        self._servers: tuple[TlsServer, ...] = ()
+        self.port = port
 
     async def __aenter__(self) -> Self:
-        self._server = make_server()
-        node_service_pb2_grpc.add_NodeServiceServicer_to_server(_Servicer(self), self._server)
-        try:
-            self._port = self._server.add_insecure_port(self.address)
-        except RuntimeError as error:
-            raise NetworkError(
-                f"The node cannot listen at {self.address}: the port is in use or not allowed. Without --port it takes a free one."
-            ) from error
-        await self._server.start()
-        return self
+        for port in _candidates(self.hosts, self._told):
+            servers = self._build()
+            try:
+                for offset, each in enumerate(servers):
+                    for host in self.hosts:
+                        each.listen(host_port(host, port + offset))
+            except NetworkError:
+                # Taken since we looked. A server cannot give a port back, so both are built anew.
+                for each in servers:
+                    await each.server.stop(None)
+                continue
+            for each in servers:
+                await each.server.start()
+            self._servers, self.port = servers, port
+            return self
+        raise _cannot_listen(self.hosts, self._told)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        for outbox in tuple(self._outboxes):
-            outbox.close()
-        if self._server is not None:
-            await self._server.stop(grace=1.0)
+        self._streams.close()
+        for each in self._servers:
+            await each.server.stop(STOP_SECONDS)
 
-    def announce_change(self) -> None:
-        """Sends the description again on every stream: the engine's state or its models changed."""
-        for outbox in self._outboxes:
-            outbox.put(self._describe())
+    def _build(self) -> tuple[TlsServer, TlsServer]:
+        work, pairing = make_work_server(self._trust.server_tls), make_pairing_server(self._trust.placeholder_tls())
+        _NodeService(self._streams, self._trust).add_to(work.server)
+        self._pairing.add_to(pairing.server)
+        return work, pairing
 
-    async def serve_stream(self, requests: AsyncIterator[Frame]) -> AsyncGenerator[Frame, None]:
-        """One work stream. Reads `requests` in a task of its own; yields what goes back until either side is done."""
-        outbox = _Outbox()
-        outbox.put(self._describe())
-        session = self._queue.open_session(outbox.put)
-        self._outboxes.add(outbox)
 
-        async def read() -> None:
-            try:
-                while True:
-                    async with asyncio.timeout(COORDINATOR_SILENCE_SECONDS):
-                        frame = await anext(requests, None)
-                    match frame:
-                        case None:
-                            return
-                        case Lease():
-                            session.offer(frame)
-                        case Cancel(lease, subtasks):
-                            session.cancel(lease, subtasks)
-                        case Hello() | Heartbeat() | NodeDescription() | Refusal() | Progress() | Outcome():
-                            pass
-            except TimeoutError:
-                logger.warning("A coordinator was silent for %.0f s; its work is stopped.", COORDINATOR_SILENCE_SECONDS)
-            except WireError as error:
-                logger.warning("A coordinator broke the protocol: %s Its work is stopped.", error)
-            finally:
-                outbox.close()
+class _NodeService:
+    """Every call is checked here by the certificate that it came with, whatever the handshake let through. Requests are parsed here
+    too: gRPC itself writes a traceback to the log for each message that is none."""
 
-        reader = asyncio.create_task(read(), name="work-stream-reader")
+    def __init__(self, streams: WorkStreams, trust: NodeTrust) -> None:
+        self._streams = streams
+        self._trust = trust
+        self._once = LogOnce(logger)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        service = node_service_pb2.DESCRIPTOR.services_by_name["NodeService"].full_name
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Describe": grpc.unary_unary_rpc_method_handler(self._describe),
+            "Work": grpc.stream_stream_rpc_method_handler(self._work),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+    async def _describe(self, request: bytes, context: _Context) -> bytes:  # noqa: ARG002 - there is nothing in it
+        await self._coordinator(context)
+        return node_service_pb2.DescribeResponse(description=describe_to_proto(self._streams.describe())).SerializeToString()
+
+    async def _work(self, requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
+        authority = await self._coordinator(context)
+
+        async def frames() -> AsyncIterator[Frame | None]:
+            async for data in requests:
+                yield frame_from_proto(parse(node_service_pb2.WorkRequest, data).frame)
+
         try:
-            async for frame in outbox.drain():
-                yield frame
-        finally:
-            self._outboxes.discard(outbox)
-            session.close()
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            async with contextlib.aclosing(self._streams.serve(authority, frames())) as outgoing:
+                async for frame in outgoing:
+                    yield node_service_pb2.WorkResponse(frame=frame_to_proto(frame)).SerializeToString()
+        except OverLimit as refusal:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refusal))
+        except PeerRefused as refusal:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(refusal))
 
-    def description(self) -> NodeDescription:
-        return self._describe()
+    async def _coordinator(self, context: _Context) -> AuthorityId:
+        """Of which authority the caller is the coordinator; ends the call of anybody else."""
+        certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+        verdict = self._trust.verdict(certificate, now_utc())
+        if verdict in _REFUSALS:
+            await self._refuse(context, _REFUSALS[verdict])
+        try:
+            return self._trust.identify(certificate).authority
+        except TrustError as error:  # dropped in this very moment
+            await self._refuse(context, str(error))
+
+    async def _refuse(self, context: _Context, why: str) -> NoReturn:
+        self._once.warning(peer_host(context.peer()), f"refused. {why}")
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+        raise AssertionError("abort raises")
 
 
-class _Servicer(node_service_pb2_grpc.NodeServiceServicer):
-    def __init__(self, server: NodeServer) -> None:
-        self._node = server
+def _candidates(hosts: tuple[str, ...], told: int) -> Iterator[int]:
+    """Ports that are free together with the next one, as far as can be seen."""
+    if told:
+        if _is_free(hosts, told):
+            yield told
+        return
+    if _is_free(hosts, WORK_PORT):
+        yield WORK_PORT
+    for _ in range(TRIES):
+        with _bound(hosts[0], 0) as probe:
+            port: int = probe.getsockname()[1]
+        if _is_free(hosts, port):
+            yield port
 
-    async def Describe(self, request: node_service_pb2.DescribeRequest, context: _Context) -> node_service_pb2.DescribeResponse:  # noqa: N802, ARG002 - the name and signature gRPC asks for
-        return node_service_pb2.DescribeResponse(description=describe_to_proto(self._node.description()))
 
-    async def Work(  # noqa: N802 - the name gRPC asks for
-        self,
-        request_iterator: AsyncIterator[node_service_pb2.WorkRequest],
-        context: _Context,  # noqa: ARG002 - likewise
-    ) -> AsyncIterator[node_service_pb2.WorkResponse]:
-        async def frames() -> AsyncIterator[Frame]:
-            async for message in request_iterator:
-                frame = frame_from_proto(message.frame)
-                if frame is not None:
-                    yield frame
+def _is_free(hosts: tuple[str, ...], port: int) -> bool:
+    """gRPC would see it too, but writes to the log of its own what a person has no use for."""
+    try:
+        for host in hosts:
+            for each in (port, port + 1):
+                _bound(host, each).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
-        async with contextlib.aclosing(self._node.serve_stream(frames())) as outgoing:
-            async for frame in outgoing:
-                yield node_service_pb2.WorkResponse(frame=frame_to_proto(frame))
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+    probe = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            # As gRPC does: connections that were closed a moment ago do not keep a port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+    except BaseException:
+        probe.close()
+        raise
+    return probe
+
+
+def _cannot_listen(hosts: tuple[str, ...], port: int) -> NetworkError:
+    where = ", ".join(hosts)
+    if not port:
+        return NetworkError(f"The node cannot listen at {where}: no two ports side by side are free there.")
+    return NetworkError(
+        f"The node cannot listen at {where} on the ports {port} (work) and {port + 1} (pairing): one is in use or not allowed. "
+        "Name another with --port, or leave it out to get free ones."
+    )
