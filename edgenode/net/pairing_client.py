@@ -19,6 +19,7 @@ from edgenode.trust.certificates import Certificate, parse_certificate, pem, pub
 from edgenode.trust.frames import Introduction, PairingFrame
 from edgenode.trust.keys import fingerprint
 from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal, Paired
+from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.trust.running import RunningNode
 from edgenode.trust.verdict import Verdict
 from edgenode.trust.window import CODE_DIGITS, WINDOW_SECONDS
@@ -110,6 +111,10 @@ async def _run(address: str, machine: CoordinatorPairing | CoordinatorRenewal, e
 
         try:
             await converse(machine, incoming(), send)
+        except PairingStopped as stopped:
+            if stopped.told:
+                raise
+            raise PairingStopped(stopped.refusal, message=f"Pairing at {address} came to nothing: {stopped}") from stopped
         finally:
             call.cancel()
     assert machine.result is not None, "finished"

@@ -60,7 +60,7 @@ async def converse(
     except WireError as error:
         refusal = Refused(RefusalReason.INVALID, str(error))
         await _tell(send, refusal)
-        raise PairingStopped(refusal) from error
+        raise PairingStopped(refusal, message=f"The other side broke the protocol. {error}") from error
 
 
 def _keep(keep: Callable[[], None]) -> None:

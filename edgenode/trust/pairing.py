@@ -190,11 +190,6 @@ class NodePairing(Machine):
         """What secret the coordinator proves; None before it has begun, and in a renewal."""
         self.result: Granted | None = None
 
-    @property
-    def authority(self) -> Certificate | None:
-        """Whose certificate came in: a claim until there is a result."""
-        return self._authority
-
     def start(self) -> tuple[PairingFrame, ...]:
         self._said.add(self._introduction)
         return (self._introduction,)

@@ -1,0 +1,492 @@
+"""Strangers at the pairing port, over real gRPC: none gets a certificate, none stops the service, none fills the log."""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgenode.errors import EdgenodeError, NetworkError, PairingError
+from edgenode.net.channel import MAX_PAIRING_MESSAGE_BYTES, make_pairing_server, open_pairing_channel, pairing_address
+from edgenode.net.pairing_client import greet, open_window, pair
+from edgenode.net.pairing_desk import PairingDesk
+from edgenode.net.pairing_service import GREETINGS, PAIRINGS, STREAMS_OF_ONE_HOST
+from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
+from edgenode.trust import certificates
+from edgenode.trust.frames import (
+    Answer,
+    Begin,
+    CertificateRequest,
+    Done,
+    Introduction,
+    IssuedCertificate,
+    PairingFrame,
+    Proof,
+    RefusalReason,
+    Refused,
+    SecretKind,
+)
+from edgenode.trust.running import RunningNode
+from edgenode.trust.store import NodeTrust
+from edgenode.trust.window import TRIES
+from edgenode.v1 import pairing_pb2, pairing_service_pb2
+from tests.pairing_parts import LOCAL_SECRET, Anna, Desk, make_desk, served
+
+SERVICE = "/edgenode.v1.PairingService/"
+Call = grpc.aio.StreamStreamCall[bytes, bytes]
+
+
+@asynccontextmanager
+async def stranger(desk: PairingDesk, address: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel that sends whatever bytes it likes."""
+    pinned = certificates.pem(desk.trust.placeholder)
+    async with open_pairing_channel(pairing_address(address), pinned, f"{desk.trust.id}.pairing.edge") as channel:
+        yield channel
+
+
+def packed(frame: PairingFrame) -> bytes:
+    return pairing_service_pb2.PairRequest(frame=pairing_frame_to_proto(frame)).SerializeToString()
+
+
+async def received(call: Call) -> PairingFrame | None:
+    """The next frame, None when the node has ended the stream."""
+    async with asyncio.timeout(20):
+        data = await call.read()
+    if data is grpc.aio.EOF:
+        return None
+    assert isinstance(data, bytes)
+    return pairing_frame_from_proto(pairing_service_pb2.PairResponse.FromString(data).frame)
+
+
+async def assert_serves(node: Desk, address: str) -> None:
+    """It still greets, and pairs whoever knows the secret."""
+    node.clock.seconds += 3_600
+    assert (await greet(address)).introduction.id == node.id
+    anna = Anna("rightful")
+    await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+    assert {one.name for one in node.trust.trusted()} == {"rightful"}
+
+
+async def test_guessing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Three wrong codes close the window; then the right code is refused as well, with the time to wait. The owner hears of it."""
+    node, mallory = make_desk(tmp_path), Anna("mallory")
+    code = node.window.open(node.clock())
+    caplog.set_level(logging.DEBUG, "edgenode")
+    wrong = [f"{(int(code) + n) % 10**8:08d}" for n in range(1, 9)]
+    async with served(node.desk) as address:
+        for guess in wrong[:TRIES]:
+            with pytest.raises(PairingError, match="not the code of kitchen-pi"):
+                await pair(address, mallory.pairing(guess))
+        for guess in [code, *wrong[TRIES:]]:
+            with pytest.raises(PairingError, match="too many wrong codes: wait 30 s"):
+                await pair(address, mallory.pairing(guess))
+        assert len(node.reports) == 2
+        assert "A wrong pairing code was tried (1 from 127.0.0.1" in node.reports[0]
+        assert "(3 from 127.0.0.1): the pairing window is closed. Another can be opened in 30 s." in node.reports[1]
+        assert len(caplog.messages) == 1
+        assert not any(code in message for message in [*caplog.messages, *node.reports])
+        assert node.trust.trusted() == ()
+        await assert_serves(node, address)
+
+
+async def test_guessing_in_parallel(tmp_path: Path) -> None:
+    """Many exchanges begun at once get no more than the tries of one window."""
+    node, mallory = make_desk(tmp_path), Anna("mallory")
+    code = node.window.open(node.clock())
+    wrong = [f"{(int(code) + n) % 10**8:08d}" for n in range(1, 13)]
+    async with served(node.desk) as address:
+        outcomes = await asyncio.gather(*(pair(address, mallory.pairing(guess)) for guess in wrong), return_exceptions=True)
+    assert all(isinstance(each, EdgenodeError) for each in outcomes)
+    assert sum("not the code" in str(each) for each in outcomes) <= TRIES
+    assert len(node.window.failures) <= TRIES
+
+
+async def test_a_code_used_by_two_at_once(tmp_path: Path) -> None:
+    """However many know the code, one is paired."""
+    node = make_desk(tmp_path)
+    code = node.window.open(node.clock())
+    async with served(node.desk) as address:
+        outcomes = await asyncio.gather(*(pair(address, Anna().pairing(code)) for _ in range(4)), return_exceptions=True)
+    assert sum(not isinstance(each, BaseException) for each in outcomes) == 1
+    assert len(node.trust.trusted()) == 1
+
+
+class Mallory:
+    """Stands in between: a pairing port of her own that passes frames on to the node's, and changes what she likes."""
+
+    def __init__(self, home: Path, victim: Desk, address: str, change: Callable[[PairingFrame], PairingFrame]) -> None:
+        home.mkdir(mode=0o700)
+        self.trust = NodeTrust(home)
+        self.passed: list[PairingFrame] = []
+        self._victim = victim
+        self._address = address
+        self._change = change
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        tls = make_pairing_server(self.trust.placeholder_tls())
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Pair": grpc.stream_stream_rpc_method_handler(self._pair)}
+        tls.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("edgenode.v1.PairingService", handlers),))
+        port = tls.listen("127.0.0.1:0")
+        await tls.server.start()
+        try:
+            yield f"127.0.0.1:{port - 1}"
+        finally:
+            await tls.server.stop(grace=None)
+
+    async def _pair(self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async with stranger(self._victim.desk, self._address) as channel:
+            call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+            while (frame := await received(call)) is not None:
+                changed = self._seen(frame)
+                message = pairing_service_pb2.PairResponse(frame=pairing_frame_to_proto(changed))
+                await context.write(message.SerializeToString())
+                data = await anext(requests, None)
+                if data is None:
+                    break
+                frame = pairing_frame_from_proto(pairing_service_pb2.PairRequest.FromString(data).frame)
+                await call.write(packed(self._seen(frame)))
+
+    def _seen(self, frame: PairingFrame) -> PairingFrame:
+        # Without her own id here she would be noticed at once: the key that answers is hers.
+        changed = replace(frame, id=self.trust.id) if isinstance(frame, Introduction) else self._change(frame)
+        self.passed.append(changed)
+        return changed
+
+
+MALLORYS = Anna("anna@laptop")
+
+
+def swap_request(frame: PairingFrame) -> PairingFrame:
+    if isinstance(frame, CertificateRequest):
+        return replace(frame, request=certificates.make_request(ec.generate_private_key(ec.SECP256R1())))
+    return frame
+
+
+def swap_authority(frame: PairingFrame) -> PairingFrame:
+    return replace(frame, authority=certificates.der(MALLORYS.certificate)) if isinstance(frame, Begin) else frame
+
+
+def swap_leaf(frame: PairingFrame) -> PairingFrame:
+    leaf = certificates.der(MALLORYS.leaf(certificates.Role.NODE))
+    return replace(frame, certificate=leaf) if isinstance(frame, IssuedCertificate) else frame
+
+
+@pytest.mark.parametrize("change", [lambda frame: frame, swap_request, swap_authority, swap_leaf])
+async def test_somebody_in_between(tmp_path: Path, change: Callable[[PairingFrame], PairingFrame]) -> None:
+    """Whoever relays a pairing in which the right code is typed ends it, whatever she changes; one try is gone. What she swaps
+    later than the exchange is tried in tests/trust, where nothing gives her away before."""
+    node, anna = make_desk(tmp_path / "node"), Anna()
+    code = node.window.open(node.clock())
+    async with served(node.desk) as address:
+        mallory = Mallory(tmp_path / "mallory", node, address, change)
+        async with mallory.listening() as between:
+            with pytest.raises(PairingError, match="not the code of kitchen-pi, or somebody stands in between"):
+                await pair(between, anna.pairing(code))
+            assert not any(isinstance(frame, CertificateRequest | IssuedCertificate) for frame in mallory.passed)
+            with pytest.raises(NetworkError, match="Another device answers"):
+                await pair(between, anna.pairing(code), node.id)
+        assert len(node.window.failures) == 1
+        assert node.trust.trusted() == ()
+        await assert_serves(node, address)
+
+
+async def test_somebody_in_between_with_two_sessions(tmp_path: Path) -> None:
+    """A device of hers towards the coordinator and a coordinator of hers towards the device: each costs her a guess, and neither
+    session tells her the code for the other."""
+    node, anna = make_desk(tmp_path / "node"), Anna()
+    hers = make_desk(tmp_path / "hers")
+    code = node.window.open(node.clock())
+    hers.window.open(hers.clock())
+    async with served(node.desk) as address, served(hers.desk) as between:
+        with pytest.raises(PairingError, match="not the code"):
+            await pair(between, anna.pairing(code))
+        guess = hers.window.code
+        assert guess is not None
+        with pytest.raises(PairingError, match="not the code"):
+            await pair(address, MALLORYS.pairing(guess))
+    assert node.trust.trusted() == hers.trust.trusted() == ()
+
+
+async def test_replay(tmp_path: Path) -> None:
+    """All that a coordinator sent in a pairing that went well, sent again byte by byte, brings nothing, whatever the secret is."""
+    node, anna = make_desk(tmp_path), Anna()
+    recorded: list[bytes] = []
+    async with served(node.desk) as address:
+        async with stranger(node.desk, address) as channel:
+            machine = anna.pairing(LOCAL_SECRET, SecretKind.LOCAL)
+            call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+            while not machine.finished:
+                frame = await received(call)
+                assert frame is not None
+                for answer in machine.receive(frame):
+                    recorded.append(packed(answer))
+                    await call.write(recorded[-1])
+            assert len(recorded) == 3
+            (record,) = (tmp_path / "trusted").glob("*.json")
+            record.unlink()
+            again: Call = channel.stream_stream(f"{SERVICE}Pair")()
+            answers = []
+            for data in recorded:
+                answers.append(await received(again))
+                if not isinstance(answers[-1], Introduction | Answer):
+                    break
+                await again.write(data)
+            assert [type(each) for each in answers] == [Introduction, Answer, Refused]
+            assert isinstance(answers[-1], Refused)
+            assert answers[-1].reason is RefusalReason.WRONG_SECRET
+        assert node.trust.trusted() == ()
+        await assert_serves(node, address)
+
+
+async def test_frames_out_of_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Proof, request, certificate or done first: refused as senseless, and logged once for each kind."""
+    node = make_desk(tmp_path)
+    node.window.open(node.clock())
+    caplog.set_level(logging.DEBUG, "edgenode")
+    proof = bytes(32)
+    firsts = [
+        Proof(proof),
+        Done(),
+        Answer(b"B" + proof),
+        CertificateRequest(certificates.make_request(ec.generate_private_key(ec.SECP256R1())), proof),
+        IssuedCertificate(certificates.der(Anna().leaf(certificates.Role.NODE)), proof),
+        node.desk.introduction(),
+    ]
+    async with served(node.desk) as address:
+        async with stranger(node.desk, address) as channel:
+            for frame in firsts * 3:
+                call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+                await call.write(packed(frame))
+                assert isinstance(await received(call), Introduction)
+                refusal = await received(call)
+                assert isinstance(refusal, Refused)
+                assert refusal.reason is RefusalReason.INVALID
+                assert await received(call) is None
+        assert node.window.failures == ()
+        assert len(caplog.messages) == len(firsts)
+        await assert_serves(node, address)
+
+
+async def test_oversized_messages(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """More than the port takes ends the call; a certificate of more than a certificate has is refused."""
+    node = make_desk(tmp_path)
+    caplog.set_level(logging.DEBUG)
+    big, large = bytes(MAX_PAIRING_MESSAGE_BYTES * 16), bytes(certificates.MAX_CERTIFICATE_BYTES + 1)
+    async with served(node.desk) as address:
+        async with stranger(node.desk, address) as channel:
+            for method in ("Greet", "OpenWindow"):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await asyncio.wait_for(channel.unary_unary(SERVICE + method)(big), 20)
+            request = pairing_service_pb2.GreetRequest(certificate=large).SerializeToString()
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await channel.unary_unary(f"{SERVICE}Greet")(request)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+            await call.write(packed(Begin(SecretKind.LOCAL, large, b"A" + bytes(32))))
+            assert isinstance(await received(call), Introduction)
+            assert isinstance(await received(call), Refused)
+        assert "Traceback" not in caplog.text
+        await assert_serves(node, address)
+
+
+async def test_endless_messages(tmp_path: Path) -> None:
+    """A stream of frames without end is over after the first that has no turn, however many follow."""
+    node = make_desk(tmp_path)
+    async with served(node.desk) as address:
+        async with stranger(node.desk, address) as channel:
+
+            async def endless() -> AsyncIterator[bytes]:
+                while True:
+                    yield packed(Done())
+
+            call: Call = channel.stream_stream(f"{SERVICE}Pair")(endless())
+            frames: list[PairingFrame] = []
+            with contextlib.suppress(grpc.aio.AioRpcError):  # it is hung up on while it still sends
+                while (frame := await received(call)) is not None:
+                    frames.append(frame)
+            assert call.done()
+        assert [type(frame) for frame in frames] in ([], [Introduction], [Introduction, Refused])
+        await assert_serves(node, address)
+
+
+async def test_a_stream_that_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Silence at the beginning and silence in the middle both end at a deadline, and the second frees the code for others."""
+    node = make_desk(tmp_path, patience=0.05, seconds=0.05)
+    code = node.window.open(node.clock())
+    caplog.set_level(logging.DEBUG, "edgenode")
+    async with served(node.desk) as address:
+        async with stranger(node.desk, address) as channel:
+            for begins in (False, True, False):
+                call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+                assert isinstance(await received(call), Introduction)
+                if begins:
+                    machine = Anna().pairing("00000000")
+                    for frame in machine.receive(node.desk.introduction()):
+                        await call.write(packed(frame))
+                    assert isinstance(await received(call), Answer)
+                refusal = await received(call)
+                assert isinstance(refusal, Refused)
+                assert "silent" in refusal.message
+        assert node.desk.code_taken_by is None
+        assert node.window.failures == ()
+        assert len(caplog.messages) == 1
+    patient = PairingDesk(node.trust, node.window, node.desk._describe, LOCAL_SECRET, node.reports.append, clock=node.clock)
+    async with served(patient) as address:
+        await pair(address, Anna().pairing(code))
+
+
+async def test_a_hundred_streams_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Few are listened to, the others are told that the node is busy; the log has a line or two."""
+    node = make_desk(tmp_path, patience=0.2)
+    caplog.set_level(logging.DEBUG, "edgenode")
+
+    async def hang(channel: grpc.aio.Channel) -> tuple[str, str]:
+        call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+        frames: list[PairingFrame] = []
+        try:
+            while (frame := await received(call)) is not None:
+                frames.append(frame)
+        except grpc.aio.AioRpcError as error:  # more streams on one connection than it may have
+            return "", error.code().name
+        assert isinstance(frames[-1], Refused)
+        return type(frames[0]).__name__, frames[-1].reason.name
+
+    async with served(node.desk) as address:
+        async with stranger(node.desk, address) as one, stranger(node.desk, address) as other:
+            ends = await asyncio.gather(*(hang(channel) for channel in (one, other) for _ in range(50)))
+        heard = [end for end in ends if end[0] == "Introduction"]
+        assert STREAMS_OF_ONE_HOST <= len(heard) <= PAIRINGS[0]
+        assert {end[1] for end in ends if end not in heard} <= {"BUSY", "UNAVAILABLE"}
+        assert len(caplog.messages) <= 3
+        await assert_serves(node, address)
+
+
+async def test_greeting_without_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Beyond its rate a host is refused, and the log says so once."""
+    node = make_desk(tmp_path)
+    caplog.set_level(logging.DEBUG, "edgenode")
+    leaf = certificates.der(MALLORYS.leaf())
+    async with served(node.desk) as address:
+        async with stranger(node.desk, address) as channel:
+            greeting = channel.unary_unary(f"{SERVICE}Greet")
+            request = pairing_service_pb2.GreetRequest(certificate=leaf).SerializeToString()
+            codes: Counter[grpc.StatusCode] = Counter()
+            for _ in range(100):
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await (call := greeting(request))
+                codes[await call.code()] += 1
+        assert codes == {grpc.StatusCode.OK: GREETINGS[0], grpc.StatusCode.RESOURCE_EXHAUSTED: 100 - GREETINGS[0]}
+        assert len(caplog.messages) == 2
+        await assert_serves(node, address)
+
+
+async def test_opening_the_window_of_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without the secret of the running file nobody opens it, and the log says so once."""
+    node = make_desk(tmp_path)
+    caplog.set_level(logging.DEBUG, "edgenode")
+    async with served(node.desk) as address:
+        for secret in (b"", b"L", b"M" * 32, LOCAL_SECRET[:-1], LOCAL_SECRET + b"L"):
+            with pytest.raises(PairingError, match="Only the user who runs this node"):
+                await open_window(RunningNode(node.id, "kitchen-pi", address, secret, 1))
+        assert not node.window.is_open(node.clock())
+        assert len(caplog.messages) == 1
+        await assert_serves(node, address)
+
+
+async def test_an_impostor_at_a_known_address(tmp_path: Path) -> None:
+    """A device that claims a known node's id cannot show its key; one that claims it over its own key is noticed as well."""
+    node, impostor = make_desk(tmp_path / "node"), make_desk(tmp_path / "impostor")
+    claims = impostor.desk.introduction()
+    impostor.desk.introduction = lambda: replace(claims, id=node.id)  # type: ignore[method-assign]
+    running = RunningNode(node.id, "kitchen-pi", "", LOCAL_SECRET, 1)
+    async with served(impostor.desk) as address:
+        for attempt in (
+            greet(address, expect=node.id),
+            pair(address, Anna().pairing("12345678"), node.id),
+            open_window(replace(running, address=address)),
+        ):
+            with pytest.raises(NetworkError, match="Another device answers"):
+                await attempt
+        for attempt in (greet(address), pair(address, Anna().pairing("12345678"))):
+            with pytest.raises(NetworkError, match="another than its key"):
+                await attempt
+    assert impostor.trust.trusted() == ()
+
+
+def mutated(data: bytes, at: int, value: int) -> bytes:
+    return data[: at % len(data)] + bytes([value]) + data[at % len(data) + 1 :]
+
+
+SEEDS = [
+    packed(Begin(SecretKind.LOCAL, certificates.der(MALLORYS.certificate), b"A" + bytes(32))),
+    packed(Begin(SecretKind.CODE, certificates.der(MALLORYS.certificate), b"A" + bytes(31) + b"\x05")),
+    packed(Refused(RefusalReason.BUSY, "\x1b[2Jno", 1e300)),
+    pairing_service_pb2.PairRequest(
+        frame=pairing_pb2.PairingFrame(begin=pairing_pb2.PairingBegin(secret=99, authority=b"x", pake=b"y"))  # type: ignore[arg-type]
+    ).SerializeToString(),
+    pairing_service_pb2.GreetRequest(certificate=certificates.der(MALLORYS.leaf())).SerializeToString(),
+    pairing_service_pb2.OpenWindowRequest(secret=b"x").SerializeToString(),
+]
+garbage = st.one_of(
+    st.binary(max_size=300),
+    st.builds(mutated, st.sampled_from(SEEDS), st.integers(0, 2_000), st.integers(0, 255)),
+)
+
+
+ANSWERS = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+
+
+def test_bytes_of_every_kind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever bytes come to whatever method: an answer or a refusal, no traceback, no trust, a bounded log, and it goes on."""
+    node = make_desk(tmp_path)
+    node.window.open(node.clock())
+    caplog.set_level(logging.INFO)
+
+    async def send(channel: grpc.aio.Channel, data: bytes) -> None:
+        node.clock.seconds += 1.0
+        for method in ("Greet", "OpenWindow"):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await (unary := channel.unary_unary(SERVICE + method)(data, timeout=20))
+            assert await unary.code() in ANSWERS
+        call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+        await call.write(data)
+        await call.done_writing()
+        frame: PairingFrame | None = None
+        while (following := await received(call)) is not None:
+            frame = following
+        assert isinstance(frame, Introduction | Refused | Answer)
+
+    with asyncio.Runner() as runner:
+        serving = served(node.desk)
+        address = runner.run(serving.__aenter__())
+        visiting = stranger(node.desk, address)
+        channel = runner.run(visiting.__aenter__())
+
+        @settings(max_examples=60, deadline=None)
+        @given(garbage)
+        def attack(data: bytes) -> None:
+            runner.run(send(channel, data))
+
+        attack()
+        runner.run(visiting.__aexit__(None, None, None))
+        assert node.trust.trusted() == ()
+        assert len(caplog.messages) < 64
+        assert "Traceback" not in caplog.text
+        runner.run(assert_serves(node, address))
+        runner.run(serving.__aexit__(None, None, None))
