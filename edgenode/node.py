@@ -48,6 +48,8 @@ class NodeConfig:
     """For work; the next one is for pairing. 0: the usual pair, or a free one where that is taken."""
     invite: Invite | None = None
     """Made by a coordinator, which may pair with this node without a code."""
+    join: tuple[str, ...] = ()
+    """HOST:PORT of coordinators to dial, again and again, because they cannot reach this device."""
     min_battery: float = MIN_BATTERY_PERCENT
     """Percentage below which a device that does not charge takes no work, 0 for never."""
 

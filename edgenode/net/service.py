@@ -22,7 +22,7 @@ from edgenode.trust.verdict import Verdict
 from edgenode.types import AuthorityId, Frame
 from edgenode.v1 import node_service_pb2
 
-WORK_PORT: Final = 7_433
+DEFAULT_PORT: Final = 7_433
 # Pairs of free ports that somebody else took just before us.
 TRIES: Final = 20
 STOP_SECONDS: Final = 1.0
@@ -151,8 +151,8 @@ def _candidates(hosts: tuple[str, ...], told: int) -> Iterator[int]:
         if _is_free(hosts, told):
             yield told
         return
-    if _is_free(hosts, WORK_PORT):
-        yield WORK_PORT
+    if _is_free(hosts, DEFAULT_PORT):
+        yield DEFAULT_PORT
     for _ in range(TRIES):
         with _bound(hosts[0], 0) as probe:
             port: int = probe.getsockname()[1]
