@@ -32,6 +32,8 @@ class Reach(StrEnum):
     REFUSED = "refused"
     SILENT = "silent"
     """No answer: packets are dropped somewhere."""
+    REJECTED = "rejected"
+    """The machine is there, and says that what is sent to this port may not pass."""
     NO_HOST = "no_host"
     """Nobody has the address, or a router says that it cannot be reached."""
     NO_ROUTE = "no_route"

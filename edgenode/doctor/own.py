@@ -24,6 +24,7 @@ def diagnose_node(node: OwnNode, facts: Facts) -> Iterator[Finding]:
     if node.running:
         yield from _listening(node, facts)
     else:
+        yield from _engine(node)
         yield problem(
             "not-running",
             f"No node runs on {node.home}.",
@@ -31,7 +32,6 @@ def diagnose_node(node: OwnNode, facts: Facts) -> Iterator[Finding]:
         )
     yield from _trusted(node, facts)
     yield from _battery(node)
-    yield from _engine(node)
 
 
 def diagnose_names(facts: Facts) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,10 +19,26 @@ from edgenode.trust.verdict import Verdict
 
 CLOCK_WARNING: Final = timedelta(minutes=5)
 # Which of several addresses is talked about: the one that got furthest.
-_FURTHEST: Final = (Reach.OPEN, Reach.REFUSED, Reach.FORBIDDEN, Reach.SILENT, Reach.NO_HOST, Reach.NO_ROUTE, Reach.NOT_TRIED)
+_FURTHEST: Final = (
+    Reach.OPEN,
+    Reach.REFUSED,
+    Reach.REJECTED,
+    Reach.FORBIDDEN,
+    Reach.SILENT,
+    Reach.NO_HOST,
+    Reach.NO_ROUTE,
+    Reach.NOT_TRIED,
+)
 
 
 def diagnose_target(target: Target, facts: Facts) -> Iterator[Finding]:
+    for finding in _findings(target, facts):
+        # Nobody asked for it and nobody heard it: a device that is switched off is no trouble of this machine's.
+        idle = not facts.asked and not target.heard and finding.severity is Severity.PROBLEM
+        yield replace(finding, severity=Severity.WARNING) if idle else finding
+
+
+def _findings(target: Target, facts: Facts) -> Iterator[Finding]:
     name = target.greeting.name if target.greeting and target.greeting.name else target.asked
     if target.paired is not None and target.paired.removed is not None:
         yield problem(
@@ -223,6 +240,8 @@ def _said(port: Port) -> str:
     match port.reach:
         case Reach.REFUSED:
             return "refuses connections"
+        case Reach.REJECTED:
+            return "is closed by a firewall"
         case Reach.SILENT:
             return "does not answer (a firewall drops what is sent there)"
         case _:

