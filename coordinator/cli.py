@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from coordinator.commands import ask, nodes, runs
+from coordinator.commands import ask, devices, doctor, nodes, runs
 from edgenode.console import Parser, run_command, version
 
 
@@ -17,6 +17,6 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=version("coordinator"))
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for each in (nodes, ask, runs):
+    for each in (nodes, devices, ask, runs, doctor):
         each.add_to(commands)
     return parser

@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
 from edgenode import __version__
 from edgenode.errors import EdgenodeError, UsageError
+from edgenode.home import default_home
 
 ANSWERED: Final = 0
 FAILED: Final = 1
@@ -62,8 +64,16 @@ def add_interface(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interface",
         metavar="NAME",
-        help="network interface to use, by name or address (default: $EDGENODE_INTERFACE, else loopback)",
+        help="network interface to use, by name or address (default: $EDGENODE_INTERFACE, else all that are usable)",
     )
+
+
+def add_home(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--home", type=Path, metavar="DIR", help=f"folder of the node's identity (default: {default_home()})")
+
+
+def add_join(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--join", action="append", default=[], metavar="HOST[:PORT]", help=what)
 
 
 def version(program: str) -> str:

@@ -5,18 +5,24 @@ import asyncio
 import dataclasses
 import os
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from edgenode.console import ANSWERED, Commands, add_common, add_interface, print_json
+from edgenode.commands import code
+from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, add_join, print_json
 from edgenode.device import memory_bytes
+from edgenode.drain import MIN_BATTERY_PERCENT
 from edgenode.engines.choose import ENGINES, EngineSettings, choose_engine, default_threads, running_ollama
 from edgenode.engines.engine import Engine
 from edgenode.errors import ModelError, UsageError
 from edgenode.home import default_home
 from edgenode.models.progress import progress_bar
 from edgenode.models.store import Store
+from edgenode.net.service import DEFAULT_PORT
 from edgenode.node import Node, NodeConfig
 from edgenode.threads import in_thread
+from edgenode.trust.token import parse_token
 
 # A chunk of some hundred tokens, its instruction and the longest reply (900 tokens in Japanese).
 MIN_CONTEXT_TOKENS = 2_048
@@ -26,7 +32,7 @@ def add_to(commands: Commands) -> None:
     start = commands.add_parser(
         "start", help="serve as a node until Ctrl-C", description="Serves as a node until Ctrl-C or SIGTERM."
     )
-    start.add_argument("--home", type=Path, metavar="DIR", help=f"folder of this node's identity (default: {default_home()})")
+    add_home(start)
     start.add_argument("--name", help="name that people see (default: this device's host name)")
     start.add_argument("--model", help="a model of the store (name or digest), a .gguf file, or one of the server at --engine-url")
     start.add_argument("--engine", choices=ENGINES, help="what runs the model (default: the first that is installed)")
@@ -35,9 +41,25 @@ def add_to(commands: Commands) -> None:
         "--threads", type=_positive, metavar="N", help=f"processor threads of the engine (default: {default_threads()})"
     )
     start.add_argument("--context", type=_positive, metavar="TOKENS", help="context to give the model (default: a modest one)")
-    start.add_argument("--listen", metavar="ADDRESS", help="address to serve on; for now loopback only")
-    start.add_argument("--port", type=_port, default=0, help="port to serve on (default: a free one)")
+    start.add_argument("--listen", metavar="ADDRESS", help="the one address to serve on (default: all of the interfaces used)")
+    start.add_argument(
+        "--port",
+        type=_port,
+        default=0,
+        help=f"port for work, the next one is for pairing (default: {DEFAULT_PORT}, or a free pair)",
+    )
     start.add_argument("--speed", type=_speed, metavar="READ:WRITE", help="tokens a second of the deterministic test engine")
+    start.add_argument(
+        "--invite", metavar="TOKEN", help="token of `coordinator invite` (or $EDGENODE_INVITE), to pair without a code"
+    )
+    start.add_argument(
+        "--min-battery",
+        type=_percent,
+        default=MIN_BATTERY_PERCENT,
+        metavar="PERCENT",
+        help=f"take no work below this while not charging, 0 for never (default: {MIN_BATTERY_PERCENT:.0f})",
+    )
+    add_join(start, "a coordinator to dial, again and again, if it cannot reach this device (again for more)")
     add_interface(start)
     add_common(start)
     start.set_defaults(act=_start)
@@ -68,8 +90,7 @@ async def _serve(options: argparse.Namespace) -> int:
         except NotImplementedError:  # Windows
             signal.signal(each, lambda *_: asyncio.get_running_loop().call_soon_threadsafe(stop))
     try:
-        config = NodeConfig(options.home, options.name, options.interface, options.listen, options.port)
-        async with Node(config, await _engine(options)) as node:
+        async with Node(_config(options), await _engine(options), _reporter(options.json)) as node:
             _introduce(node, options.json)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -80,20 +101,48 @@ async def _serve(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
+def _config(options: argparse.Namespace) -> NodeConfig:
+    token = options.invite or os.environ.get("EDGENODE_INVITE")
+    return NodeConfig(
+        home=options.home,
+        name=options.name,
+        interface=options.interface,
+        listen=options.listen,
+        port=options.port,
+        invite=parse_token(token) if token else None,
+        min_battery=options.min_battery,
+        join=tuple(options.join),
+    )
+
+
+def _reporter(as_json: bool) -> Callable[[str], None]:
+    """Tells the device's owner what happens while the node runs: who was paired, who guesses codes."""
+    return (lambda text: print_json({"event": text})) if as_json else (lambda text: print(text, flush=True))
+
+
 def _introduce(node: Node, as_json: bool) -> None:
     told = node.description()
+    trusted = node.trust.trusted()
+    now = time.monotonic()
+    window = (node.window.code, node.window.seconds_left(now)) if node.window.is_open(now) else None
     if as_json:
-        print_json({"id": told.id, "name": told.name, "address": node.address, "engine": told.engine, "announced": node.announced,
+        print_json({"id": told.id, "name": told.name, "address": node.address, "addresses": node.addresses, "engine": told.engine,
+                    "announced": node.announced, "trusted": [each.name for each in trusted],
+                    "code": window[0] if window else None, "code_seconds": window[1] if window else None,
                     "models": [{"name": model.name, "digest": model.digest or None} for model in told.models]})  # fmt: skip
         return
     model = told.models[0]
-    print(f"Node {told.name} serves {model.name} with {told.engine} at {node.address} ({model.context_tokens} tokens of context).")
+    print(f"Node {told.name} serves {model.name} with {told.engine} ({model.context_tokens} tokens of context).")
     if told.engine == "deterministic":
         print("This is the deterministic test engine: it reads nothing, and its replies are made by rule.")
-    if node.announced:
-        print("It is announced and reachable on this machine only, without certificates, until nodes can be paired.")
-    else:
-        print("It is reachable on this machine only, without certificates, and not announced: mDNS does not work here.")
+    print(
+        f"It listens at {', '.join(node.addresses)}{'' if node.announced else ', and is not announced: mDNS does not work here'}."
+    )
+    if trusted:
+        print(f"It works for {', '.join(each.name for each in trusted)}. To pair it with another coordinator: edgenode pair")
+    elif window:
+        print("It is paired with nobody yet, and works for nobody else. On this machine, as this user, no code is needed.")
+        code.show(told.id, told.name, *window)
     print("Ctrl-C stops it.", flush=True)
 
 
@@ -146,6 +195,12 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
     return int(text)
+
+
+def _percent(text: str) -> float:
+    if not (text.isascii() and text.isdigit() and int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage (0 to 100)")
+    return float(text)
 
 
 def _speed(text: str) -> tuple[float, float]:

@@ -1,0 +1,116 @@
+"""`coordinator pair`, `unpair` and `invite`: whose devices read."""
+
+import argparse
+import asyncio
+import getpass
+import sys
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+from coordinator.events import NodeInfo
+from coordinator.pair_node import unpair
+from coordinator.pairing import Trust
+from coordinator.pool import Pool
+from coordinator.trust.invites import LIFE
+from coordinator.trust.paired import PairedNode
+from edgenode.console import ANSWERED, Commands, add_common, add_interface, print_json
+from edgenode.errors import UsageError
+from edgenode.threads import in_thread
+from edgenode.trust.token import format_token
+
+MAX_INVITE_DAYS = 365
+
+
+def add_to(commands: Commands) -> None:
+    pair = commands.add_parser(
+        "pair",
+        help="pair with a device, once",
+        description="Pairs with a node by the code that it shows. A node of the same user on this machine needs none.",
+    )
+    pair.add_argument("node", metavar="NAME", help="its name, id or HOST:PORT, or the link that its QR code holds")
+    pair.add_argument("--code", help="the code that the device shows, for scripts (default: it is asked for)")
+    add_interface(pair)
+    add_common(pair)
+    pair.set_defaults(act=_pair)
+
+    remove = commands.add_parser(
+        "unpair",
+        help="shut a device out",
+        description="Shuts a device out at once, its open connections included. It comes back only by `coordinator pair`.",
+    )
+    remove.add_argument("node", metavar="NAME", help="its name or id")
+    add_common(remove)
+    remove.set_defaults(act=_unpair)
+
+    invite = commands.add_parser(
+        "invite",
+        help="make a token for a device without a screen",
+        description="Prints a token with which one device can be paired without a code: edgenode start --invite TOKEN.",
+    )
+    invite.add_argument("--days", type=_days, default=LIFE.days, metavar="N", help=f"how long it is good (default: {LIFE.days})")
+    add_common(invite)
+    invite.set_defaults(act=_invite)
+
+
+def _pair(options: argparse.Namespace) -> int:
+    wanted, code = _meant(options.node, options.code)
+
+    async def ask(node: NodeInfo) -> str:
+        if code is not None:
+            return code
+        if not sys.stdin.isatty():
+            raise UsageError(f"There is no terminal to ask for the code of {node.name} on. Give it with --code CODE.")
+        return await in_thread(getpass.getpass, f"Code that {node.name} ({node.address}) shows: ", sys.stderr)
+
+    async def carry_out() -> PairedNode:
+        async with Pool.discover(interface=options.interface) as pool:
+            return await pool.pair(wanted, ask)
+
+    kept = asyncio.run(carry_out())
+    if options.json:
+        print_json({"id": kept.id, "name": kept.name, "via": kept.via, "certificate_ends": kept.certificate_ends.isoformat()})
+    else:
+        print(f"Paired with {kept.name}.")
+    return ANSWERED
+
+
+def _meant(node: str, code: str | None) -> tuple[str, str | None]:
+    """The node and its code; the link of a QR code holds both. Raises `UsageError` for a damaged link."""
+    if not node.startswith("edgenode:"):
+        return node, code
+    told = parse_qs(urlsplit(node).query)
+    try:
+        return told["id"][0], code or told["code"][0]
+    except KeyError:
+        raise UsageError("The link is not one that a node shows. Copy all of it, or give the node's name and --code.") from None
+
+
+def _unpair(options: argparse.Namespace) -> int:
+    removed = unpair(Trust.load(), options.node)
+    if options.json:
+        print_json({"unpaired": removed.id, "name": removed.name})
+    else:
+        print(f"{removed.name} is shut out. Its connections to this coordinator end now.")
+    return ANSWERED
+
+
+def _invite(options: argparse.Namespace) -> int:
+    invite = Trust.load().invites.make(life=timedelta(days=options.days))
+    token = format_token(invite)
+    if options.json:
+        print_json({"id": invite.id, "token": token, "ends": invite.ends.isoformat()})
+    else:
+        print(token)
+        if sys.stdout.isatty():
+            print(f"\nOn the device: edgenode start --invite {token}")
+            print(
+                f"It is for one device, a secret, and good until {invite.ends:%Y-%m-%d %H:%M} UTC. The device is paired as soon as"
+            )
+            print("a coordinator command of yours runs and sees it.")
+    return ANSWERED
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_INVITE_DAYS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days (1 to {MAX_INVITE_DAYS})")
+    return int(text)

@@ -1,0 +1,56 @@
+"""`edgenode peers`: which other nodes this device sees."""
+
+import argparse
+import asyncio
+import sys
+
+from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, print_json
+from edgenode.home import default_home
+from edgenode.net.discovery import Browser, Sighting
+from edgenode.net.interfaces import Scope, scope
+from edgenode.trust.store import KEY, NodeTrust
+from edgenode.types import NodeId
+
+# As long as a coordinator listens: a node that has just announced itself answers only the second question, a second later.
+LISTEN_SECONDS = 1.6
+
+
+def add_to(commands: Commands) -> None:
+    peers = commands.add_parser(
+        "peers",
+        help="list the other nodes that this device sees",
+        description="Lists the nodes that mDNS tells of. What it tells is a rumour: names and addresses are checked by nobody.",
+    )
+    add_home(peers)
+    add_interface(peers)
+    add_common(peers)
+    peers.set_defaults(act=_peers)
+
+
+def _peers(options: argparse.Namespace) -> int:
+    home = options.home or default_home()
+    own = NodeTrust(home).id if (home / KEY).exists() else None
+    seen = asyncio.run(_listen(scope(options.interface)))
+    others = sorted((each for each in seen if each.id != own), key=lambda each: (each.name, each.id))
+    if options.json:
+        print_json({"peers": [{"id": each.id, "name": each.name, "addresses": each.addresses} for each in others]})
+        return ANSWERED
+    if not others and sys.stdout.isatty():
+        print("No other node was seen. Why not: edgenode doctor")
+    for each in others:
+        print(f"{each.name}  {each.id}  {', '.join(each.addresses)}")
+    return ANSWERED
+
+
+async def _listen(within: Scope) -> tuple[Sighting, ...]:
+    found: dict[NodeId, Sighting] = {}
+
+    def seen(sighting: Sighting) -> None:
+        found[sighting.id] = sighting
+
+    def gone(id: NodeId) -> None:
+        found.pop(id, None)
+
+    async with Browser(within, seen, gone):
+        await asyncio.sleep(LISTEN_SECONDS)
+    return tuple(found.values())
