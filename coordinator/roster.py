@@ -98,7 +98,7 @@ class Roster:
             is_anybody_there = any(peer.state in (NodeState.JOINED, NodeState.UNPAIRED) for peer in self._peers.values())
             if rest <= 0 or (quiet <= 0 and is_anybody_there and not waiting):
                 return
-            await _first_of(change, rest if waiting or not is_anybody_there else min(rest, max(quiet, 0.01)))
+            await _first_of(change, min(rest, quiet) if quiet > 0 else rest)
 
     async def watch(self) -> AsyncIterator[tuple[NodeInfo, ...]]:
         """`nodes()` now and after every change, for as long as somebody asks."""

@@ -1,0 +1,418 @@
+"""The roster with real nodes: every way a node is found and paired, everything that keeps it from joining, and its return."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Self, TypeVar
+
+import pytest
+
+from coordinator.events import NodeInfo, NodeState
+from coordinator.news import Down, Heard, News, Up
+from coordinator.pair_node import pair_node, unpair
+from coordinator.pairing import Trust
+from coordinator.roster import Roster
+from edgenode.errors import NetworkError, PairingError, UsageError
+from edgenode.net.interfaces import scope
+from edgenode.node import Node, NodeConfig
+from edgenode.trust import certificates
+from edgenode.trust.certificates import now_utc
+from edgenode.trust.token import Invite
+from edgenode.types import Completion, EngineState, Lease, LeaseId, Outcome, Subtask, SubtaskId
+from tests.scripted_engine import ScriptedEngine
+
+LEASE = Lease(LeaseId("l1"), "scripted-model", "system", "chunk ", (Subtask(SubtaskId("1"), "task", "{}", 10),))
+
+T = TypeVar("T", bound=News)
+
+
+def unique(name: str) -> str:
+    """A name no other test's node has: all share the loopback's mDNS."""
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def trust() -> Trust:
+    return Trust.load()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Node]:
+    """Makes nodes that leave their private file where this coordinator does not look, like those of another machine."""
+
+    @contextlib.asynccontextmanager
+    async def start(name: str, invite: Invite | None = None) -> AsyncIterator[Node]:
+        with monkeypatch.context() as patch:
+            patch.setenv("EDGENODE_DATA", str(tmp_path / f"data-of-{name}"))
+            node = Node(NodeConfig(home=tmp_path / name, name=name, invite=invite), ScriptedEngine())
+            await node.__aenter__()
+        try:
+            yield node
+        finally:
+            await node.__aexit__(None, None, None)
+
+    return start
+
+
+def roster_of(trust: Trust, *only: str, join: tuple[str, ...] = ()) -> Roster:
+    return Roster(scope("127.0.0.1"), trust, only, join)
+
+
+async def until(news: asyncio.Queue[News], kind: type[T]) -> T:
+    async with asyncio.timeout(20):
+        while True:
+            item = await news.get()
+            if isinstance(item, kind):
+                return item
+
+
+async def seen(roster: Roster, wanted: Callable[[NodeInfo], bool]) -> NodeInfo:
+    """The first node that is as wanted."""
+    async with asyncio.timeout(20):
+        async for nodes in roster.watch():
+            for node in nodes:
+                if wanted(node):
+                    return node
+    raise AssertionError("watched for ever")
+
+
+def is_joined(node: NodeInfo) -> bool:
+    return node.state is NodeState.JOINED
+
+
+async def never(node: NodeInfo) -> str:
+    raise AssertionError("asked for a code")
+
+
+async def test_a_node_of_this_user_pairs_by_itself_and_works(trust: Trust, tmp_path: Path) -> None:
+    """The whole life: found by its file, paired without a code, leased to, gone."""
+    name = unique("kitchen")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    async with roster_of(trust, name) as roster:
+        with roster.listening(news.put_nowait):
+            async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()) as node:
+                up = await until(news, Up)
+                assert (up.node.address, up.node.state) == (node.address, NodeState.JOINED)
+                assert up.node.models[0].name == "scripted-model"
+                kept = trust.paired.get(up.node.id)
+                assert kept is not None
+                assert (kept.name, kept.via) == (name, "local")
+                roster.send(up.node.id, LEASE)
+                heard = await until(news, Heard)
+                while not isinstance(heard.frame, Outcome):
+                    heard = await until(news, Heard)
+                assert isinstance(heard.frame.result, Completion)
+            down = await until(news, Down)
+            assert down.node.name == name
+        gone = await seen(roster, lambda node: node.state is NodeState.GONE)
+        assert gone.why
+
+
+async def test_a_node_that_returns_is_joined_again(trust: Trust, tmp_path: Path) -> None:
+    """Restarted, perhaps on another port, it is the same node and needs no restart of anything else."""
+    name = unique("phone")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    async with roster_of(trust, name) as roster:
+        with roster.listening(news.put_nowait):
+            async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()):
+                first = await until(news, Up)
+            await until(news, Down)
+            async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()):
+                second = await until(news, Up)
+    assert second.node.id == first.node.id
+
+
+async def test_two_nodes_of_one_name_are_two_nodes(trust: Trust, tmp_path: Path) -> None:
+    """A name is only a name; the identity tells them apart."""
+    name = unique("twin")
+    async with (
+        Node(NodeConfig(home=tmp_path / "a", name=name), ScriptedEngine()),
+        Node(NodeConfig(home=tmp_path / "b", name=name), ScriptedEngine()),
+        roster_of(trust, name) as roster,
+    ):
+        await roster.settle()
+        found = roster.nodes()
+    assert [node.name for node in found] == [name, name]
+    assert len({node.id for node in found}) == 2
+    assert [node.state for node in found] == [NodeState.JOINED] * 2
+
+
+async def test_a_strangers_node_is_listed_and_left_alone(trust: Trust, elsewhere: Callable[..., Node]) -> None:
+    """Being on the network is not permission, in either direction; what to do about it is said."""
+    name = unique("stranger")
+    async with elsewhere(name) as node, roster_of(trust, name) as roster:
+        await roster.settle()
+        (found,) = roster.nodes()
+        assert found.state is NodeState.UNPAIRED
+        assert found.why == f"It is not paired: coordinator pair {name}"
+        assert node.trust.trusted() == ()
+
+
+async def test_the_code_on_the_screen_pairs(trust: Trust, elsewhere: Callable[..., Node]) -> None:
+    """Asked for once; typed as people write it; the node is joined without a restart of anything."""
+    name = unique("pi")
+    async with elsewhere(name) as node, roster_of(trust) as roster:
+        code, _ = node.open_window()
+
+        async def ask(info: NodeInfo) -> str:
+            assert info.name == name
+            return f"{code[:4]} {code[4:]}"
+
+        kept = await pair_node(roster, name, ask)
+        assert (kept.id, kept.via) == (node.trust.id, "code")
+        await seen(roster, lambda info: info.name == name and is_joined(info))
+        assert await pair_node(roster, name, never) == trust.paired.get(kept.id)
+
+
+async def test_a_wrong_code_pairs_nobody(trust: Trust, elsewhere: Callable[..., Node]) -> None:
+    """Neither side keeps anything, and what is no code is not even tried."""
+    name = unique("pi")
+    async with elsewhere(name) as node, roster_of(trust) as roster:
+        code, _ = node.open_window()
+
+        async def wrong(_: NodeInfo) -> str:
+            return code[::-1] if code != code[::-1] else "12345678"
+
+        async def nonsense(_: NodeInfo) -> str:
+            return "kitchen"
+
+        with pytest.raises(PairingError, match="not the code"):
+            await pair_node(roster, name, wrong)
+        with pytest.raises(UsageError, match="8 digits"):
+            await pair_node(roster, name, nonsense)
+        assert node.trust.trusted() == ()
+        assert trust.paired.all() == ()
+
+
+async def test_a_closed_window_is_said_before_a_code_is_asked_for(trust: Trust, elsewhere: Callable[..., Node]) -> None:
+    """Nobody types a code that cannot count."""
+    name = unique("pi")
+    async with elsewhere(name) as node, roster_of(trust) as roster:
+        node.window.close()
+        with pytest.raises(PairingError, match="edgenode pair"):
+            await pair_node(roster, name, never)
+
+
+async def test_namesakes_are_told_apart_by_id(trust: Trust, elsewhere: Callable[..., Node], tmp_path: Path) -> None:
+    """Pairing by a name that two bear names both, and the beginning of an id is enough."""
+    name = unique("twin")
+    async with (
+        elsewhere(name) as one,
+        roster_of(trust) as roster,
+        Node(NodeConfig(home=tmp_path / "other", name=name), ScriptedEngine()) as two,
+    ):
+        await seen(roster, lambda node: node.id == two.trust.id and is_joined(node))
+        unpair(trust, two.trust.id)
+        await seen(roster, lambda node: node.id == two.trust.id and node.state is NodeState.UNPAIRED)
+        with pytest.raises(UsageError) as refused:
+            await pair_node(roster, name, never)
+        assert all(f"{node.trust.id[:12]} ({node.address})" in str(refused.value) for node in (one, two))
+        assert (await pair_node(roster, two.trust.id[:12], never)).id == two.trust.id
+
+
+async def test_an_unpaired_device_is_shut_out_at_once_and_stays_out(trust: Trust, tmp_path: Path) -> None:
+    """Its open stream is closed by what another process wrote, and it does not pair by itself again, but by a person's wish."""
+    name = unique("lost")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()) as node, roster_of(trust, name) as roster:
+        with roster.listening(news.put_nowait):
+            await until(news, Up)
+            unpair(Trust.load(), name)
+            assert (await until(news, Down)).why == "It was unpaired."
+        out = await seen(roster, lambda info: info.state is NodeState.UNPAIRED)
+        assert out.why == f"It was unpaired. To take it back: coordinator pair {name}"
+        roster.look()
+        assert roster.nodes()[0].state is NodeState.UNPAIRED
+        await pair_node(roster, name, never)
+        await seen(roster, is_joined)
+        assert node.trust.trusted()
+
+
+async def test_a_node_that_drops_the_coordinator_is_not_talked_into_it_again(trust: Trust, tmp_path: Path) -> None:
+    """`edgenode untrust` ends the stream, and what the owner of the device must do to undo it is said."""
+    name = unique("dropped")
+    async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()) as node, roster_of(trust, name) as roster:
+        await seen(roster, is_joined)
+        node.trust.untrust(trust.authority.id)
+        told = await seen(roster, lambda info: "edgenode pair" in info.why)
+        assert told.state is NodeState.SUSPECT
+        assert node.trust.trusted() == ()
+
+
+async def test_an_invited_node_pairs_by_itself(trust: Trust, elsewhere: Callable[..., Node]) -> None:
+    """The token stands in for the code, once: a second device with the same token stays outside."""
+    invite = trust.invites.make()
+    token = Invite(invite.authority, invite.id, invite.secret)
+    one, two = unique("headless"), unique("second")
+    async with elsewhere(one, token) as first, roster_of(trust, one, two) as roster:
+        await seen(roster, lambda node: node.name == one and is_joined(node))
+        assert trust.invites.outstanding(now_utc()) == ()
+        async with elsewhere(two, token) as second:
+            outside = await seen(roster, lambda node: node.name == two)
+            assert outside.state is NodeState.UNPAIRED
+            assert second.trust.trusted() == ()
+        kept = trust.paired.get(first.trust.id)
+        assert kept is not None
+        assert kept.via == "invite"
+
+
+async def test_an_address_is_enough(trust: Trust, tmp_path: Path) -> None:
+    """`--join` finds out who is there; nobody being there is said, and waited for."""
+    name = unique("far")
+    async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()) as node:
+        async with Roster(scope("127.0.0.1"), trust, ["nobody"], [node.address]) as roster:
+            await seen(roster, lambda info: info.id == node.trust.id and is_joined(info))
+            assert roster.unreachable == {}
+        address = node.address
+    async with Roster(scope("127.0.0.1"), trust, ["nobody"], [address]) as roster:
+        async with asyncio.timeout(20):
+            while not roster.unreachable[address]:
+                await roster.changed(1.0)
+        async with Node(NodeConfig(home=tmp_path, name=name, port=node.port), ScriptedEngine()):
+            await seen(roster, lambda info: info.id == node.trust.id and is_joined(info))
+
+
+async def test_a_paired_node_is_found_where_it_was_last_met(
+    trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without mDNS and without a file, as after guest Wi-Fi has eaten the multicast."""
+    name = unique("known")
+    async with elsewhere(name) as node:
+        async with roster_of(trust, name) as roster:
+            code, _ = node.open_window()
+            await pair_node(roster, name, lambda _: _said(code))
+            await seen(roster, is_joined)
+        monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+        async with roster_of(trust, name) as roster:
+            found = await seen(roster, is_joined)
+            assert found.address == node.address
+
+
+class Deaf:
+    """A browser where mDNS cannot be used."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        raise NetworkError("mDNS cannot be used.")
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        raise AssertionError("was never entered")
+
+
+async def _said(code: str) -> str:
+    return code
+
+
+async def test_an_expired_certificate_is_renewed_without_asking(
+    trust: Trust, elsewhere: Callable[..., Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that was in a drawer for longer than its certificate lived joins all the same."""
+    name = unique("drawer")
+    async with elsewhere(name) as node:
+        long_ago = now_utc() - certificates.NODE_LIFE - timedelta(days=5)
+        leaf = trust.authority.sign_node(node.trust.key.public_key(), long_ago)
+        node.trust.trust(trust.authority.certificate, leaf, "code")
+        async with roster_of(trust) as roster:
+            code, _ = node.open_window()
+            sign = trust.authority.sign_node
+            with monkeypatch.context() as patch:
+                patch.setattr(type(trust.authority), "sign_node", lambda self, key, now: sign(key, long_ago))
+                kept = await pair_node(roster, name, lambda _: _said(code))
+            assert kept.certificate_ends < now_utc()
+            await seen(roster, lambda info: info.name == name and is_joined(info))
+        renewed = trust.paired.get(kept.id)
+        assert renewed is not None
+        assert renewed.certificate_ends > now_utc()
+
+
+async def test_a_certificate_near_its_end_is_renewed_in_passing(trust: Trust, tmp_path: Path) -> None:
+    """Whenever the two meet in its last two thirds; the stream goes on."""
+    name = unique("old")
+    async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()) as node:
+        async with roster_of(trust, name) as roster:
+            await seen(roster, is_joined)
+        soon = now_utc() + certificates.RENEW_BEFORE_END - timedelta(days=1)
+        kept = trust.paired.get(node.trust.id)
+        assert kept is not None
+        trust.paired.add(replace(kept, certificate_ends=soon))
+        async with roster_of(trust, name) as roster, asyncio.timeout(20):
+            await seen(roster, is_joined)
+            while kept is not None and kept.certificate_ends <= soon:
+                await roster.changed(0.1)
+                kept = trust.paired.get(node.trust.id)
+
+
+async def test_an_imposter_at_its_address_is_not_in_the_way(trust: Trust, tmp_path: Path) -> None:
+    """Another device answers where the node was last met, and in its name: the real one is found beside it."""
+    name = unique("real")
+    async with Node(NodeConfig(home=tmp_path / "real", name=name), ScriptedEngine()) as node:
+        async with roster_of(trust, name) as roster:
+            await seen(roster, is_joined)
+        async with Node(NodeConfig(home=tmp_path / "imposter", name=name), ScriptedEngine()) as imposter:
+            trust.paired.met(node.trust.id, name, [imposter.address], False)
+            async with roster_of(trust, node.trust.id) as roster:
+                found = await seen(roster, is_joined)
+                assert (found.id, found.address) == (node.trust.id, node.address)
+
+
+async def test_a_node_tells_that_it_drains(trust: Trust, tmp_path: Path) -> None:
+    """The engine's state and the reason to take no work arrive on the open stream."""
+    name = unique("warm")
+    engine = ScriptedEngine()
+    async with Node(NodeConfig(home=tmp_path, name=name), engine) as node, roster_of(trust, name) as roster:
+        await seen(roster, is_joined)
+        node._drain("The battery is at 5 %.")
+        drained = await seen(roster, lambda info: info.draining == "The battery is at 5 %.")
+        assert drained.state is NodeState.JOINED
+        engine.become(EngineState.RESTARTING)
+        await seen(roster, lambda info: info.engine_state is EngineState.RESTARTING)
+
+
+async def test_a_stream_that_the_node_opened_counts_as_much(trust: Trust, elsewhere: Callable[..., Node]) -> None:
+    """The newest takes the place of the older one, with what was held there told as lost; a stranger's is closed."""
+    name = unique("phone")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    async with elsewhere(name) as node, roster_of(trust, name) as roster:
+        stranger = Dialled(node)
+        roster.take(node.trust.id, stranger)
+        async with asyncio.timeout(20):
+            await stranger.over.wait()
+        code, _ = node.open_window()
+        await pair_node(roster, name, lambda _: _said(code))
+        with roster.listening(news.put_nowait):
+            await seen(roster, is_joined)
+            dialled = Dialled(node)
+            roster.take(node.trust.id, dialled)
+            assert (await until(news, Down)).why == "The node opened a new connection."
+            assert (await until(news, Up)).node.state is NodeState.JOINED
+            roster.send(node.trust.id, LEASE)
+            assert dialled.sent == [LEASE]
+    assert dialled.over.is_set()
+
+
+class Dialled:
+    """A work stream as the listener for nodes that dial hands it over; quiet, and open until it is closed."""
+
+    address = "192.0.2.1:50000"
+
+    def __init__(self, node: Node) -> None:
+        self.description = node.description()
+        self.sent: list[object] = []
+        self.over = asyncio.Event()
+
+    def send(self, frame: object) -> None:
+        self.sent.append(frame)
+
+    async def frames(self) -> AsyncIterator[object]:
+        await self.over.wait()
+        return
+        yield
+
+    async def aclose(self) -> None:
+        self.over.set()
