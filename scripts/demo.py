@@ -44,10 +44,6 @@ class Node:
     process: subprocess.Popen[bytes]
     log: Path
 
-    @property
-    def home(self) -> Path:
-        return DEMO / self.name
-
     def last_words(self) -> str:
         """The last lines of its log, for when it has failed."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -77,15 +73,13 @@ def _demonstrate() -> int:
     model = _model(environment)
     say(f"\n2. The document: {_typed(HANDBOOK)}, a handbook of ten thousand words, written for this demo")
     _make_handbook()
-    say(f"\n3. Three nodes on this machine: {', '.join(NODES)}. They announce themselves by mDNS on loopback")
+    say(f"\n3. Three nodes on this machine: {', '.join(NODES)}. They pair by themselves: same user, same machine")
     with _nodes(environment, model) as nodes:
         _wait_until_found(nodes, environment)
         if run(["coordinator", "nodes"], environment) != 0:
             raise DemoFailed("`coordinator nodes` failed; its reason stands above.")
         say(f"\n4. The question: {QUESTION}\n")
-        # Only these three: other nodes may be announced on this machine.
-        only = [option for name in NODES for option in ("--node", name)]
-        status = run(["coordinator", "ask", *only, _typed(HANDBOOK), QUESTION], environment)
+        status = run(["coordinator", "ask", _typed(HANDBOOK), QUESTION], environment)
     if status not in (ANSWERED, NOT_FOUND):
         raise DemoFailed(f"`coordinator ask` ended with exit status {status}. Its reason stands above, the nodes' logs in {DEMO}.")
     kept = max(path.name for path in (DATA / "runs").iterdir())
@@ -153,8 +147,9 @@ def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
             logs = "\n".join(f"  {node.log}:\n{node.last_words()}" for node in awaited)
             raise DemoFailed(f"{_names(awaited)} could not be found within {START_SECONDS:.0f} seconds.\n{logs}")
         listing = capture(["coordinator", "nodes", "--json"], environment, f"waiting for {_names(awaited)}", began)
-        found = {node["id"] for node in json.loads(listing)["nodes"] if node["state"] == "joined"}
-        for node in [node for node in awaited if _identity(node) in found]:
+        # Only the demo's own: others on this machine are not paired with it, whatever they are called.
+        found = {node["name"] for node in json.loads(listing)["nodes"] if node["state"] == "joined"}
+        for node in [node for node in awaited if node.name in found]:
             awaited.remove(node)
             say(f"   {node.name} found after {time.monotonic() - began:.1f} s")
     say()
@@ -162,13 +157,6 @@ def _wait_until_found(nodes: list[Node], environment: dict[str, str]) -> None:
 
 def _names(nodes: list[Node]) -> str:
     return ", ".join(node.name for node in nodes)
-
-
-def _identity(node: Node) -> str:
-    try:
-        return (node.home / "node-id").read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        return ""
 
 
 def _explain(environment: dict[str, str], run: str) -> None:

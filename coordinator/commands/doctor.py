@@ -12,7 +12,7 @@ def add_to(commands: Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="say why nodes are not seen, and what to do",
-        description="Examines this machine's network and the way to HOST, or to all known nodes. Exit status 1: there is a problem.",
+        description="Examines this machine's network and the way to HOST, or to all known nodes. Exit status 1: a problem.",
     )
     doctor.add_argument("host", nargs="?", metavar="HOST", help="a node's address, host name, name or id")
     add_interface(doctor)
