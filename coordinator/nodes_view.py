@@ -156,7 +156,8 @@ def _rows(nodes: Sequence[NodeInfo]) -> list[tuple[str, ...]]:
             _state(node),
             _engine(node),
             _models(node),
-            device_text(node.status),
+            # What a device that is gone said last is no longer so.
+            "" if node.state is NodeState.GONE else device_text(node.status),
         )
         for node in nodes
     ]

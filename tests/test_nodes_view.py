@@ -136,6 +136,12 @@ def test_nodes_of_one_name_are_told_apart() -> None:
     assert list(names.values()) == ["kitchen (aaaa1)", "Kitchen (aaaa2)", "ｋｉｔｃｈｅｎ (bbbb0)", "台所のパイ"]
 
 
+def test_a_device_that_is_gone_has_no_status() -> None:
+    """Its battery may be empty by now."""
+    assert "battery" in printed([SUSPECT])[1]
+    assert "battery" not in printed([GONE])[1]
+
+
 def test_an_engine_that_is_not_ready_says_so() -> None:
     """Beside its name."""
     assert "xllamacpp (restarting)" in printed([replace(NODE, engine_state=EngineState.RESTARTING)])[1]
