@@ -1,151 +1,277 @@
 """mDNS: announcing a node and finding nodes. What is found is a rumour: unauthenticated, and perhaps long gone."""
 
-import asyncio
 import ipaddress
 import logging
 import re
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
-from zeroconf import DNSQuestionType, Error, IPVersion, NonUniqueNameException, ServiceStateChange, Zeroconf
-from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+# The package names these at its top for its users, but not among what it exports.
+from zeroconf import (  # type: ignore[attr-defined]
+    DNSOutgoing,
+    DNSPointer,
+    DNSQuestion,
+    RecordUpdate,
+    RecordUpdateListener,
+    Zeroconf,
+)
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
-from edgenode.errors import NetworkError
-from edgenode.net.interfaces import host_port
+from edgenode.net.addresses import host_port, merge_addresses, usable
+from edgenode.net.interfaces import Scope
+from edgenode.net.multicast import Responder, publish
 from edgenode.net.wire import NAME_CHARACTERS
 from edgenode.text import clean_line
 from edgenode.types import NodeId
 
 SERVICE: Final = "_edgenode._tcp.local."
-RESOLVE_MILLISECONDS: Final = 3_000
-# A home has a handful; a flood of forged records must not fill the memory.
+# A pair of a text record holds 255 bytes, its key included.
+NAME_BYTES: Final = 200
+# Asked again this often: a node that came back without a word is found within 5 s, and one that is silent for long is gone.
+ASK_TICKS: Final = 4
+SILENT_SECONDS: Final = 30.0
+# A goodbye counts if nobody contradicts it: anybody can forge one. A responder may wait 1.2 s before it repeats itself, and what it
+# had in its queue when it said goodbye comes after it; so the question is put late and has time.
+DOUBT_SECONDS: Final = 1.25
+ANSWER_SECONDS: Final = 1.5
+# A node that keeps talking is passed on at most this often, unless it is new.
+NUDGE_SECONDS: Final = 1.0
+# A home has a handful. Of strangers' nodes the earliest half stays whatever is forged, the other half are the latest.
 MAX_SIGHTINGS: Final = 256
+MAX_ADDRESSES_READ: Final = 64
+MAX_INCOMPLETE: Final = 32
+WARN_SECONDS: Final = 60.0
+
+_QUERY: Final = 0
+_TYPE_PTR, _TYPE_TXT, _TYPE_SRV, _CLASS_IN = 12, 16, 33, 1
+_INSTANCE: Final = re.compile(r"([0-9a-f]{32})\._edgenode\._tcp\.local\.")
+_SERVER: Final = re.compile(r"([0-9a-f]{32})\.local\.")
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A node as mDNS tells of it. `addresses` are HOST:PORT; `name` is cleaned."""
+    """A node as mDNS tells of it. `addresses` are HOST:PORT of its work port, 1 to 8; `name` is cleaned."""
 
     id: NodeId
     name: str
     addresses: tuple[str, ...]
 
 
-def _open(addresses: tuple[str, ...]) -> AsyncZeroconf:
-    try:
-        return AsyncZeroconf(interfaces=list(addresses), ip_version=IPVersion.V4Only)
-    except OSError as error:
-        raise NetworkError(
-            f"mDNS cannot be used on {', '.join(addresses)}: {error.strerror}. Is port 5353 taken by another program?"
-        ) from error
+class Announcer(Responder):
+    """Announces a node as long as it is entered, at all addresses that `scope` has at the time; says goodbye when left.
 
-
-class Announcer:
-    """Announces a node as long as it is entered; says goodbye when left. Raises `NetworkError` where mDNS cannot be used.
-
-    The instance is named by the node's id, so that names need not be unique and registering needs no probing
-    (1 ms instead of 1.2 s).
+    The instance is named by the node's id, so that names need not be unique. Entering never fails for want of a network or because
+    port 5353 is taken: `problem` tells, and it goes on trying.
     """
 
-    def __init__(self, id: NodeId, name: str, address: str, port: int, interfaces: tuple[str, ...]) -> None:
-        self._info = AsyncServiceInfo(
+    def __init__(self, id: NodeId, name: str, port: int, scope: Scope, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(scope, clock)
+        self._id = id
+        self._name = name.encode("utf-8", "replace")[:NAME_BYTES].decode("utf-8", "ignore")
+        self._port = port
+
+    async def _opened(self, zeroconf: AsyncZeroconf) -> None:
+        await self._moved(zeroconf)
+
+    async def _moved(self, zeroconf: AsyncZeroconf) -> None:
+        if not self._surroundings.addresses:
+            return
+        info = AsyncServiceInfo(
             SERVICE,
-            f"{id}.{SERVICE}",
-            port=port,
-            parsed_addresses=[address],
-            server=f"{id}.local.",
-            properties={"id": id, "name": name},
+            f"{self._id}.{SERVICE}",
+            port=self._port,
+            addresses=[ipaddress.ip_address(address.partition("%")[0]).packed for address in self._surroundings.addresses],
+            server=f"{self._id}.local.",
+            properties={"name": self._name},
         )
-        self._interfaces = interfaces
-        self._zeroconf: AsyncZeroconf | None = None
-
-    async def __aenter__(self) -> Self:
-        self._zeroconf = _open(self._interfaces)
-        try:
-            await (await self._zeroconf.async_register_service(self._info, cooperating_responders=True))
-        except (Error, NonUniqueNameException, OSError) as error:
-            await self._zeroconf.async_close()
-            raise NetworkError(f"The node cannot be announced by mDNS: {error}") from error
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        if self._zeroconf is not None:
-            # Registering and unregistering hand out the broadcast itself: awaited twice, or the goodbye may never be sent.
-            await (await self._zeroconf.async_unregister_service(self._info))
-            await self._zeroconf.async_close()
+        await publish(zeroconf, info)
 
 
-class Browser:
-    """Calls `seen` for each node found or changed and `gone` for each that said goodbye, on the event loop, while entered."""
+@dataclass(slots=True)
+class _Known:
+    sighting: Sighting
+    told: float
+    """When it was last passed on."""
+    heard: float
+    wanted: bool
+    doubted: float | None = None
+    """When it said goodbye, or somebody in its name."""
+    asked: float | None = None
+    """When it was asked whether that is so."""
 
-    def __init__(self, interfaces: tuple[str, ...], seen: Callable[[Sighting], None], gone: Callable[[NodeId], None]) -> None:
-        self._interfaces = interfaces
+
+class Browser(Responder, RecordUpdateListener):
+    """Calls `seen` for each node found, changed or heard again and `gone` for each that has left, on the event loop, while entered.
+
+    `seen` is called at most once in a second for a node that is known; whoever is heard again after a silence is worth dialling
+    at once. `gone` comes for a goodbye that nobody contradicts, after half a minute of silence, and for strangers beyond
+    `MAX_SIGHTINGS`; nodes that are `wanted` are never crowded out by others. This device's own node is reported like any other.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        seen: Callable[[Sighting], None],
+        gone: Callable[[NodeId], None],
+        wanted: Callable[[NodeId], bool] = lambda _id: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        Responder.__init__(self, scope, clock)
         self._seen = seen
         self._gone = gone
-        self._ids: dict[str, NodeId] = {}
-        self._resolving: set[asyncio.Task[None]] = set()
-        self._zeroconf: AsyncZeroconf | None = None
-        self._browser: AsyncServiceBrowser | None = None
+        self._wanted = wanted
+        self._known: dict[NodeId, _Known] = {}
+        self._incomplete: dict[NodeId, None] = {}
+        self._heard: set[NodeId] = set()
+        self._left: set[NodeId] = set()
+        self._later: set[NodeId] = set()
+        self._warned: float | None = None
 
-    async def __aenter__(self) -> Self:
-        self._zeroconf = _open(self._interfaces)
-        # Asked by multicast from the first: a reply by unicast reaches only one of the programs that share port 5353 on a machine,
-        # perhaps not this one, and the second question comes a second later (found after 1.1 s instead of 0.1 s).
-        self._browser = AsyncServiceBrowser(
-            self._zeroconf.zeroconf, SERVICE, handlers=[self._changed], question_type=DNSQuestionType.QM
-        )
-        return self
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002 - zeroconf's
+        """Called by zeroconf for each packet, before its cache has the records."""
+        for update in records:
+            record = update.new
+            if isinstance(record, DNSPointer):
+                match = _INSTANCE.fullmatch(record.alias) if record.name == SERVICE else None
+            else:
+                match = _INSTANCE.fullmatch(record.name) or _SERVER.fullmatch(record.name)
+            if match is None:
+                continue
+            # Records that only expired in the cache come as both new and old.
+            if record.ttl == 0:
+                self._left.add(NodeId(match[1]))
+            elif update.old is not record:
+                self._heard.add(NodeId(match[1]))
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        for task in self._resolving:
-            task.cancel()
-        await asyncio.gather(*self._resolving, return_exceptions=True)
-        if self._browser is not None:
-            await self._browser.async_cancel()
-        if self._zeroconf is not None:
-            await self._zeroconf.async_close()
-
-    def _changed(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
-        if state_change is ServiceStateChange.Removed:
-            id = self._ids.pop(name, None)
-            if id is not None:
-                self._gone(id)
-        elif (name in self._ids or len(self._ids) < MAX_SIGHTINGS) and len(self._resolving) < MAX_SIGHTINGS:
-            task = asyncio.create_task(self._resolve(zeroconf, service_type, name), name="mdns-resolve")
-            self._resolving.add(task)
-            task.add_done_callback(self._resolving.discard)
-
-    async def _resolve(self, zeroconf: Zeroconf, service_type: str, name: str) -> None:
-        try:
-            info = AsyncServiceInfo(service_type, name)
-            if not (info.load_from_cache(zeroconf) or await info.async_request(zeroconf, RESOLVE_MILLISECONDS)):
-                return
-            sighting = _sighting(info)
-        except (Error, ValueError, OSError) as error:
-            logger.debug("An mDNS record was not understood: %s", error)
+    def async_update_records_complete(self) -> None:
+        """Called by zeroconf after a packet, once its cache has the records."""
+        heard, left, self._heard, self._left = self._heard, self._left, set(), set()
+        if self._zeroconf is None:
             return
-        if sighting is not None:
-            self._ids[name] = sighting.id
-            self._seen(sighting)
+        now = time.monotonic()
+        for id in left - heard:
+            known = self._known.get(id)
+            if known is not None and known.doubted is None:
+                known.doubted = now
+        for id in heard:
+            self._read(self._zeroconf, id, now)
 
+    async def _opened(self, zeroconf: AsyncZeroconf) -> None:
+        zeroconf.zeroconf.async_add_listener(self, None)
+        self._ask(zeroconf)
 
-def _sighting(info: AsyncServiceInfo) -> Sighting | None:
-    text = {key: value.decode("utf-8", "replace") for key, value in info.properties.items() if value is not None}
-    id = text.get(b"id", "")
-    if not re.fullmatch(r"[0-9a-f]{32}", id) or not info.port:
-        return None
-    # Only loopback until nodes can be paired: an address from a record is anybody's claim.
-    addresses = [a for a in info.parsed_addresses(IPVersion.All) if ipaddress.ip_address(a.split("%")[0]).is_loopback]
-    if not addresses:
-        return None
-    name = clean_line(text.get(b"name", ""), NAME_CHARACTERS) or id[:8]
-    return Sighting(NodeId(id), name, tuple(host_port(address, info.port) for address in addresses[:8]))
+    async def _moved(self, zeroconf: AsyncZeroconf) -> None:
+        self._ask(zeroconf)
+
+    def _ticked(self, zeroconf: AsyncZeroconf, tick: int) -> None:
+        now = time.monotonic()
+        doubts = False
+        for id, known in list(self._known.items()):
+            unanswered = known.asked is not None and now - known.asked >= ANSWER_SECONDS
+            if unanswered or now - known.heard >= SILENT_SECONDS:
+                self._forget(id)
+            elif known.asked is None and known.doubted is not None and now - known.doubted >= DOUBT_SECONDS:
+                known.asked, doubts = now, True
+        later, self._later = self._later, set()
+        for id in later & self._known.keys():
+            self._tell_of(zeroconf, id, now)
+        # The second question, after a second, is for those that keep silent because they had just spoken.
+        if doubts or tick == 1 or tick % ASK_TICKS == 0:
+            self._ask(zeroconf)
+
+    def _ask(self, zeroconf: AsyncZeroconf) -> None:
+        """Asks everybody, by multicast, without naming those known already: who is there says so.
+
+        A reply by unicast would reach only one of the programs that share port 5353 on a machine, perhaps not this one.
+        """
+        out = DNSOutgoing(_QUERY)
+        out.add_question(DNSQuestion(SERVICE, _TYPE_PTR, _CLASS_IN))
+        for id in self._incomplete:
+            out.add_question(DNSQuestion(f"{id}.{SERVICE}", _TYPE_SRV, _CLASS_IN))
+            out.add_question(DNSQuestion(f"{id}.{SERVICE}", _TYPE_TXT, _CLASS_IN))
+        self._incomplete.clear()
+        zeroconf.zeroconf.async_send(out)
+
+    def _read(self, zeroconf: AsyncZeroconf, id: NodeId, now: float) -> None:
+        """Takes in what is known of a node that was just heard."""
+        known = self._known.get(id)
+        if known is not None:
+            known.heard = now
+            if known.asked is not None:
+                known.doubted = known.asked = None
+            if now - known.told < NUDGE_SECONDS:
+                self._later.add(id)
+                return
+        self._tell_of(zeroconf, id, now)
+
+    def _tell_of(self, zeroconf: AsyncZeroconf, id: NodeId, now: float) -> None:
+        info = AsyncServiceInfo(SERVICE, f"{id}.{SERVICE}")
+        if not info.load_from_cache(zeroconf.zeroconf):
+            if len(self._incomplete) < MAX_INCOMPLETE:
+                self._incomplete[id] = None
+            return
+        told = self._addresses(id, info)
+        if not told:
+            return
+        known = self._known.get(id)
+        addresses = merge_addresses(known.sighting.addresses if known is not None else (), told)
+        sighting = Sighting(id, _name(info) or id[:8], addresses)
+        wanted = self._wanted(id)
+        if known is None:
+            if not wanted:
+                self._make_room(now)
+            self._known[id] = _Known(sighting, now, now, wanted)
+        else:
+            known.sighting, known.told, known.wanted = sighting, now, wanted
+        self._seen(sighting)
+
+    def _addresses(self, id: NodeId, info: AsyncServiceInfo) -> tuple[str, ...]:
+        # Nodes of ours name their host by their id too: records for another's host say nothing about this one.
+        if info.server != f"{id}.local." or not info.port:
+            return ()
+        told = (_named_zone(address) for address in info.parsed_scoped_addresses()[:MAX_ADDRESSES_READ])
+        around = self._surroundings
+        good = usable((address for address in told if address), around.loopback, around.networks)
+        return tuple(host_port(address, info.port) for address in good)
+
+    def _make_room(self, now: float) -> None:
+        strangers = [id for id, known in self._known.items() if not known.wanted]
+        if len(strangers) < MAX_SIGHTINGS:
+            return
+        if self._warned is None or now - self._warned >= WARN_SECONDS:
+            self._warned = now
+            logger.warning("More than %d devices announce themselves by mDNS; not all of them are listed.", MAX_SIGHTINGS)
+        self._forget(strangers[MAX_SIGHTINGS // 2])
+
+    def _forget(self, id: NodeId) -> None:
+        del self._known[id]
+        self._gone(id)
 
 
 def default_name() -> str:
     """The device's host name, without its domain."""
     return clean_line(socket.gethostname().split(".")[0], NAME_CHARACTERS) or "node"
+
+
+def _name(info: AsyncServiceInfo) -> str:
+    try:
+        value = info.properties.get(b"name") or b""
+    except (ValueError, IndexError):  # a text record that is cut off
+        return ""
+    return clean_line(value.decode("utf-8", "replace"), NAME_CHARACTERS)
+
+
+def _named_zone(address: str) -> str | None:
+    """`fe80::1%2` as `fe80::1%eth0`, None if there is no such interface (any more)."""
+    bare, percent, index = address.partition("%")
+    if not percent:
+        return address
+    try:
+        return f"{bare}%{socket.if_indextoname(int(index))}"
+    except (OSError, ValueError, OverflowError):
+        return None
