@@ -15,7 +15,7 @@ from edgenode import __version__
 from edgenode.device_watch import DeviceWatch
 from edgenode.drain import MIN_BATTERY_PERCENT, DrainPolicy
 from edgenode.engines.engine import Engine
-from edgenode.errors import NetworkError, UsageError
+from edgenode.errors import UsageError
 from edgenode.home import default_home, open_home
 from edgenode.net.addresses import host_port
 from edgenode.net.discovery import Announcer, default_name
@@ -71,11 +71,10 @@ class Node:
         self._queue = WorkQueue(engine)
         self._scope = Scope()
         self._server: NodeServer | None = None
+        self._announcer: Announcer | None = None
         self._device = DeviceWatch(lambda _: None, self._drain, DrainPolicy(config.min_battery))
         self.trust = NodeTrust(config.home or default_home())
         self.window = PairingWindow()
-        self.announced = False
-        """Whether mDNS tells of it."""
         self._streams = WorkStreams(self.description, self._queue, self.trust, lambda: self._device.status)
 
     @property
@@ -93,6 +92,11 @@ class Node:
     def address(self) -> str:
         """The first of `addresses`."""
         return self.addresses[0]
+
+    @property
+    def announced(self) -> bool:
+        """Whether mDNS tells of it now."""
+        return self._announcer is not None and not self._announcer.problem
 
     def description(self) -> NodeDescription:
         return NodeDescription(
@@ -133,20 +137,13 @@ class Node:
                 self.open_window()
             running = RunningNode(self.trust.id, self._name, self._local_address(), secret, os.getpid())
             stack.enter_context(announced_running(running))
-            try:
-                await stack.enter_async_context(self._announcer())
-                self.announced = True
-            except NetworkError as error:
-                logger.warning("%s Coordinators on other machines will not find this node by themselves.", error)
+            self._announcer = Announcer(self.trust.id, self._name, self.port, self._scope)
+            await stack.enter_async_context(self._announcer)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
-
-    def _announcer(self) -> Announcer:
-        interfaces = tuple(address for address, _ in self._scope.multicast())
-        return Announcer(self.trust.id, self._name, self._scope.addresses()[0], self.port, interfaces)
 
     def _drain(self, reason: str) -> None:
         if reason:

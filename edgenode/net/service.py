@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, NoReturn, Self
 
@@ -18,6 +19,7 @@ from edgenode.net.wire import describe_to_proto, frame_from_proto, frame_to_prot
 from edgenode.net.work_streams import OverLimit, PeerRefused, WorkStreams
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.store import NodeTrust
+from edgenode.trust.tls import ServerTls
 from edgenode.trust.verdict import Verdict
 from edgenode.types import AuthorityId, Frame
 from edgenode.v1 import node_service_pb2
@@ -26,6 +28,12 @@ DEFAULT_PORT: Final = 7_433
 # Pairs of free ports that somebody else took just before us.
 TRIES: Final = 20
 STOP_SECONDS: Final = 1.0
+# So many connections a minute that nobody came through with are told. A coordinator dials all of a node's addresses at once, and
+# drops all but one.
+KNOCKS: Final = 20
+KNOCKS_SECONDS: Final = 60.0
+# Remembered of those that came through; more than that would be odd in itself.
+PASSED_LIMIT: Final = 256
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +66,7 @@ class NodeServer:
         self._pairing = pairing
         self.hosts = hosts
         self._told = port
+        self._door = _Door()
         self._servers: tuple[TlsServer, ...] = ()
         self.port = port
 
@@ -85,19 +94,47 @@ class NodeServer:
             await each.server.stop(STOP_SECONDS)
 
     def _build(self) -> tuple[TlsServer, TlsServer]:
-        work, pairing = make_work_server(self._trust.server_tls), make_pairing_server(self._trust.placeholder_tls())
-        _NodeService(self._streams, self._trust).add_to(work.server)
+        work, pairing = make_work_server(self._let_in), make_pairing_server(self._trust.placeholder_tls())
+        _NodeService(self._streams, self._trust, self._door).add_to(work.server)
         self._pairing.add_to(pairing.server)
         return work, pairing
+
+    def _let_in(self) -> ServerTls:
+        self._door.knock(time.monotonic())
+        return self._trust.server_tls()
+
+
+class _Door:
+    """Tells, once, when many come who do not get in: gRPC says of a failed handshake neither that it was nor whose. Connections are
+    counted in a thread of gRPC's, calls on the event loop."""
+
+    def __init__(self) -> None:
+        self._once = LogOnce(logger)
+        self._since = 0.0
+        self._knocks = 0
+        self._passed: set[str] = set()
+
+    def knock(self, now: float) -> None:
+        if now - self._since >= KNOCKS_SECONDS:
+            self._since, self._knocks, self._passed = now, 0, set()
+        self._knocks += 1
+        if self._knocks - len(self._passed) >= KNOCKS:
+            self._once.warning("Somebody", "connects again and again without a certificate that this device accepts.")
+
+    def passed(self, peer: str) -> None:
+        """`peer` is another for each connection."""
+        if len(self._passed) < PASSED_LIMIT:
+            self._passed.add(peer)
 
 
 class _NodeService:
     """Every call is checked here by the certificate that it came with, whatever the handshake let through. Requests are parsed here
     too: gRPC itself writes a traceback to the log for each message that is none."""
 
-    def __init__(self, streams: WorkStreams, trust: NodeTrust) -> None:
+    def __init__(self, streams: WorkStreams, trust: NodeTrust, door: _Door) -> None:
         self._streams = streams
         self._trust = trust
+        self._door = door
         self._once = LogOnce(logger)
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -130,6 +167,7 @@ class _NodeService:
 
     async def _coordinator(self, context: _Context) -> AuthorityId:
         """Of which authority the caller is the coordinator; ends the call of anybody else."""
+        self._door.passed(context.peer())
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
         verdict = self._trust.verdict(certificate, now_utc())
         if verdict in _REFUSALS:
