@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -10,14 +9,12 @@ from typing import Final
 import grpc
 
 from edgenode.errors import NetworkError, PairingError
-from edgenode.net.channel import open_pairing_channel, pairing_address
 from edgenode.net.pairing_session import converse
 from edgenode.net.pairing_wire import introduction_from_proto, pairing_frame_from_proto, pairing_frame_to_proto
+from edgenode.net.pinned import pinned_channel
 from edgenode.net.wire import MESSAGE_CHARACTERS, WireError
 from edgenode.text import clean_line
-from edgenode.trust.certificates import Certificate, parse_certificate, pem, public_key
 from edgenode.trust.frames import Introduction, PairingFrame
-from edgenode.trust.keys import fingerprint
 from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal, Paired
 from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.trust.running import RunningNode
@@ -27,7 +24,6 @@ from edgenode.types import NodeId
 from edgenode.v1 import pairing_pb2, pairing_service_pb2
 from edgenode.v1.pairing_service_pb2_grpc import PairingServiceStub
 
-CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 5.0
 
 
@@ -45,7 +41,7 @@ async def greet(address: str, certificate: bytes = b"", expect: NodeId | None = 
 
     Raises `NetworkError` when nobody usable answers, or another device than `expect`.
     """
-    async with _channel(address, expect) as (channel, id):
+    async with pinned_channel(address, expect) as (channel, id):
         with _in_words(address):
             response = await PairingServiceStub(channel).Greet(
                 pairing_service_pb2.GreetRequest(certificate=certificate), timeout=ANSWER_SECONDS
@@ -74,7 +70,7 @@ async def open_window(running: RunningNode) -> tuple[str, float]:
 
     Raises `PairingError` when the node will not, `NetworkError` when it cannot be reached.
     """
-    async with _channel(running.address, running.id) as (channel, _):
+    async with pinned_channel(running.address, running.id) as (channel, _):
         request = pairing_service_pb2.OpenWindowRequest(secret=running.secret)
         try:
             response = await PairingServiceStub(channel).OpenWindow(request, timeout=ANSWER_SECONDS)
@@ -89,7 +85,7 @@ async def open_window(running: RunningNode) -> tuple[str, float]:
 
 
 async def _run(address: str, machine: CoordinatorPairing | CoordinatorRenewal, expect: NodeId | None) -> Paired:
-    async with _channel(address, expect) as (channel, id):
+    async with pinned_channel(address, expect) as (channel, id):
         call = PairingServiceStub(channel).Pair()
 
         async def incoming() -> AsyncIterator[PairingFrame]:
@@ -119,39 +115,6 @@ async def _run(address: str, machine: CoordinatorPairing | CoordinatorRenewal, e
             call.cancel()
     assert machine.result is not None, "finished"
     return machine.result
-
-
-@contextlib.asynccontextmanager
-async def _channel(address: str, expect: NodeId | None) -> AsyncIterator[tuple[grpc.aio.Channel, NodeId]]:
-    """A channel to whoever has the key that answers there, and the identity that this key makes it."""
-    where = pairing_address(address)
-    certificate = await _shown_certificate(where)
-    id = NodeId(fingerprint(public_key(certificate)))
-    if expect is not None and id != expect:
-        raise NetworkError(f"Another device answers at {address} than the one that is meant.")
-    async with open_pairing_channel(where, pem(certificate), f"{id}.pairing.edge") as channel:
-        yield channel, id
-
-
-async def _shown_certificate(address: str) -> Certificate:
-    """The certificate that a server shows. gRPC cannot be told to accept one unseen, so it is fetched first and then pinned."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    host, _, port = address.rpartition(":")
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
-    except TimeoutError:
-        raise NetworkError(f"Nothing answers at {address} within {CONNECT_SECONDS:.0f} s.") from None
-    except (OSError, ValueError) as error:  # TLS errors are OSErrors; a host name that cannot be one is a ValueError
-        raise NetworkError(f"No node can be reached for pairing at {address}.") from error
-    try:
-        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    finally:
-        writer.transport.abort()
-    return parse_certificate(shown or b"")
 
 
 def _check_id(introduction: Introduction, id: NodeId, address: str) -> None:
