@@ -42,8 +42,9 @@ class Peer:
         self.running: RunningNode | None = None
         """Its private file, while it runs on this machine for this user."""
         self.waiting: Way | None = None
-        """The connection over which it waits to be paired or renewed, if it opened one, and how it introduced itself there."""
+        """The connection over which it waits to be paired or renewed, if it opened one."""
         self.met: Introduction | None = None
+        """How it introduced itself there."""
         self._trust = trust
         self._spawn = spawn
         self._name = ""
@@ -70,8 +71,8 @@ class Peer:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it may be, what has worked first."""
-        told = [self._link.address if self._link else "", self.running.address if self.running else ""]
-        told += [*self._places.get("joined", ()), *self._places.get("kept", ())[:MAX_KEPT], *self._places.get("seen", ())]
+        told = [self._link.address if self._link else ""]
+        told += [address for source in ("running", "joined", "kept", "seen") for address in self._places.get(source, ())]
         return tuple(dict.fromkeys(address for address in told if address))[:MAX_ADDRESSES]
 
     def is_at(self, address: str) -> bool:
@@ -84,8 +85,12 @@ class Peer:
         if self._link is None:
             return self._pairing is not None and not self._pairing.done()
         # Where a paired node once was is no sign that it is there now.
-        is_there = self.running is not None or bool(self._places.keys() - {"kept"})
-        return self._link.member.is_undecided and is_there
+        return self._link.member.is_undecided and bool(self._places.keys() - {"kept"})
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything still speaks for it."""
+        return self._link is not None or bool(self._places)
 
     def info(self) -> NodeInfo:
         told = self._link.description if self._link else None
@@ -105,18 +110,19 @@ class Peer:
     def found(self, source: str, name: str, addresses: Sequence[str]) -> None:
         """`source` ("seen", "running", "joined", "kept", "dialled in") says that it is there. What mDNS says does not rename a node
         that is paired."""
+        before = (self._name, self._places.get(source))
         if name and (source != "seen" or self._link is None):
             self._name = name
-        if source != "running":
-            self._places[source] = tuple(addresses)
+        self._places[source] = tuple(addresses)
         if self._link is not None and source != "kept":
             self._link.sighted()
-        self.changed()
+        if before != (self._name, self._places[source]):
+            self.changed()
 
-    def left(self) -> None:
-        """It said goodbye, or somebody in its name."""
-        self._places.pop("seen", None)
-        if self._link is not None:
+    def left(self, source: str) -> None:
+        """`source` says that it is not there any more. A goodbye by mDNS may be somebody else's in its name."""
+        self._places.pop(source, None)
+        if self._link is not None and source == "seen":
             self._link.goodbye()
         self.changed()
 
@@ -126,12 +132,13 @@ class Peer:
         if kept is not None and kept.removed is None:
             if self._link is None:
                 self._why = ""
-                self.found("kept", kept.name, kept.addresses)
+                self.found("kept", kept.name, kept.addresses[:MAX_KEPT])
                 self._link = Link(self, self._trust, self._spawn)
             return
         if self._link is not None:
             self._link.close("It was unpaired.")
             self._link = None
+            self._places.pop("kept", None)
             self.changed()
         if kept is not None:
             self._why = was_removed(self.name, self.id)

@@ -12,7 +12,7 @@ from coordinator.events import NodeInfo, NodeState
 from coordinator.news import Heard, Listener, News, Up, WorkStream
 from coordinator.pairing import Trust, Way
 from coordinator.peer import Peer
-from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.errors import EdgenodeError
 from edgenode.net.discovery import Browser, Sighting
 from edgenode.net.interfaces import Scope
 from edgenode.trust.certificates import now_utc
@@ -54,7 +54,7 @@ class Roster:
         """Addresses to join at which no node has answered yet, and why."""
         self.trust = trust
         self._join = tuple(join)
-        self._browser = Browser(tuple(address for address, _ in scope.multicast()), self._seen, self._goodbye)
+        self._browser = Browser(scope, self._seen, self._goodbye, self._is_ours)
         self._stack = AsyncExitStack()
         self._peers: dict[NodeId, Peer] = {}
         self._listeners: list[Listener] = []
@@ -69,10 +69,7 @@ class Roster:
             stack.push_async_callback(self._end)
             self._started = self._last_change = time.monotonic()
             self._look()
-            try:
-                await stack.enter_async_context(self._browser)
-            except NetworkError as error:
-                logger.warning("%s Nodes on other machines are found only where they were last met, or by --join.", error)
+            await stack.enter_async_context(self._browser)
             self._spawn(self._look_again(), "look-around")
             for address in self._join:
                 self._spawn(self._meet(address), f"join-{address}")
@@ -107,6 +104,11 @@ class Roster:
             yield self.nodes()
             await change.wait()
             await asyncio.sleep(WATCH_SECONDS)
+
+    @property
+    def problem(self) -> str:
+        """Why mDNS does not work now, a sentence; empty while it does."""
+        return self._browser.problem
 
     def peers(self) -> tuple[Peer, ...]:
         return tuple(self._peers.values())
@@ -152,7 +154,6 @@ class Roster:
         if peer is None:
             self._spawn(stream.aclose(), "close-stream")
         else:
-            peer.found("dialled in", stream.description.name, ())
             peer.take(stream)
 
     def waits(self, met: Introduction, way: Way) -> None:
@@ -166,7 +167,8 @@ class Roster:
     def waits_no_more(self, node: NodeId, way: Way) -> None:
         peer = self._peers.get(node)
         if peer is not None and peer.waiting is way:
-            peer.waiting = None
+            peer.met = peer.waiting = None
+            peer.left("dialled in")
 
     # Where nodes are found.
 
@@ -176,7 +178,12 @@ class Roster:
     def _goodbye(self, node: NodeId) -> None:
         peer = self._peers.get(node)
         if peer is not None:
-            peer.left()
+            peer.left("seen")
+
+    def _is_ours(self, id: NodeId) -> bool:
+        """Whether it is to be told of however many others there are."""
+        peer = self._peers.get(id)
+        return id in self.only or (peer is not None and peer.state is not NodeState.UNPAIRED)
 
     def _found(self, id: NodeId, source: str, name: str, addresses: Sequence[str]) -> Peer | None:
         peer = self._peer(id, name, source)
@@ -215,12 +222,16 @@ class Roster:
                     peer = self._peer(node.id, node.name, "running")
                     if peer is not None:
                         peer.running = node
-                        peer.found("running", node.name, ())
+                        peer.found("running", node.name, [node.address])
             invites = self.trust.invites.outstanding(now_utc())
             for id, peer in tuple(self._peers.items()):
-                if id not in running:
+                if peer.running is not None and id not in running:
                     peer.running = None
+                    peer.left("running")
                 peer.look(invites)
+                if not peer.is_known:
+                    del self._peers[id]
+                    self._changed()
         except EdgenodeError as error:
             logger.warning("What is kept of nodes cannot be read: %s", error)
 

@@ -16,7 +16,7 @@ from coordinator.news import Down, Heard, News, Up
 from coordinator.pair_node import pair_node, unpair
 from coordinator.pairing import Trust
 from coordinator.roster import Roster
-from edgenode.errors import NetworkError, PairingError, UsageError
+from edgenode.errors import PairingError, UsageError
 from edgenode.net.interfaces import scope
 from edgenode.node import Node, NodeConfig
 from edgenode.trust import certificates
@@ -293,16 +293,18 @@ async def test_a_paired_node_is_found_where_it_was_last_met(
 
 
 class Deaf:
-    """A browser where mDNS cannot be used."""
+    """A browser where there is no multicast."""
+
+    problem = "There is no multicast."
 
     def __init__(self, *_: object) -> None:
         pass
 
     async def __aenter__(self) -> Self:
-        raise NetworkError("mDNS cannot be used.")
+        return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        raise AssertionError("was never entered")
+        pass
 
 
 async def _said(code: str) -> str:
