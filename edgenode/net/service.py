@@ -2,8 +2,6 @@
 
 import contextlib
 import logging
-import os
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, NoReturn, Self
@@ -15,6 +13,7 @@ from edgenode.net.addresses import host_port
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.pairing_service import PairingService, parse
+from edgenode.net.ports import are_free, bound
 from edgenode.net.wire import describe_to_proto, frame_from_proto, frame_to_proto
 from edgenode.net.work_streams import OverLimit, PeerRefused, WorkStreams
 from edgenode.trust.certificates import now_utc
@@ -186,41 +185,16 @@ class _NodeService:
 def _candidates(hosts: tuple[str, ...], told: int) -> Iterator[int]:
     """Ports that are free together with the next one, as far as can be seen."""
     if told:
-        if _is_free(hosts, told):
+        if are_free(hosts, told):
             yield told
         return
-    if _is_free(hosts, DEFAULT_PORT):
+    if are_free(hosts, DEFAULT_PORT):
         yield DEFAULT_PORT
     for _ in range(TRIES):
-        with _bound(hosts[0], 0) as probe:
+        with bound(hosts[0], 0) as probe:
             port: int = probe.getsockname()[1]
-        if _is_free(hosts, port):
+        if are_free(hosts, port):
             yield port
-
-
-def _is_free(hosts: tuple[str, ...], port: int) -> bool:
-    """gRPC would see it too, but writes to the log of its own what a person has no use for."""
-    try:
-        for host in hosts:
-            for each in (port, port + 1):
-                _bound(host, each).close()
-    except (OSError, OverflowError):
-        return False
-    return True
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
-    probe = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            # As gRPC does: connections that were closed a moment ago do not keep a port.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-    except BaseException:
-        probe.close()
-        raise
-    return probe
 
 
 def _cannot_listen(hosts: tuple[str, ...], port: int) -> NetworkError:
