@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from coordinator import pairing
 from coordinator.events import NodeInfo, NodeState
+from coordinator.joins import Joins
 from coordinator.news import Heard, Listener, News, Up, WorkStream
 from coordinator.pairing import Trust, Way
 from coordinator.peer import Peer
+from coordinator.tasks import Tasks
 from edgenode.errors import EdgenodeError
 from edgenode.net.discovery import Browser, Sighting
 from edgenode.net.interfaces import Scope
@@ -31,7 +32,6 @@ NAMED_SECONDS: Final = 10.0
 MAX_PEERS: Final = 256
 # How soon what another process does is seen: a node that starts on this machine, one that is unpaired.
 LOOK_SECONDS: Final = 1.0
-GREET_AGAIN_SECONDS: Final = 2.0
 # Watchers get what has changed at most this often.
 WATCH_SECONDS: Final = 0.2
 
@@ -50,15 +50,15 @@ class Roster:
         self.only = frozenset(only)
         self.others: set[str] = set()
         """Names of nodes that were found and are not wanted."""
-        self.unreachable: dict[str, str] = dict.fromkeys(join, "")
-        """Addresses to join at which no node has answered yet, and why."""
         self.trust = trust
         self._join = tuple(join)
+        self._tasks = Tasks()
+        self._spawn = self._tasks.spawn
+        self._joins = Joins(self._spawn, self._is_connected, self._met, self._changed)
         self._browser = Browser(scope, self._seen, self._goodbye, self._is_ours)
         self._stack = AsyncExitStack()
         self._peers: dict[NodeId, Peer] = {}
         self._listeners: list[Listener] = []
-        self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
         self._started = 0.0
         self._last_change = 0.0
@@ -68,11 +68,11 @@ class Roster:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._end)
             self._started = self._last_change = time.monotonic()
-            self._look()
+            self.look()
             await stack.enter_async_context(self._browser)
             self._spawn(self._look_again(), "look-around")
             for address in self._join:
-                self._spawn(self._meet(address), f"join-{address}")
+                self._joins.add(address)
             self._stack = stack.pop_all()
         return self
 
@@ -113,12 +113,14 @@ class Roster:
     def peers(self) -> tuple[Peer, ...]:
         return tuple(self._peers.values())
 
+    @property
+    def unreachable(self) -> Mapping[str, str]:
+        """Addresses to join at which no node has answered yet, and why."""
+        return self._joins.unreachable
+
     def join(self, address: str) -> None:
         """Finds out who serves work at HOST:PORT, as for the addresses given at the start."""
-        if address not in self._join:
-            self._join = (*self._join, address)
-            self.unreachable[address] = ""
-            self._spawn(self._meet(address), f"join-{address}")
+        self._joins.add(address)
 
     async def changed(self, seconds: float) -> None:
         """Returns after the next change of anything that `nodes` shows, or after `seconds`."""
@@ -143,8 +145,34 @@ class Roster:
             self._listeners.remove(listener)
 
     def look(self) -> None:
-        """Takes up at once what was just changed in `trust` (a node paired or unpaired), which it would see within a second."""
-        self._look()
+        """Reads what this machine's files say: who runs here, who is paired, who is invited. Done every second; to be called where
+        something in `trust` was just changed."""
+        if self._ending:
+            return
+        try:
+            running = {node.id: node for node in running_nodes()}
+            for kept in self.trust.paired.all():
+                if kept.id not in self._peers:
+                    self._found(kept.id, "kept", kept.name, kept.addresses)
+            for node in running.values():
+                known = self._peers.get(node.id)
+                # Found anew at each start, and not at each look.
+                if known is None or known.running != node:
+                    peer = self._peer(node.id, node.name, "running")
+                    if peer is not None:
+                        peer.running = node
+                        peer.found("running", node.name, [node.address])
+            invites = self.trust.invites.outstanding(now_utc())
+            for id, peer in tuple(self._peers.items()):
+                if peer.running is not None and id not in running:
+                    peer.running = None
+                    peer.left("running")
+                peer.look(invites)
+                if not peer.is_known:
+                    del self._peers[id]
+                    self._changed()
+        except EdgenodeError as error:
+            logger.warning("What is kept of nodes cannot be read: %s", error)
 
     # Nodes that dial this coordinator.
 
@@ -162,7 +190,7 @@ class Roster:
         if peer is not None:
             peer.met, peer.waiting = met, way
             peer.found("dialled in", met.name, ())
-            self._look()
+            self.look()
 
     def waits_no_more(self, node: NodeId, way: Way) -> None:
         peer = self._peers.get(node)
@@ -173,7 +201,17 @@ class Roster:
     # Where nodes are found.
 
     def _seen(self, sighting: Sighting) -> None:
-        self._found(sighting.id, "seen", sighting.name, sighting.addresses)
+        is_new = sighting.id not in self._peers
+        if self._found(sighting.id, "seen", sighting.name, sighting.addresses) and is_new:
+            # It may be one that started on this machine just now.
+            self.look()
+
+    def _met(self, address: str, met: Introduction) -> None:
+        self._found(met.id, "joined", met.name, (address,))
+        self.look()
+
+    def _is_connected(self, id: NodeId) -> bool:
+        return id in self._peers and self._peers[id].is_connected
 
     def _goodbye(self, node: NodeId) -> None:
         peer = self._peers.get(node)
@@ -206,58 +244,10 @@ class Roster:
         peer = self._peers[id] = Peer(id, self.trust, self._spawn, self._tell, self._changed)
         return peer
 
-    def _look(self) -> None:
-        """Reads what this machine's files say: who runs here, who is paired, who is invited."""
-        if self._ending:
-            return
-        try:
-            running = {node.id: node for node in running_nodes()}
-            for kept in self.trust.paired.all():
-                if kept.id not in self._peers:
-                    self._found(kept.id, "kept", kept.name, kept.addresses)
-            for node in running.values():
-                known = self._peers.get(node.id)
-                # Found anew at each start, and not at each look.
-                if known is None or known.running != node:
-                    peer = self._peer(node.id, node.name, "running")
-                    if peer is not None:
-                        peer.running = node
-                        peer.found("running", node.name, [node.address])
-            invites = self.trust.invites.outstanding(now_utc())
-            for id, peer in tuple(self._peers.items()):
-                if peer.running is not None and id not in running:
-                    peer.running = None
-                    peer.left("running")
-                peer.look(invites)
-                if not peer.is_known:
-                    del self._peers[id]
-                    self._changed()
-        except EdgenodeError as error:
-            logger.warning("What is kept of nodes cannot be read: %s", error)
-
     async def _look_again(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            self._look()
-
-    async def _meet(self, address: str) -> None:
-        """Finds out who is behind an address that a person gave, again whenever that node is not there."""
-        id: NodeId | None = None
-        while True:
-            peer = self._peers.get(id) if id is not None else None
-            if peer is None or not peer.is_connected:
-                try:
-                    _, greeting = await pairing.greet((address,), None)
-                except EdgenodeError as error:
-                    if id is None:
-                        self.unreachable[address] = str(error)
-                        self._changed()
-                else:
-                    id = greeting.introduction.id
-                    self.unreachable.pop(address, None)
-                    self._found(id, "joined", greeting.introduction.name, (address,))
-                    self._look()
-            await asyncio.sleep(GREET_AGAIN_SECONDS)
+            self.look()
 
     # What goes on.
 
@@ -286,26 +276,11 @@ class Roster:
         change, self._change = self._change, asyncio.Event()
         change.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("%s ended by a defect.", task.get_name(), exc_info=error)
-
     async def _end(self) -> None:
         self._ending = True
         for peer in self._peers.values():
             peer.close()
-        while self._tasks:
-            tasks = tuple(self._tasks)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.end()
 
 
 async def _first_of(change: asyncio.Event, seconds: float) -> None:

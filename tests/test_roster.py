@@ -181,9 +181,9 @@ async def test_a_wrong_code_pairs_nobody(trust: Trust, elsewhere: Callable[..., 
             return "kitchen"
 
         with pytest.raises(PairingError, match="not the code"):
-            await pair_node(roster, name, wrong)
+            await pair_node(roster, node.trust.id, wrong)
         with pytest.raises(UsageError, match="8 digits"):
-            await pair_node(roster, name, nonsense)
+            await pair_node(roster, node.trust.id, nonsense)
         assert node.trust.trusted() == ()
         assert trust.paired.all() == ()
 
@@ -194,7 +194,7 @@ async def test_a_closed_window_is_said_before_a_code_is_asked_for(trust: Trust, 
     async with elsewhere(name) as node, roster_of(trust) as roster:
         node.window.close()
         with pytest.raises(PairingError, match="edgenode pair"):
-            await pair_node(roster, name, never)
+            await pair_node(roster, node.trust.id, never)
 
 
 async def test_namesakes_are_told_apart_by_id(trust: Trust, elsewhere: Callable[..., Node], tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ async def test_a_paired_node_is_found_where_it_was_last_met(
     async with elsewhere(name) as node:
         async with roster_of(trust, name) as roster:
             code, _ = node.open_window()
-            await pair_node(roster, name, lambda _: _said(code))
+            await pair_node(roster, node.trust.id, lambda _: _said(code))
             await seen(roster, is_joined)
         monkeypatch.setattr("coordinator.roster.Browser", Deaf)
         async with roster_of(trust, name) as roster:
@@ -325,7 +325,7 @@ async def test_an_expired_certificate_is_renewed_without_asking(
             sign = trust.authority.sign_node
             with monkeypatch.context() as patch:
                 patch.setattr(type(trust.authority), "sign_node", lambda self, key, now: sign(key, long_ago))
-                kept = await pair_node(roster, name, lambda _: _said(code))
+                kept = await pair_node(roster, node.trust.id, lambda _: _said(code))
             assert kept.certificate_ends < now_utc()
             await seen(roster, lambda info: info.name == name and is_joined(info))
         renewed = trust.paired.get(kept.id)
@@ -386,7 +386,7 @@ async def test_a_stream_that_the_node_opened_counts_as_much(trust: Trust, elsewh
         async with asyncio.timeout(20):
             await stranger.over.wait()
         code, _ = node.open_window()
-        await pair_node(roster, name, lambda _: _said(code))
+        await pair_node(roster, node.trust.id, lambda _: _said(code))
         with roster.listening(news.put_nowait):
             await seen(roster, is_joined)
             dialled = Dialled(node)
