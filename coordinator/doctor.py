@@ -99,8 +99,12 @@ async def _named(
     except UsageError:
         return Target(clean_line(asked, 60), NODE_PORT, unresolved="no node of that name is known, and it is no host name."), ()
     found, why = await resolve(name, within)
-    target = Target(name, port, unresolved="" if found else why)
-    return target, tuple(host_port(address, port) for address in found)
+    places = tuple(host_port(address, port) for address in found)
+    if parse_host_port(asked, 1, "coordinator doctor") != parse_host_port(asked, NODE_PORT, "coordinator doctor"):
+        # No port was given: what is known to be there may have another than the usual one.
+        told = [(each.address,) for each in running] + [each.addresses for each in heard] + [each.addresses for each in paired]
+        places = tuple(dict.fromkeys(one for each in told for one in each if split_host_port(one)[0] in found)) or places
+    return Target(name, _port(places), unresolved="" if found else why), places
 
 
 async def _examined(
@@ -115,7 +119,7 @@ async def _examined(
     best = next((way for way in tried if way.pairing.answer is Answer.EDGENODE), None)
     if best is None:
         return target
-    asked = time.time()
+    asked = _now()
     try:
         async with asyncio.timeout(GREET_SECONDS):
             greeting = await greet(host_port(best.address, best.work.number), certificate)
@@ -125,10 +129,14 @@ async def _examined(
         return replace(target, greet_error=str(error))
     said = greeting.introduction
     # Asked and answered within milliseconds, or within the deadline: far less than matters here.
-    clock_ahead = said.time - (asked + time.time()) / 2
+    clock_ahead = said.time - (asked + _now()) / 2
     record = target.paired or await in_thread(_paired, said.id)
     shown = Greeting(said.id, said.name, said.version, clock_ahead, said.window_open, greeting.verdict)
     return replace(target, greeting=shown, paired=record)
+
+
+def _now() -> float:
+    return time.time()
 
 
 def _paired(id: NodeId) -> Paired | None:

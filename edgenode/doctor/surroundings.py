@@ -7,7 +7,6 @@ from typing import Final
 from edgenode.doctor import multicast, system
 from edgenode.doctor.facts import Heard, Interface, Machine, MdnsPort
 from edgenode.doctor.firewalls import MDNS_PORT
-from edgenode.errors import NetworkError
 from edgenode.net.discovery import Browser, Sighting
 from edgenode.net.interfaces import VARIABLE, Scope, interfaces
 from edgenode.threads import in_thread
@@ -82,11 +81,8 @@ async def _browse(scope: Scope) -> tuple[Heard, ...]:
     def gone(id: NodeId) -> None:
         found.pop(id, None)
 
-    try:
-        async with Browser(tuple(address for address, _ in scope.multicast() if ":" not in address), seen, gone):
-            await asyncio.sleep(BROWSE_SECONDS)
-    except NetworkError:  # told by the other probes, with its reason
-        return ()
+    async with Browser(scope, seen, gone):
+        await asyncio.sleep(BROWSE_SECONDS)
     return tuple(found.values())
 
 

@@ -33,9 +33,9 @@ _FURTHEST: Final = (
 
 def diagnose_target(target: Target, facts: Facts) -> Iterator[Finding]:
     for finding in _findings(target, facts):
-        # Nobody asked for it and nobody heard it: a device that is switched off is no trouble of this machine's.
-        idle = not facts.asked and not target.heard and finding.severity is Severity.PROBLEM
-        yield replace(finding, severity=Severity.WARNING) if idle else finding
+        # Nobody asked: a device that is switched off, or is another family's, is no trouble of this machine's.
+        idle = not facts.asked and (not target.heard or finding.code == "unpaired")
+        yield replace(finding, severity=Severity.WARNING) if idle and finding.severity is Severity.PROBLEM else finding
 
 
 def _findings(target: Target, facts: Facts) -> Iterator[Finding]:

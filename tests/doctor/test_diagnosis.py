@@ -436,6 +436,20 @@ def test_answers_that_came_through_settle_the_firewall() -> None:
     assert diagnose(with_machine(firewall=Firewall.UFW)).fine
 
 
+@pytest.mark.parametrize(("asked", "heard", "status"), [(True, True, 1), (True, False, 1), (False, True, 1), (False, False, 0)])
+def test_devices_nobody_asked_for(asked: bool, heard: bool, status: int) -> None:
+    """A paired device that is merely switched off is a warning; one that was asked for, or is heard and not reached, a problem."""
+    assert diagnose(replace(with_way(Reach.NO_HOST, heard=heard), asked=asked)).exit_status == status
+
+
+def test_another_familys_node() -> None:
+    """A node that is seen and not paired is worth a word, and no problem unless it was asked for."""
+    unpaired = with_target(paired=None)
+    assert diagnose(unpaired).exit_status == 1
+    report = diagnose(replace(unpaired, asked=False))
+    assert (report.exit_status, report.fine) == (0, False)
+
+
 def test_one_good_address_is_enough() -> None:
     """Addresses that lead nowhere do not matter where another one works."""
     dead = replace(WAY, address="10.0.0.5", work=Port(7433, Reach.SILENT), pairing=Port(7434, Reach.SILENT))

@@ -22,7 +22,7 @@ print("held", flush=True)
 sys.stdin.read()
 """
 PREFIX = f"h7-{os.getpid() % 10_000}"
-HERE, THERE, ALONE = f"{PREFIX}-a", f"{PREFIX}-b", f"{PREFIX}-c"
+HERE, THERE, ALONE, NEAR, FAR = (f"{PREFIX}-{letter}" for letter in "abcde")
 
 Findings = dict[str, dict[str, str]]
 
@@ -48,18 +48,21 @@ def hosts() -> Iterator[None]:
     made = []
     try:
         try:
-            for name in (HERE, THERE, ALONE):
+            for name in (HERE, THERE, ALONE, NEAR, FAR):
                 ip("netns", "add", name)
                 made.append(name)
                 ip("-n", name, "link", "set", "lo", "up")
             join(HERE, THERE, "10.87.0.1/24", tuple(f"10.87.0.{n}/24" for n in (2, 3, 4, 6)))
             join(ALONE, ALONE, "10.86.0.1/24", ())
+            join(NEAR, FAR, "10.85.0.1/24", tuple(f"10.85.0.{n}/24" for n in (2, 3, 4)))
             ip("-n", HERE, "route", "add", "10.98.0.0/24", "via", "10.87.0.2")
             for rule in (
+                ("from", "10.85.0.3", "ipproto", "tcp", "sport", "7434", "blackhole"),
+                ("from", "10.85.0.4", "ipproto", "tcp", "blackhole"),
                 ("from", "10.87.0.3", "ipproto", "tcp", "blackhole"),
                 ("from", "10.87.0.4", "ipproto", "tcp", "sport", "7433", "blackhole"),
             ):
-                ip("-n", THERE, "rule", "add", "pref", "10", *rule)
+                ip("-n", FAR if "10.85" in rule[1] else THERE, "rule", "add", "pref", "10", *rule)
             ip("-n", HERE, "rule", "add", "pref", "10", "to", "10.87.0.6", "ipproto", "tcp", "prohibit")
             # No group can be joined there.
             knob = "/proc/sys/net/ipv4/igmp_max_memberships"
@@ -72,12 +75,16 @@ def hosts() -> Iterator[None]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True, timeout=10)
 
 
+def outside(folder: Path) -> dict[str, str]:
+    """An environment in which all interfaces are used: those of a namespace lead nowhere else."""
+    kept = {name: value for name, value in os.environ.items() if name != "EDGENODE_INTERFACE"}
+    return kept | {"EDGENODE_DATA": str(folder), "PYTHONPATH": str(ROOT)}
+
+
 def examined(namespace: str, folder: Path, *asked: str) -> list[Findings]:
     """For each host asked of, the findings by their code."""
-    environment = {name: value for name, value in os.environ.items() if name != "EDGENODE_INTERFACE"}
-    environment |= {"EDGENODE_DATA": str(folder), "PYTHONPATH": str(ROOT)}
     command = ["ip", "netns", "exec", namespace, sys.executable, str(ROOT / "tests/doctor/examined.py"), *asked]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=outside(folder))
     return [{each["code"]: each for each in report["findings"]} for report in json.loads(done.stdout)]
 
 
@@ -133,3 +140,25 @@ def test_port_5353_held_and_no_multicast(hosts: None, tmp_path: Path) -> None:
         holder.communicate(timeout=10)
     assert "process" in found["mdns-port-taken"]["what"]
     assert "eth0" in found["no-multicast"]["what"]
+
+
+@pytest.fixture
+def far_node(hosts: None, tmp_path: Path) -> Iterator[None]:
+    """A node that serves on the far host, at the usual ports."""
+    command = ["ip", "netns", "exec", FAR, sys.executable, "-m", "edgenode", "start", "--engine", "deterministic", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=outside(tmp_path / "far")) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("{")
+            yield
+        finally:
+            process.terminate()
+
+
+def test_a_node_on_another_host(far_node: None, tmp_path: Path) -> None:
+    """It is heard by multicast and greeted over the cable; where a firewall shuts its pairing port or all of it, that is told."""
+    whole, shut, cut = examined(NEAR, tmp_path, "10.85.0.2", "10.85.0.3", "10.85.0.4")
+    assert {code for code, each in whole.items() if each["severity"] == "problem"} == {"unpaired"}, whole
+    assert "not-heard" not in whole
+    assert "TCP 7434" in shut["pairing-port-blocked"]["what"]
+    assert "is seen by mDNS" in cut["firewall"]["what"]

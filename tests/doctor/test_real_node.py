@@ -1,0 +1,127 @@
+"""Both doctors with a real node on loopback: unpaired, paired, dropped by either side, with a wrong clock, gone."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import coordinator.doctor
+from coordinator.doctor import examine
+from coordinator.pairing import Trust, over, pair
+from edgenode.doctor import surroundings
+from edgenode.doctor.examine import examine_node
+from edgenode.doctor.findings import Report, Severity, render
+from edgenode.node import Node, NodeConfig
+from edgenode.trust.frames import SecretKind
+from edgenode.trust.running import running_nodes
+from tests.scripted_engine import ScriptedEngine
+
+
+def codes(report: Report) -> set[str]:
+    return {each.code for each in report.findings}
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on loopback answers at once."""
+    monkeypatch.setattr(surroundings, "BROWSE_SECONDS", 0.4)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+async def node(home: Path) -> AsyncIterator[Node]:
+    async with Node(NodeConfig(home=home, name=f"pi-{secrets.token_hex(4)}"), ScriptedEngine()) as node:
+        yield node
+
+
+async def paired_with(node: Node) -> Trust:
+    trust = Trust.load()
+    (running,) = running_nodes()
+    await pair(trust, over(node.address, running.id), SecretKind.LOCAL, running.secret, running.id, node.address)
+    return trust
+
+
+async def test_an_unpaired_node(node: Node, home: Path) -> None:
+    """Both sides say that nobody is paired, and with what to type."""
+    theirs, its = await asyncio.gather(examine(node.address), examine_node(home))
+    name = node.description().name
+    (found,) = [each for each in theirs.findings if each.code == "unpaired"]
+    assert f"coordinator pair {name}" in found.remedy
+    assert theirs.exit_status == 1
+    assert {"unpaired", "running", "interface-limited"} <= codes(its)
+    assert its.exit_status == 0, render(its)
+
+
+async def test_a_paired_node(node: Node, home: Path) -> None:
+    """Nothing but the limit to loopback is remarked on; the node is found by its name, its address and unasked."""
+    await paired_with(node)
+    name = node.description().name
+    reports = await asyncio.gather(examine(name), examine(node.address), examine(), examine_node(home))
+    for report in reports[:2]:
+        assert codes(report) == {"reached", "multicast", "interface-limited"}, render(report)
+    assert any(each.code == "reached" and name in each.what for each in reports[2].findings), render(reports[2])
+    assert {"running", "paired"} <= codes(reports[3])
+    # Unasked, others that share the loopback's mDNS are told of as well.
+    found = [each for report in reports for each in report.findings if name in each.what]
+    assert all(each.severity is Severity.OK for each in found), found
+
+
+async def test_a_host_whose_node_has_an_unusual_port(node: Node) -> None:
+    """A host named without a port is looked up among what is known of it."""
+    await paired_with(node)
+    report = await examine("127.0.0.1")
+    assert any(each.code == "reached" and f":{node.port}" in each.what for each in report.findings), render(report)
+
+
+async def test_a_node_that_dropped_its_coordinator(node: Node) -> None:
+    """A node that no longer trusts a coordinator that has it written down is told from one never paired."""
+    trust = await paired_with(node)
+    node.trust.untrust(trust.authority.id)
+    report = await examine(node.description().name)
+    assert "no-longer-trusted" in codes(report), render(report)
+
+
+async def test_a_node_that_was_removed(node: Node) -> None:
+    """A coordinator that shut a node out says so, and when."""
+    trust = await paired_with(node)
+    trust.paired.remove(node.trust.id)
+    report = await examine(node.address)
+    assert "removed" in codes(report), render(report)
+
+
+async def test_clocks_apart(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node's clock is compared with this machine's."""
+    await paired_with(node)
+    monkeypatch.setattr(coordinator.doctor, "_now", lambda: time.time() - 3_600)
+    (found,) = [each for each in (await examine(node.address)).findings if each.code == "clock-differs"]
+    assert "60 minutes ahead" in found.what
+
+
+async def test_nobody_is_there(home: Path) -> None:
+    """Without a node, home or authority both doctors have something to say, and make none of them."""
+    its, theirs = await asyncio.gather(examine_node(home), examine("127.0.0.1:1"))
+    assert "not-running" in codes(its)
+    assert "not-running" in codes(theirs)
+    assert not home.exists()
+    assert not (Path(home).parent / "data" / "coordinator").exists()
+
+
+async def test_what_is_no_host() -> None:
+    """What can be no host is a finding and not a traceback."""
+    report = await examine("kitchen pi\x1b[2J!")
+    (found,) = [each for each in report.findings if each.code == "name-unknown"]
+    assert "\x1b" not in found.what
+
+
+async def test_a_key_that_others_can_read(node: Node, home: Path) -> None:
+    """A home that cannot be used is a finding with the reason."""
+    (home / "key.pem").chmod(0o644)
+    (found,) = [each for each in (await examine_node(home)).findings if each.code == "home-unusable"]
+    assert "chmod 600" in found.what
