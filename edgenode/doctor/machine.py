@@ -23,7 +23,7 @@ def diagnose_machine(facts: Facts) -> Iterator[Finding]:
     yield from _surroundings(facts)
     yield from _mdns_port(facts)
     yield from _multicast(facts)
-    if machine.firewall is not None and not machine.only and not _sure_of_multicast(facts):
+    if machine.firewall is not None and not alone(machine) and not _sure_of_multicast(facts):
         port = own_port(facts)
         yield warning(
             "firewall-on",
@@ -48,8 +48,14 @@ def by_address(facts: Facts) -> str:
 
 
 def usable(machine: Machine) -> tuple[Interface, ...]:
-    """The interfaces that lead to other machines and are used."""
-    return tuple(each for each in machine.interfaces if each.used and each.kind in {Kind.LAN, Kind.LINK_LOCAL} and each.addresses)
+    """The interfaces that lead to other machines and are used. One that the user named is taken for such, whatever it is."""
+    kinds = {Kind.LAN, Kind.LINK_LOCAL, *({Kind.VPN, Kind.CONTAINER} if machine.only else ())}
+    return tuple(each for each in machine.interfaces if each.used and each.kind in kinds and each.addresses)
+
+
+def alone(machine: Machine) -> bool:
+    """Whether edgenode was told to keep to an interface that leads nowhere else."""
+    return bool(machine.only) and not usable(machine)
 
 
 def _clock(facts: Facts) -> Iterator[Finding]:
@@ -74,13 +80,12 @@ def _clock(facts: Facts) -> Iterator[Finding]:
 
 def _interfaces(facts: Facts) -> Iterator[Finding]:
     machine = facts.machine
-    if machine.only:
-        if not usable(machine):
-            yield warning(
-                "interface-limited",
-                f"Only this machine itself is seen, because edgenode was told to use no other interface ({machine.only}).",
-                "Leave out --interface, and unset EDGENODE_INTERFACE, to see other machines.",
-            )
+    if alone(machine):
+        yield warning(
+            "interface-limited",
+            f"Only this machine itself is seen, because edgenode was told to use no other interface ({machine.only}).",
+            "Leave out --interface, and unset EDGENODE_INTERFACE, to see other machines.",
+        )
         return
     if usable(machine):
         names = listed(f"{each.name} ({', '.join(each.addresses)})" for each in usable(machine))
@@ -113,7 +118,7 @@ def _interfaces(facts: Facts) -> Iterator[Finding]:
 
 def _surroundings(facts: Facts) -> Iterator[Finding]:
     machine = facts.machine
-    if machine.only:
+    if alone(machine):
         return
     if machine.container:
         host = "--network host" if machine.container in {"docker", "podman"} else "the host's network"

@@ -9,7 +9,7 @@ from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
 from edgenode.doctor.findings import Finding, fine, problem, warning
 from edgenode.doctor.firewalls import allow
 from edgenode.doctor.machine import COORDINATOR_PORT, NODE_PORT, usable
-from edgenode.doctor.words import listed, set_clock
+from edgenode.doctor.words import listed, set_clock, typed
 from edgenode.drain import MIN_BATTERY_PERCENT
 
 
@@ -46,7 +46,7 @@ def diagnose_names(facts: Facts) -> Iterator[Finding]:
             yield warning(
                 "same-name",
                 f"{len(same)} nodes are called {name} ({listed(sorted(id[:8] for id in same))}).",
-                f"Name one of them differently: edgenode start --name {name}-2",
+                f"Name one of them differently: edgenode start --name {typed(name + '-2')}",
             )
 
 
@@ -144,7 +144,7 @@ def _trusted(node: OwnNode, facts: Facts) -> Iterator[Finding]:
         yield warning(
             "unpaired",
             "This node is not paired with any coordinator, so nobody may give it work.",
-            f"Run edgenode pair here to see its code, and on the other machine: coordinator pair {node.name or 'NAME'}",
+            f"Run edgenode pair here to see its code, and on the other machine: coordinator pair {typed(node.name or 'NAME')}",
         )
     for each in node.trusted:
         yield _certificate(each, now, facts)

@@ -9,9 +9,9 @@ from typing import Final
 from edgenode.doctor.facts import Answer, Facts, Greeting, Port, Reach, Target, Way
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import MDNS_PORT, allow_anywhere
-from edgenode.doctor.machine import COORDINATOR_PORT
+from edgenode.doctor.machine import COORDINATOR_PORT, alone
 from edgenode.doctor.unreached import diagnose_unreached
-from edgenode.doctor.words import set_clock, span
+from edgenode.doctor.words import set_clock, span, typed
 from edgenode.net.addresses import host_port
 from edgenode.net.interfaces import Kind
 from edgenode.trust.certificates import CLOCK_TOLERANCE
@@ -44,7 +44,7 @@ def _findings(target: Target, facts: Facts) -> Iterator[Finding]:
         yield problem(
             "removed",
             f"{name} was unpaired on {target.paired.removed:%Y-%m-%d} and is shut out since.",
-            f"To take it back in: coordinator pair {name}",
+            f"To take it back in: coordinator pair {typed(name)}",
         )
     if target.unresolved:
         yield problem(
@@ -100,11 +100,12 @@ def _answers(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Find
             "another-device",
             f"Another device than {name} answers at {host_port(way.address, way.work.number)}: its key is not the one that was "
             "paired.",
-            f"Look up the address of {name} (edgenode doctor on it shows it); if its home was deleted: coordinator pair {name}",
+            f"Look up the address of {name} (edgenode doctor on it shows it); if its home was deleted: coordinator pair "
+            f"{typed(name)}",
         )
         return
     problems = [*_pairing_port(target, way, name), *_greeting(target, name, facts), *_records(target, name, facts.machine.now)]
-    if not target.heard and not way.ours and not facts.machine.only:
+    if not target.heard and not way.ours and not alone(facts.machine):
         across = way.interface is None or way.kind is Kind.VPN
         why = "mDNS does not cross from one network to another" if across else "multicast from it does not arrive here"
         problems.append(
@@ -189,13 +190,13 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
             yield problem(
                 "no-longer-trusted",
                 f"{name} no longer trusts this coordinator: it was dropped there (edgenode untrust), or its home was deleted.",
-                f"Pair anew: coordinator pair {name} ({name} {window})",
+                f"Pair anew: coordinator pair {typed(name)} ({name} {window})",
             )
         case Verdict.UNKNOWN_AUTHORITY:
             yield problem(
                 "unpaired",
                 f"{name} is not paired with this coordinator.",
-                f"Pair it: coordinator pair {name} ({name} {window})",
+                f"Pair it: coordinator pair {typed(name)} ({name} {window})",
             )
         case Verdict.EXPIRED | Verdict.NOT_YET_VALID as verdict:
             state = "expired" if verdict is Verdict.EXPIRED else "not valid yet"
@@ -208,7 +209,7 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
             yield problem(
                 "wrong-role",
                 f"{name} does not take this coordinator's certificate for one of a coordinator.",
-                f"Pair anew: coordinator unpair {name}, then coordinator pair {name}",
+                f"Pair anew: coordinator unpair {typed(name)}, then coordinator pair {typed(name)}",
             )
         case Verdict.OWN_EXPIRED:
             yield warning(
@@ -221,7 +222,7 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
                 yield problem(
                     "unpaired",
                     f"This coordinator has not paired {name}.",
-                    f"Pair it: coordinator pair {name} ({name} {window})",
+                    f"Pair it: coordinator pair {typed(name)} ({name} {window})",
                 )
 
 

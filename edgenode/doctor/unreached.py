@@ -61,12 +61,18 @@ def diagnose_unreached(target: Target, way: Way, name: str, facts: Facts) -> Ite
             yield from _nobody(way, name, facts)
         case Reach.NO_ROUTE:
             yield from _no_route(target, way, name, facts)
-        case Reach.NOT_TRIED:
+        case Reach.NOT_TRIED if facts.machine.only:
             yield problem(
                 "not-dialled",
                 f"{name} at {way.address} was not dialled, because edgenode was told to use no other interface "
-                f"({facts.machine.only or 'loopback only'}).",
+                f"({facts.machine.only}).",
                 "Leave out --interface, and unset EDGENODE_INTERFACE, to reach other machines.",
+            )
+        case Reach.NOT_TRIED:
+            yield problem(
+                "not-dialled",
+                f"{name} at {way.address} was not dialled, because this machine is on no network now.",
+                "Connect it to the home's Wi-Fi or cable (and look at: ip address).",
             )
 
 

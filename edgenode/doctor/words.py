@@ -1,5 +1,6 @@
 """Small things said in many findings: spans of time, lists, how a clock is set. Pure."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -25,6 +26,11 @@ def listed(words: Iterable[str], last: str = "and") -> str:
     if len(kept) > 8:
         kept = [*kept[:7], f"{len(kept) - 7} more"]
     return kept[0] if len(kept) == 1 else f"{', '.join(kept[:-1])} {last} {kept[-1]}" if kept else ""
+
+
+def typed(name: str) -> str:
+    """A name as it is typed in a shell. Whoever chose it may hope that its owner's neighbour pastes what it says."""
+    return shlex.quote(name)
 
 
 def set_clock(system: System) -> str:

@@ -89,7 +89,7 @@ def wrong(facts: Facts) -> bool:
     )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(some_facts)
 def test_any_facts_give_findings(facts: Facts) -> None:
     """No facts raise; what is wrong has a remedy, and "fine" is said only where it is."""

@@ -15,6 +15,7 @@ from edgenode.trust.verdict import Verdict
 from tests.doctor.known import (
     COORDINATOR,
     EDGENODE,
+    GREETING,
     ID,
     LAN,
     NODE,
@@ -149,7 +150,7 @@ CASES = {
         "coordinator nodes --join 192.168.1.5:7433",
     ),
     "unpaired": (
-        with_target(paired=None, greeting=replace(COORDINATOR.targets[0].greeting, verdict=Verdict.UNKNOWN_AUTHORITY)),  # type: ignore[type-var]
+        with_target(paired=None, greeting=replace(GREETING, verdict=Verdict.UNKNOWN_AUTHORITY)),
         "unpaired",
         PROBLEM,
         "not paired",
@@ -448,6 +449,26 @@ def test_another_familys_node() -> None:
     assert diagnose(unpaired).exit_status == 1
     report = diagnose(replace(unpaired, asked=False))
     assert (report.exit_status, report.fine) == (0, False)
+
+
+def test_a_name_meant_to_be_pasted() -> None:
+    """A node's name is somebody else's choice: in what is to be typed it is quoted."""
+    facts = with_target(paired=None, greeting=replace(GREETING, name="pi; rm -rf ~"))
+    (found,) = [each for each in diagnose(facts).findings if each.code == "unpaired"]
+    assert "coordinator pair 'pi; rm -rf ~'" in found.remedy
+
+
+def test_an_interface_that_was_named() -> None:
+    """A VPN that the user asked for is as good as a local network."""
+    assert diagnose(with_machine(interfaces=(VPN,), only="--interface wg0")).fine
+
+
+def test_no_network_at_all() -> None:
+    """Without any network a device is not dialled, and no setting is blamed for it."""
+    report = diagnose(with_machine(with_way(Reach.NOT_TRIED), interfaces=(LOOPBACK,)))
+    (found,) = [each for each in report.findings if each.code == "not-dialled"]
+    assert "on no network" in found.what
+    assert "no-interface" in {each.code for each in report.findings}
 
 
 def test_one_good_address_is_enough() -> None:
