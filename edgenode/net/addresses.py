@@ -13,7 +13,7 @@ MAX_ADDRESSES: Final = 8
 KEPT_ADDRESSES: Final = MAX_ADDRESSES // 2
 
 _HOST_NAME: Final = re.compile(
-    r"(?=.{1,253}\.?$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?", re.IGNORECASE
+    r"(?=.{1,253}\.?$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.?", re.IGNORECASE | re.ASCII
 )
 _SCOPE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,32}")
 

@@ -94,7 +94,8 @@ class Announcer(Responder):
 
 @dataclass(slots=True)
 class _Known:
-    sighting: Sighting
+    addresses: dict[str, float]
+    """HOST:PORT, the longest known first, and when a record last said so."""
     told: float
     """When it was last passed on."""
     heard: float
@@ -218,17 +219,18 @@ class Browser(Responder, RecordUpdateListener):
         told = self._addresses(id, info)
         if not told:
             return
-        known = self._known.get(id)
-        addresses = merge_addresses(known.sighting.addresses if known is not None else (), told)
-        sighting = Sighting(id, _name(info) or id[:8], addresses)
         wanted = self._wanted(id)
+        known = self._known.get(id)
         if known is None:
             if not wanted:
                 self._make_room(now)
-            self._known[id] = _Known(sighting, now, now, wanted)
-        else:
-            known.sighting, known.told, known.wanted = sighting, now, wanted
-        self._seen(sighting)
+            known = self._known[id] = _Known({}, now, now, wanted)
+        # A node that moved says so; only what a record keeps saying is kept.
+        before = {address: since for address, since in known.addresses.items() if now - since < SILENT_SECONDS}
+        merged = merge_addresses(tuple(before), told)
+        known.addresses = {address: now if address in told else before[address] for address in merged}
+        known.told, known.wanted = now, wanted
+        self._seen(Sighting(id, _name(info) or id[:8], tuple(sorted(merged, key=lambda address: address not in told))))
 
     def _addresses(self, id: NodeId, info: AsyncServiceInfo) -> tuple[str, ...]:
         # Nodes of ours name their host by their id too: records for another's host say nothing about this one.
