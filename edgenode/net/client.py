@@ -153,6 +153,9 @@ class NodeConnection:
         except WireError as error:
             raise NodeLost(f"The node broke the protocol: {error}") from error
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                # The node let us in: whatever it was that ended the connection, it was no refusal.
+                raise NodeLost("The connection to the node broke.") from error
             raise _lost(error) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()

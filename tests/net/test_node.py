@@ -1,7 +1,9 @@
 """A node as coordinators meet it: real gRPC, real certificates, real mDNS on loopback, a home of its own."""
 
 import asyncio
+import os
 import secrets
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,6 +39,7 @@ from edgenode.types import (
 )
 from edgenode.v1 import node_pb2, node_service_pb2, node_service_pb2_grpc, work_pb2
 from edgenode.work import WorkQueue
+from tests.attacks.node_child import node_child
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import connection, paired
 
@@ -221,6 +224,21 @@ async def test_a_coordinator_that_never_reads_is_hung_up_on(tmp_path: Path, anna
         with pytest.raises(OverLimit, match="does not read"):
             async with asyncio.timeout(10):
                 await anext(stream)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be frozen here")
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+async def test_a_node_that_dies_or_freezes_is_lost_and_not_refused(tmp_path: Path, anna: Authority, how: str) -> None:
+    """A dead process is noticed by its end, a frozen one by its silence to gRPC's pings."""
+    paired(tmp_path / "node", anna)
+    async with node_child(tmp_path / "node", ends=how == "SIGSTOP") as child:
+        async with NodeConnection((child.address,), child.id, anna.client_tls(), anna.id) as stream:
+            os.kill(child.pid, getattr(signal, how))
+            with pytest.raises(NodeLost) as lost:
+                await next_frame(stream, Outcome)
+            assert not lost.value.refused
+        if how == "SIGSTOP":
+            os.kill(child.pid, signal.SIGCONT)
 
 
 async def test_describe_tells_what_the_stream_tells(tmp_path: Path, anna: Authority) -> None:
