@@ -13,6 +13,7 @@ from typing import Final
 import grpc
 
 from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.net.once import LogOnce
 from edgenode.net.wire import MAX_MESSAGE_BYTES
 from edgenode.trust.tls import ClientTls, ServerTls
 
@@ -98,6 +99,7 @@ def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
     time, so that whom it trusts may change while it serves. Raises what the first call of `fetch` raises."""
     current = fetch()
     lock = threading.Lock()
+    once = LogOnce(logger)
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
         nonlocal current
@@ -105,7 +107,7 @@ def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
             try:
                 tls = fetch()
             except (EdgenodeError, OSError) as error:
-                logger.warning("Who may connect cannot be read anew: %s", error)
+                once.warning("Who may connect cannot be read anew", str(error))
                 return None
             if tls == current:
                 return None

@@ -1,0 +1,99 @@
+"""TLS at the ports: what a handshake is made of may change while a server serves, and addresses of ports."""
+
+import logging
+from pathlib import Path
+
+import grpc
+import pytest
+
+from coordinator.trust.authority import Authority
+from edgenode.errors import NetworkError, TrustError
+from edgenode.net.channel import make_pairing_server, make_work_server, open_pairing_channel, open_work_channel, pairing_address
+from edgenode.net.once import LIMIT, LogOnce, peer_host
+from edgenode.trust.certificates import node_host_name, pem
+from edgenode.trust.tls import ServerTls
+from tests.trusted import paired
+
+
+async def connects(port: int, authority: Authority, host_name: str) -> bool:
+    """Whether a handshake succeeds: the server has no methods, and says so to whoever gets that far."""
+    async with open_work_channel(f"127.0.0.1:{port}", authority.client_tls(), host_name) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await channel.unary_unary("/nothing/Here")(b"", timeout=5)
+        return error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_who_is_trusted_may_change_while_it_serves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The next handshake knows; when it cannot be read, what was known before goes on."""
+    anna, bert = Authority(tmp_path / "a", "anna"), Authority(tmp_path / "b", "bert")
+    trust = paired(tmp_path / "node", anna)
+    damaged = False
+
+    def fetch() -> ServerTls:
+        if damaged:
+            raise TrustError("The key is damaged.")
+        return trust.server_tls()
+
+    names = {each: node_host_name(trust.id, each.id) for each in (anna, bert)}
+    listening = make_work_server(fetch)
+    port = listening.listen("127.0.0.1:0")
+    await listening.server.start()
+    assert [await connects(port, each, names[each]) for each in (anna, bert)] == [True, False]
+    paired(tmp_path / "node", bert)
+    assert [await connects(port, each, names[each]) for each in (anna, bert)] == [True, True]
+    damaged = True
+    assert [await connects(port, each, names[each]) for each in (anna, bert)] == [True, True]
+    assert "The key is damaged." in caplog.text
+    await listening.server.stop(None)
+
+
+async def test_a_pairing_channel_takes_exactly_the_certificate_it_was_told(tmp_path: Path) -> None:
+    """Another device at the same address, a moment later, is noticed."""
+    one, other = (paired(tmp_path / name, Authority(tmp_path / "a")) for name in ("one", "other"))
+    listening = make_pairing_server(one.placeholder_tls())
+    port = listening.listen("127.0.0.1:0")
+    await listening.server.start()
+    seen = []
+    for expected in (one, other):
+        async with open_pairing_channel(f"127.0.0.1:{port}", pem(expected.placeholder), f"{one.id}.pairing.edge") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await channel.unary_unary("/nothing/Here")(b"", timeout=5)
+            seen.append(error.value.code())
+    assert seen == [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE]
+    await listening.server.stop(None)
+
+
+def test_the_pairing_port_is_the_next_one() -> None:
+    """Of IPv4, IPv6 and names."""
+    told = ["192.168.1.7:7433", "[fe80::1%eth0]:7433", "pi.local:1"]
+    assert [pairing_address(each) for each in told] == ["192.168.1.7:7434", "[fe80::1%eth0]:7434", "pi.local:2"]
+
+
+@pytest.mark.parametrize("bad", ["", "7433", "host", "host:", ":1", "host:0", "host:65535", "host:٣", "host:-1"])
+def test_an_address_without_a_next_port_is_a_sentence(bad: str) -> None:
+    """Whatever comes from a file or a peer."""
+    with pytest.raises(NetworkError, match="not an address"):
+        pairing_address(bad)
+
+
+def test_a_warning_about_a_peer_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Once in an hour for each peer and reason, and not of thousands of peers."""
+    now = 0.0
+    once = LogOnce(logging.getLogger("test"), lambda: now)
+    for _ in range(1_000):
+        once.warning("192.0.2.1", "is refused.")
+    assert caplog.messages == ["192.0.2.1: is refused."]
+    for number in range(1_000):
+        once.warning(f"192.0.2.{number}", "is refused.")
+    assert len(caplog.messages) == LIMIT + 1
+    assert "no more of them are listed" in caplog.messages[-1]
+    caplog.clear()
+    now = 3_600.0
+    once.warning("192.0.2.1", "is refused.")
+    assert caplog.messages == ["192.0.2.1: is refused."]
+
+
+def test_a_peer_is_its_host_whatever_its_port() -> None:
+    """As gRPC writes it, for IPv4 and IPv6."""
+    told = ["ipv4:127.0.0.1:50374", "ipv6:%5B::1%5D:50374", "ipv6:[::1]:1", "unix:"]
+    assert [peer_host(each) for each in told] == ["127.0.0.1", "::1", "::1", "unknown"]
