@@ -42,7 +42,7 @@ def diagnose_names(facts: Facts) -> Iterator[Finding]:
     if facts.node is not None and facts.node.running and facts.node.name:
         ids[facts.node.name].add(facts.node.id)
     for name, same in sorted(ids.items()):
-        if len(same) > 1:
+        if len(same) > 1 and (facts.node is None or name == facts.node.name):
             yield warning(
                 "same-name",
                 f"{len(same)} nodes are called {name} ({listed(sorted(id[:8] for id in same))}).",

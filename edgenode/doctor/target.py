@@ -34,12 +34,16 @@ _FURTHEST: Final = (
 def diagnose_target(target: Target, facts: Facts) -> Iterator[Finding]:
     for finding in _findings(target, facts):
         # Nobody asked: a device that is switched off, or is another family's, is no trouble of this machine's.
-        idle = not facts.asked and (not target.heard or finding.code == "unpaired")
-        yield replace(finding, severity=Severity.WARNING) if idle and finding.severity is Severity.PROBLEM else finding
+        foreign = target.paired is None and finding.code in {"unpaired", "not-running"}
+        idle = not facts.asked and (foreign or not target.heard) and finding.severity is Severity.PROBLEM
+        yield replace(finding, severity=Severity.WARNING) if idle else finding
 
 
 def _findings(target: Target, facts: Facts) -> Iterator[Finding]:
-    name = target.greeting.name if target.greeting and target.greeting.name else target.asked
+    greeted = target.greeting
+    # Where another device answers, what it calls itself is not what the one that was meant is called.
+    meant = greeted is not None and (target.paired is None or greeted.id == target.paired.id)
+    name = (greeted.name if greeted is not None and meant else "") or target.asked
     if target.paired is not None and target.paired.removed is not None:
         yield problem(
             "removed",

@@ -447,8 +447,28 @@ def test_another_familys_node() -> None:
     """A node that is seen and not paired is worth a word, and no problem unless it was asked for."""
     unpaired = with_target(paired=None)
     assert diagnose(unpaired).exit_status == 1
-    report = diagnose(replace(unpaired, asked=False))
-    assert (report.exit_status, report.fine) == (0, False)
+    stopped = with_target(paired=None, greeting=None, ways=(replace(WAY, work=Port(7433, Reach.REFUSED)),))
+    for facts in (unpaired, stopped):
+        report = diagnose(replace(facts, asked=False))
+        assert (report.exit_status, report.fine) == (0, False)
+
+
+def test_another_device_keeps_its_own_name() -> None:
+    """Where another device answers, the one that was meant goes by the name it was asked for."""
+    way = replace(WAY, work=replace(WORK, id=OTHER))
+    (found,) = [
+        each
+        for each in diagnose(with_target(ways=(way,), greeting=replace(GREETING, id=OTHER, name="thief"))).findings
+        if each.code == "another-device"
+    ]
+    assert "thief" not in found.what + found.remedy
+
+
+def test_names_of_others() -> None:
+    """A node minds its own name; what others are called is for the coordinator."""
+    twins = (Heard(ID, "pi", ()), Heard(OTHER, "desk", ()), Heard("ef" * 16, "desk", ()))
+    assert diagnose(replace(EDGENODE, heard=twins)).fine
+    assert not diagnose(replace(COORDINATOR, heard=twins)).fine
 
 
 def test_a_name_meant_to_be_pasted() -> None:
