@@ -1,0 +1,290 @@
+"""Where a coordinator listens for nodes that can only dial out: a port for work, where the handshake asks for a certificate, and
+the next one for pairing and renewal.
+
+Methods take bytes and parse them here: gRPC itself writes a traceback to the log for each message that is none.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Self
+
+import grpc
+
+from edgenode.errors import NetworkError, TrustError
+from edgenode.net.addresses import host_port
+from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
+from edgenode.net.client import NodeLost
+from edgenode.net.dialled_in import FAREWELL_SECONDS, DialledIn, NotAdmitted, WaitingDevice
+from edgenode.net.once import LogOnce, peer_host
+from edgenode.net.pairing_service import parse
+from edgenode.net.pairing_session import Send
+from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
+from edgenode.net.ports import are_free
+from edgenode.net.rates import RateLimit
+from edgenode.net.wire import WireError, frame_from_proto
+from edgenode.trust.certificates import Peer, Role
+from edgenode.trust.frames import Introduction, PairingFrame, RefusalReason, Refused
+from edgenode.trust.tls import ServerTls
+from edgenode.types import Frame, NodeDescription, NodeId
+from edgenode.v1 import node_service_pb2, pairing_service_pb2, work_pb2
+
+DIAL_IN_PORT: Final = 7_435
+FIRST_FRAME_SECONDS: Final = 5.0
+WORK_STREAMS: Final = 64
+WAITING: Final = 16
+WAITING_OF_ONE_HOST: Final = 4
+# A node that is refused dials again after 5 s at the most, and a lively one after half a second a few times.
+CALLS: Final = (20.0, 1.0)
+# A stream that is silent for this long gives way to a new one of the same node.
+SILENT_SECONDS: Final = 3.0
+BUSY_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 1.0
+
+logger = logging.getLogger(__name__)
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+# What gRPC raises for a call that has ended meanwhile.
+_ENDED: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a listener asks of the coordinator that it belongs to. All but `server_tls` are called on the event loop."""
+
+    server_tls: Callable[[], ServerTls]
+    """Called at every handshake, in a thread of gRPC's."""
+    placeholder_tls: Callable[[], ServerTls]
+    identify: Callable[[bytes], Peer]
+    """Who a certificate belongs to. Raises `TrustError`."""
+    is_admitted: Callable[[NodeId], bool]
+    """Whether the node is paired and was not removed. Asked again about every second while its stream is open."""
+    is_connected: Callable[[NodeId], bool]
+    """Whether the node has a work stream already, whichever side dialled."""
+    on_work: Callable[[DialledIn], None]
+    """Whoever is given a stream closes it."""
+    on_waiting: Callable[[WaitingDevice], None]
+    on_left: Callable[[WaitingDevice], None]
+
+
+class DialInListener:
+    """Listens at `hosts` (addresses of this machine) on `port` and the next one, for as long as it is entered.
+
+    Raises `NetworkError`, a sentence, when it cannot.
+    """
+
+    def __init__(self, host: Host, hosts: tuple[str, ...], port: int = DIAL_IN_PORT) -> None:
+        self._host = host
+        self._hosts = hosts
+        self.port = port
+        self._servers: tuple[TlsServer, ...] = ()
+
+    async def __aenter__(self) -> Self:
+        if not are_free(self._hosts, self.port):
+            raise self._taken()
+        work, pairing = make_work_server(self._host.server_tls), make_pairing_server(self._host.placeholder_tls())
+        _DialInService(self._host).add_to(work.server)
+        _DialInPairingService(self._host).add_to(pairing.server)
+        try:
+            for offset, each in enumerate((work, pairing)):
+                for host in self._hosts:
+                    each.listen(host_port(host, self.port + offset))
+        except NetworkError:
+            for each in (work, pairing):
+                await each.server.stop(None)
+            raise self._taken() from None
+        self._servers = (work, pairing)
+        for each in self._servers:
+            await each.server.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for each in self._servers:
+            await each.server.stop(STOP_SECONDS)
+
+    def _taken(self) -> NetworkError:
+        return NetworkError(
+            f"This coordinator cannot listen for devices that dial in, at {', '.join(self._hosts)} on the ports {self.port} and "
+            f"{self.port + 1}: one is in use, perhaps by another coordinator command, or not allowed."
+        )
+
+
+class _DialInService:
+    """Every call is checked by the certificate that it came with, whatever the handshake let through."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._open: dict[NodeId, DialledIn] = {}
+        self._calls = RateLimit(*CALLS)
+        self._once = LogOnce(logger)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        service = node_service_pb2.DESCRIPTOR.services_by_name["DialInService"].full_name
+        handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._work)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"WorkDialIn": handler}),))
+
+    async def _work(self, requests: AsyncIterator[bytes], context: _Context) -> None:
+        who = peer_host(context.peer())
+        node = await self._node(context, who)
+        frames = _work_frames(requests)
+        stream = DialledIn(who, await self._described(frames, node, context, who))
+        # Asked again: meanwhile another may have come.
+        await self._make_room(node, context, who)
+        self._open[node] = stream
+        self._host.on_work(stream)
+        code, why = grpc.StatusCode.UNAVAILABLE, "The coordinator ended the connection."
+        try:
+            await stream.serve(frames, _writer(context), lambda: self._host.is_admitted(node))
+        except NotAdmitted as refusal:
+            code, why = grpc.StatusCode.PERMISSION_DENIED, str(refusal)
+        except NodeLost as lost:
+            code, why = grpc.StatusCode.INVALID_ARGUMENT, str(lost)
+        except _ENDED:
+            return
+        finally:
+            if self._open.get(node) is stream:
+                del self._open[node]
+        await _abort(context, code, why)
+
+    async def _node(self, context: _Context, who: str) -> NodeId:
+        """Which node calls; ends the call of anybody else."""
+        certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+        try:
+            peer = self._host.identify(certificate)
+        except TrustError as error:
+            await self._refuse(context, who, grpc.StatusCode.PERMISSION_DENIED, str(error))
+        if peer.role is not Role.NODE:
+            why = "Only nodes may dial in to work, and this is the certificate of a coordinator."
+            await self._refuse(context, who, grpc.StatusCode.PERMISSION_DENIED, why)
+        node = NodeId(peer.id)
+        if not self._host.is_admitted(node):
+            why = "This coordinator is not paired with the device (any more)."
+            await self._refuse(context, who, grpc.StatusCode.PERMISSION_DENIED, why)
+        if not self._calls.allow(node, time.monotonic()):
+            await self._refuse(context, who, grpc.StatusCode.RESOURCE_EXHAUSTED, "The device dials more often than is answered.")
+        await self._make_room(node, context, who)
+        return node
+
+    async def _make_room(self, node: NodeId, context: _Context, who: str) -> None:
+        """One stream for each node: the first, unless it is silent."""
+        older = self._open.get(node)
+        if older is not None and older.silent_for >= SILENT_SECONDS:
+            del self._open[node]
+            await older.aclose()
+        elif older is not None or self._host.is_connected(node):
+            # Nothing wrong, so nothing is logged: a node may be told several addresses of one coordinator.
+            await context.abort(grpc.StatusCode.ALREADY_EXISTS, "The node has a connection to this coordinator already.")
+        if len(self._open) >= WORK_STREAMS:
+            why = f"This coordinator serves {WORK_STREAMS} devices that dial in, and no more."
+            await self._refuse(context, who, grpc.StatusCode.RESOURCE_EXHAUSTED, why)
+
+    async def _described(self, frames: AsyncIterator[Frame | None], node: NodeId, context: _Context, who: str) -> NodeDescription:
+        why = "The device did not describe itself first."
+        try:
+            async with asyncio.timeout(FIRST_FRAME_SECONDS):
+                first = await anext(frames, None)
+            if isinstance(first, NodeDescription) and first.id == node:
+                return first
+            if isinstance(first, NodeDescription):
+                why = "The device says it is another one than its certificate does."
+        except TimeoutError:
+            why = "The device was silent for too long."
+        except WireError as error:
+            why = f"The device broke the protocol: {error}"
+        await self._refuse(context, who, grpc.StatusCode.INVALID_ARGUMENT, why)
+        raise AssertionError("refused")
+
+    async def _refuse(self, context: _Context, who: str, code: grpc.StatusCode, why: str) -> NoReturn:
+        self._once.warning(who, f"dialled in and was refused. {why}")
+        await context.abort(code, why)
+        raise AssertionError("abort raises")
+
+
+class _DialInPairingService:
+    """For whoever comes. What waits here costs one stream and has promised nothing."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._waiting: Counter[str] = Counter()
+        self._calls = RateLimit(*CALLS)
+        self._once = LogOnce(logger)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        service = pairing_service_pb2.DESCRIPTOR.services_by_name["DialInPairingService"].full_name
+        handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._pair)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"PairDialIn": handler}),))
+
+    async def _pair(self, requests: AsyncIterator[bytes], context: _Context) -> None:
+        who = peer_host(context.peer())
+        send = _sender(context)
+        crowded = self._waiting.total() >= WAITING or self._waiting[who] >= WAITING_OF_ONE_HOST
+        if crowded or not self._calls.allow(who, time.monotonic()):
+            self._once.warning(who, "dials in to be paired more often than is answered.")
+            with contextlib.suppress(NetworkError):
+                await send(Refused(RefusalReason.BUSY, "The coordinator is busy: try again in a moment.", BUSY_SECONDS))
+            return
+        self._waiting[who] += 1
+        try:
+            frames = _pairing_frames(requests)
+            device = WaitingDevice(await self._introduced(frames, context, who), who, send)
+            self._host.on_waiting(device)
+            try:
+                await device.serve(frames)
+            finally:
+                self._host.on_left(device)
+        finally:
+            self._waiting[who] -= 1
+            self._waiting += Counter()  # forgets hosts that have none
+
+    async def _introduced(self, frames: AsyncIterator[PairingFrame], context: _Context, who: str) -> Introduction:
+        why = "The device did not introduce itself first."
+        try:
+            async with asyncio.timeout(FIRST_FRAME_SECONDS):
+                first = await anext(frames, None)
+            if isinstance(first, Introduction):
+                return first
+        except TimeoutError:
+            why = "The device was silent for too long."
+        except WireError as error:
+            why = f"The device broke the protocol: {error}"
+        self._once.warning(who, f"dialled in to be paired and was refused. {why}")
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
+        raise AssertionError("abort raises")
+
+
+async def _work_frames(requests: AsyncIterator[bytes]) -> AsyncIterator[Frame | None]:
+    async for data in requests:
+        yield frame_from_proto(parse(node_service_pb2.WorkDialInRequest, data).frame)
+
+
+async def _pairing_frames(requests: AsyncIterator[bytes]) -> AsyncIterator[PairingFrame]:
+    async for data in requests:
+        yield pairing_frame_from_proto(parse(pairing_service_pb2.PairDialInRequest, data).frame)
+
+
+def _writer(context: _Context) -> Callable[[work_pb2.Frame], Awaitable[None]]:
+    async def write(frame: work_pb2.Frame) -> None:
+        await context.write(node_service_pb2.WorkDialInResponse(frame=frame).SerializeToString())
+
+    return write
+
+
+def _sender(context: _Context) -> Send:
+    async def send(frame: PairingFrame) -> None:
+        try:
+            await context.write(pairing_service_pb2.PairDialInResponse(frame=pairing_frame_to_proto(frame)).SerializeToString())
+        except _ENDED as error:
+            raise NetworkError("The device has hung up.") from error
+
+    return send
+
+
+async def _abort(context: _Context, code: grpc.StatusCode, why: str) -> None:
+    """With a deadline: what is still on its way to a peer that does not read comes before the status."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await context.abort(code, why)
