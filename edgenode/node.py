@@ -18,6 +18,7 @@ from edgenode.engines.engine import Engine
 from edgenode.errors import UsageError
 from edgenode.home import default_home, open_home
 from edgenode.net.addresses import host_port
+from edgenode.net.dial_out import DialOut
 from edgenode.net.discovery import Announcer, default_name
 from edgenode.net.interfaces import LOOPBACK, Scope, scope
 from edgenode.net.pairing_desk import PairingDesk
@@ -129,7 +130,9 @@ class Node:
             hosts = self._scope.listen_addresses()
             self._server = NodeServer(self._streams, self.trust, PairingService(desk), hosts, config.port)
             await stack.enter_async_context(self._server)
-            # Left before the server is, so that every coordinator is told what became of its leases.
+            await stack.enter_async_context(DialOut(config.join, self._streams, desk))
+            # Left before the server and the connections that were dialled are, so that every coordinator is told what became of its
+            # leases.
             stack.push_async_callback(self._queue.stop)
             self._engine.watch(self._streams.announce_change)
             await stack.enter_async_context(self._device)
