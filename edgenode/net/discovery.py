@@ -33,10 +33,11 @@ NAME_BYTES: Final = 200
 # Asked again this often: a node that came back without a word is found within 5 s, and one that is silent for long is gone.
 ASK_TICKS: Final = 4
 SILENT_SECONDS: Final = 30.0
-# A goodbye counts if nobody contradicts it: anybody can forge one. A responder may wait 1.2 s before it repeats itself, and what it
-# had in its queue when it said goodbye comes after it; so the question is put late and has time.
+# A goodbye counts if nobody contradicts it: anybody can forge one. A responder may wait 1.2 s before it repeats itself, so what
+# comes that soon may have been in its queue when it said goodbye. Later it is asked, each tick: of two equal packets within a
+# second the receiver drops the second.
 DOUBT_SECONDS: Final = 1.25
-ANSWER_SECONDS: Final = 1.5
+ANSWER_SECONDS: Final = 2.5
 # A node that keeps talking is passed on at most this often, unless it is new.
 NUDGE_SECONDS: Final = 1.0
 # A home has a handful. Of strangers' nodes the earliest half stays whatever is forged, the other half are the latest.
@@ -102,8 +103,6 @@ class _Known:
     wanted: bool
     doubted: float | None = None
     """When it said goodbye, or somebody in its name."""
-    asked: float | None = None
-    """When it was asked whether that is so."""
 
 
 class Browser(Responder, RecordUpdateListener):
@@ -173,11 +172,11 @@ class Browser(Responder, RecordUpdateListener):
         now = time.monotonic()
         doubts = False
         for id, known in list(self._known.items()):
-            unanswered = known.asked is not None and now - known.asked >= ANSWER_SECONDS
-            if unanswered or now - known.heard >= SILENT_SECONDS:
+            doubted = now - known.doubted if known.doubted is not None else 0.0
+            if doubted >= DOUBT_SECONDS + ANSWER_SECONDS or now - known.heard >= SILENT_SECONDS:
                 self._forget(id)
-            elif known.asked is None and known.doubted is not None and now - known.doubted >= DOUBT_SECONDS:
-                known.asked, doubts = now, True
+            else:
+                doubts |= doubted >= DOUBT_SECONDS
         later, self._later = self._later, set()
         for id in later & self._known.keys():
             self._tell_of(zeroconf, id, now)
@@ -203,8 +202,8 @@ class Browser(Responder, RecordUpdateListener):
         known = self._known.get(id)
         if known is not None:
             known.heard = now
-            if known.asked is not None:
-                known.doubted = known.asked = None
+            if known.doubted is not None and now - known.doubted >= DOUBT_SECONDS:
+                known.doubted = None
             if now - known.told < NUDGE_SECONDS:
                 self._later.add(id)
                 return
