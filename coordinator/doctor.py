@@ -13,10 +13,9 @@ from edgenode.doctor.diagnosis import diagnose
 from edgenode.doctor.dial import resolve, ways
 from edgenode.doctor.facts import Answer, Facts, Greeting, Heard, OwnCoordinator, Paired, Side, Target
 from edgenode.doctor.findings import Report
-from edgenode.doctor.machine import NODE_PORT
 from edgenode.doctor.surroundings import look_around
 from edgenode.errors import EdgenodeError, UsageError
-from edgenode.net.addresses import host_port, parse_host_port, split_host_port
+from edgenode.net.addresses import NODE_PORT, host_port, parse_host_port, split_host_port
 from edgenode.net.interfaces import Scope, scope
 from edgenode.net.pairing_client import greet
 from edgenode.text import clean_line

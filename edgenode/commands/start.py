@@ -19,7 +19,7 @@ from edgenode.errors import ModelError, UsageError
 from edgenode.home import default_home
 from edgenode.models.progress import progress_bar
 from edgenode.models.store import Store
-from edgenode.net.service import DEFAULT_PORT
+from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT, parse_host_port
 from edgenode.node import Node, NodeConfig
 from edgenode.threads import in_thread
 from edgenode.trust.token import parse_token
@@ -46,7 +46,7 @@ def add_to(commands: Commands) -> None:
         "--port",
         type=_port,
         default=0,
-        help=f"port for work, the next one is for pairing (default: {DEFAULT_PORT}, or a free pair)",
+        help=f"port for work, the next one is for pairing (default: {NODE_PORT}, or a free pair)",
     )
     start.add_argument("--speed", type=_speed, metavar="READ:WRITE", help="tokens a second of the deterministic test engine")
     start.add_argument(
@@ -111,7 +111,7 @@ def _config(options: argparse.Namespace) -> NodeConfig:
         port=options.port,
         invite=parse_token(token) if token else None,
         min_battery=options.min_battery,
-        join=tuple(options.join),
+        join=tuple(parse_host_port(each, COORDINATOR_PORT) for each in options.join),
     )
 
 
@@ -124,11 +124,12 @@ def _introduce(node: Node, as_json: bool) -> None:
     told = node.description()
     trusted = node.trust.trusted()
     now = time.monotonic()
-    window = (node.window.code, node.window.seconds_left(now)) if node.window.is_open(now) else None
+    digits = node.window.code if node.window.is_open(now) else None
+    seconds = node.window.seconds_left(now)
     if as_json:
         print_json({"id": told.id, "name": told.name, "address": node.address, "addresses": node.addresses, "engine": told.engine,
                     "announced": node.announced, "trusted": [each.name for each in trusted],
-                    "code": window[0] if window else None, "code_seconds": window[1] if window else None,
+                    "code": digits, "code_seconds": seconds or None,
                     "models": [{"name": model.name, "digest": model.digest or None} for model in told.models]})  # fmt: skip
         return
     model = told.models[0]
@@ -140,9 +141,9 @@ def _introduce(node: Node, as_json: bool) -> None:
     )
     if trusted:
         print(f"It works for {', '.join(each.name for each in trusted)}. To pair it with another coordinator: edgenode pair")
-    elif window:
+    elif digits:
         print("It is paired with nobody yet, and works for nobody else. On this machine, as this user, no code is needed.")
-        code.show(told.id, told.name, *window)
+        code.show(told.id, told.name, digits, seconds)
     print("Ctrl-C stops it.", flush=True)
 
 

@@ -8,10 +8,9 @@ from edgenode.doctor.facts import Facts, Interface, Machine, MdnsPort, Side, Sys
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import MDNS_PORT, allow
 from edgenode.doctor.words import listed, set_clock
+from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
 from edgenode.net.interfaces import Kind
 
-NODE_PORT: Final = 7433
-COORDINATOR_PORT: Final = 7435
 RELEASED: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """No clock that is right shows a time before this version was written."""
 

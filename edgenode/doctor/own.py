@@ -8,9 +8,10 @@ from datetime import datetime
 from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
 from edgenode.doctor.findings import Finding, fine, problem, warning
 from edgenode.doctor.firewalls import allow
-from edgenode.doctor.machine import COORDINATOR_PORT, NODE_PORT, usable
+from edgenode.doctor.machine import usable
 from edgenode.doctor.words import listed, set_clock, typed
 from edgenode.drain import MIN_BATTERY_PERCENT
+from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
 
 
 def diagnose_node(node: OwnNode, facts: Facts) -> Iterator[Finding]:

@@ -9,10 +9,10 @@ from typing import Final
 from edgenode.doctor.facts import Answer, Facts, Greeting, Port, Reach, Target, Way
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import MDNS_PORT, allow_anywhere
-from edgenode.doctor.machine import COORDINATOR_PORT, alone
+from edgenode.doctor.machine import alone
 from edgenode.doctor.unreached import diagnose_unreached
 from edgenode.doctor.words import set_clock, span, typed
-from edgenode.net.addresses import host_port
+from edgenode.net.addresses import COORDINATOR_PORT, host_port
 from edgenode.net.interfaces import Kind
 from edgenode.trust.certificates import CLOCK_TOLERANCE
 from edgenode.trust.verdict import Verdict

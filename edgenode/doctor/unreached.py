@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from edgenode.doctor.facts import Answer, Facts, Reach, Target, Way
 from edgenode.doctor.findings import Finding, problem
 from edgenode.doctor.firewalls import allow_anywhere
-from edgenode.doctor.machine import COORDINATOR_PORT, usable
+from edgenode.doctor.machine import usable
 from edgenode.doctor.words import listed
-from edgenode.net.addresses import host_port
+from edgenode.net.addresses import COORDINATOR_PORT, host_port
 from edgenode.net.interfaces import Kind
 
 

@@ -20,6 +20,11 @@ _SCOPE: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,32}")
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+NODE_PORT: Final = 7_433
+"""Where a node serves work, unless told otherwise; it can be paired at the next port."""
+COORDINATOR_PORT: Final = 7_435
+"""Likewise where a coordinator waits for devices that dial it."""
+
 
 def host_port(host: str, port: int) -> str:
     """`HOST:PORT` as gRPC and people write it, IPv6 addresses in brackets: `[fe80::1%eth0]:7433`."""

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, Self
 import grpc
 
 from edgenode.errors import NetworkError, TrustError
-from edgenode.net.addresses import host_port
+from edgenode.net.addresses import NODE_PORT, host_port
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.pairing_service import PairingService, parse
@@ -23,7 +23,6 @@ from edgenode.trust.verdict import Verdict
 from edgenode.types import AuthorityId, Frame
 from edgenode.v1 import node_service_pb2
 
-DEFAULT_PORT: Final = 7_433
 # Pairs of free ports that somebody else took just before us.
 TRIES: Final = 20
 STOP_SECONDS: Final = 1.0
@@ -188,8 +187,8 @@ def _candidates(hosts: tuple[str, ...], told: int) -> Iterator[int]:
         if are_free(hosts, told):
             yield told
         return
-    if are_free(hosts, DEFAULT_PORT):
-        yield DEFAULT_PORT
+    if are_free(hosts, NODE_PORT):
+        yield NODE_PORT
     for _ in range(TRIES):
         with bound(hosts[0], 0) as probe:
             port: int = probe.getsockname()[1]

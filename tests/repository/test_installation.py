@@ -35,8 +35,9 @@ def test_importing_the_device_side_is_light(module: str) -> None:
 
 
 def test_a_node_needs_little() -> None:
-    """The base install is what a node needs to find, speak and fetch; engines and readers are extras."""
-    assert names(project()["dependencies"]) == {"grpcio", "protobuf", "zeroconf", "httpx2", "platformdirs", "filelock", "tqdm", "cryptography", "spake2", "segno"}
+    """The base install is what a node needs to find, trust, speak and fetch; engines and readers are extras."""
+    network, trust = {"grpcio", "protobuf", "zeroconf", "httpx2"}, {"cryptography", "spake2", "segno"}
+    assert names(project()["dependencies"]) == network | trust | {"platformdirs", "filelock", "tqdm"}
     assert {"engine", "llama-cpp-python", "coordinator"} <= set(project()["optional-dependencies"])
 
 
@@ -46,8 +47,8 @@ def test_the_device_side_imports_only_its_install() -> None:
     provided = {
         module for module, distributions in packages_distributions().items() if base & {name.lower() for name in distributions}
     }
-    # zeroconf depends on ifaddr; xllamacpp, llama_cpp and uvicorn stand behind the engines' borders.
-    allowed = provided | set(sys.stdlib_module_names) | {"edgenode", "ifaddr", "xllamacpp", "llama_cpp", "uvicorn"}
+    # zeroconf depends on ifaddr; xllamacpp, llama_cpp and uvicorn stand behind the engines' borders; psutil is used if it is there.
+    allowed = provided | set(sys.stdlib_module_names) | {"edgenode", "ifaddr", "xllamacpp", "llama_cpp", "uvicorn", "psutil"}
     strangers = set()
     for path in (ROOT / "edgenode").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,0 +1,159 @@
+"""Whose devices read: pairing, inviting and shutting out, as people type it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.pools import QUESTION, Ran, RunningNode, command, run
+
+Start = Callable[..., RunningNode]
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """The data folder of another user."""
+    return tmp_path / "theirs"
+
+
+def home(node: RunningNode, tmp_path: Path) -> tuple[str, Path]:
+    return "--home", tmp_path / node.name
+
+
+def listed(node: RunningNode) -> dict[str, str]:
+    (found,) = [each for each in run("coordinator", "nodes", "--json").json["nodes"] if each["id"] == node.told["id"]]
+    return dict(found)
+
+
+def pair(node: RunningNode, code: str | None = None) -> Ran:
+    return run("coordinator", "pair", node.name, "--code", code or node.told["code"])
+
+
+def test_a_code_pairs_a_device(start_node: Start, theirs: Path, tmp_path: Path, lease: Path) -> None:
+    """Unpaired it is listed and asked nothing; a wrong code is refused, the right one is enough, and pairing lasts."""
+    node = start_node(data=theirs)
+    assert re.fullmatch(r"[0-9]{8}", node.told["code"])
+    before = listed(node)
+    assert (before["state"], before["trust"]) == ("unpaired", "unpaired")
+    assert f"coordinator pair {node.name}" in before["why"]
+    assert run("coordinator", "ask", lease, QUESTION).status == 1
+    wrong = f"{(int(node.told['code']) + 1) % 10**8:08d}"
+    refused = pair(node, wrong)
+    assert (refused.status, refused.out) == (1, "")
+    assert "code" in refused.err
+    done = pair(node, f"{node.told['code'][:4]} {node.told['code'][4:]}")
+    assert (done.status, done.out) == (0, f"Paired with {node.name}.\n")
+    assert listed(node)["state"] == "joined"
+    trusted = run("edgenode", "trusted", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json["trusted"]
+    assert [each["via"] for each in trusted] == ["code"]
+    assert pair(node).status == 0
+
+
+def test_the_link_of_the_qr_code_pairs(start_node: Start, theirs: Path, tmp_path: Path) -> None:
+    """What a phone reads off the screen can be pasted as it is; half of it is a sentence."""
+    node = start_node(data=theirs)
+    assert run("coordinator", "pair", f"edgenode:pair?id={node.told['id']}").status == 2
+    opened = run("edgenode", "pair", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json
+    assert opened["code"] != node.told["code"]
+    done = run("coordinator", "pair", f"edgenode:pair?id={node.told['id']}&code={opened['code']}&name=x")
+    assert (done.status, done.out) == (0, f"Paired with {node.name}.\n"), done.err
+
+
+def test_without_a_terminal_the_code_must_be_given(start_node: Start, theirs: Path) -> None:
+    """Nobody can be asked in a pipe."""
+    done = run("coordinator", "pair", start_node(data=theirs).name)
+    assert done.status == 2
+    assert "--code" in done.err
+
+
+def test_an_invited_device_needs_no_code(start_node: Start, theirs: Path) -> None:
+    """The token made where one sits, given to the device at its start, pairs it at the next command; a second one stays out."""
+    token = run("coordinator", "invite").out.strip()
+    first = start_node("--invite", token, data=theirs)
+    assert listed(first)["state"] == "joined"
+    second = start_node("--invite", token, data=theirs)
+    assert listed(second)["state"] == "unpaired"
+
+
+def test_a_device_that_was_unpaired_stays_out_until_it_is_paired_again(start_node: Start, lease: Path) -> None:
+    """Also one of the same user on the same machine, which would pair by itself."""
+    node = start_node()
+    assert listed(node)["state"] == "joined"
+    assert run("coordinator", "unpair", node.name).status == 0
+    assert (listed(node)["state"], run("coordinator", "ask", lease, QUESTION).status) == ("unpaired", 1)
+    again = run("coordinator", "pair", node.name)
+    assert (again.status, again.out) == (0, f"Paired with {node.name}.\n"), again.err
+    assert listed(node)["state"] == "joined"
+
+
+def test_a_coordinator_that_is_not_trusted_any_more_is_told_why(start_node: Start, theirs: Path, tmp_path: Path) -> None:
+    """`edgenode untrust` needs no restart, and the other side gets a sentence with what to do."""
+    node = start_node(data=theirs)
+    assert pair(node).status == 0
+    (trusted,) = run("edgenode", "trusted", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json["trusted"]
+    done = run("edgenode", "untrust", trusted["name"], *home(node, tmp_path), EDGENODE_DATA=str(theirs))
+    assert (done.status, done.err) == (0, "")
+    after = listed(node)
+    assert after["state"] != "joined"
+    assert "does not trust" in after["why"]
+
+
+def test_unknown_names_are_sentences(tmp_path: Path, start_node: Start) -> None:
+    """The typo, the folder without a node, the node that does not run."""
+    assert run("coordinator", "unpair", "nobody").status == 2
+    assert run("edgenode", "trusted", "--home", tmp_path / "empty").status == 1
+    assert not (tmp_path / "empty").exists()
+    node = start_node()
+    assert run("edgenode", "untrust", "nobody", *home(node, tmp_path)).status == 2
+    node.process.terminate()
+    node.process.wait(timeout=30)
+    assert "does not run" in run("edgenode", "pair", *home(node, tmp_path)).err
+
+
+def test_devices_see_each_other(start_node: Start, tmp_path: Path) -> None:
+    """`edgenode peers` on a device lists the others and not itself."""
+    first, second = start_node(), start_node()
+    seen = run("edgenode", "peers", *home(first, tmp_path), "--json").json["peers"]
+    ids = [each["id"] for each in seen]
+    assert second.told["id"] in ids
+    assert first.told["id"] not in ids
+
+
+def test_the_doctors_find_a_healthy_node_healthy(start_node: Start, tmp_path: Path) -> None:
+    """On one machine, with a node that is paired, neither sees a problem; a host that is not there is one."""
+    node = start_node()
+    assert listed(node)["state"] == "joined"
+    for told in (run("coordinator", "doctor", node.name, "--json"), run("edgenode", "doctor", *home(node, tmp_path), "--json")):
+        problems = [each for each in told.json["findings"] if each["severity"] == "problem"]
+        assert (told.status, problems) == (0, [])
+    missing = run("coordinator", "doctor", "127.0.0.1:1")
+    assert missing.status == 1
+    assert missing.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process on Windows.")
+def test_a_pool_that_is_watched_shows_who_comes(start_node: Start) -> None:
+    """`coordinator nodes --watch --json` prints an object for each change until Ctrl-C."""
+    with subprocess.Popen(
+        command("coordinator", "nodes", "--watch", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    ) as watch:
+        assert watch.stdout is not None
+        node = start_node()
+        for line in watch.stdout:
+            told = json.loads(line)["node"]
+            if told["id"] == node.told["id"] and told["state"] == "joined":
+                break
+        watch.send_signal(signal.SIGINT)
+        _, complaint = watch.communicate(timeout=30)
+    assert "Traceback" not in complaint
+    assert watch.returncode == 130
