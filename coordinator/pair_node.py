@@ -7,18 +7,17 @@ from typing import Final
 
 from coordinator import pairing
 from coordinator.events import NodeInfo, NodeState
-from coordinator.pairing import Trust, Way
+from coordinator.pairing import Trust
 from coordinator.peer import Peer
 from coordinator.roster import LISTEN_SECONDS, NAMED_SECONDS, Roster
 from coordinator.trust.paired import PairedNode
-from edgenode.errors import NetworkError, PairingError, UsageError
-from edgenode.net.addresses import parse_host_port, parse_ip
+from edgenode.errors import EdgenodeError, NetworkError, PairingError, UsageError
+from edgenode.net.addresses import NODE_PORT, parse_host_port, parse_ip
 from edgenode.trust.frames import RefusalReason, SecretKind
 from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.trust.window import CODE_DIGITS
 from edgenode.types import NodeId
 
-NODE_PORT: Final = 7433
 # As `coordinator nodes` shows them, a few digits of an id tell it apart.
 ID_BEGINNING: Final = 6
 
@@ -63,23 +62,33 @@ async def _pair_by_file(trust: Trust, peer: Peer) -> PairedNode | None:
 
 
 async def _pair_by_code(trust: Trust, peer: Peer, ask: Ask) -> PairedNode:
-    way: Way
-    if peer.waiting is not None and peer.met is not None:
-        address, met, way = "", peer.met, peer.waiting
-    else:
+    addresses: tuple[str, ...] = ()
+    open_for_codes = any(device.introduction.window_open for device in peer.waiting)
+    try:
         address, greeting = await pairing.greet(peer.addresses, peer.id)
-        met, way = greeting.introduction, pairing.over(address, peer.id)
-    if not met.window_open:
+    except NetworkError:
+        if not peer.waiting:
+            raise
+    else:
+        addresses, open_for_codes = (address,), greeting.introduction.window_open
+    if not open_for_codes:
         raise PairingError(f"{peer.name} is not open for pairing: run `edgenode pair` on it, and use the code that it shows.")
     code = re.sub(r"[\s-]", "", await ask(peer.info()))
     if not re.fullmatch(rf"[0-9]{{{CODE_DIGITS}}}", code):
         raise UsageError(f"A code has {CODE_DIGITS} digits. {peer.name} shows it while it is open for pairing.")
-    return await pairing.pair(trust, way, SecretKind.CODE, code.encode("ascii"), peer.id, address)
+    error: EdgenodeError = NetworkError(f"{peer.name} has hung up. It dials again by itself: try again in a moment.")
+    for way, at in peer.ways(addresses):
+        try:
+            return await pairing.pair(trust, way, SecretKind.CODE, code.encode("ascii"), peer.id, at)
+        except (PairingError, NetworkError) as one:
+            error = one
+    raise error
 
 
 async def _find(roster: Roster, wanted: str) -> Peer:
     """The one node that is meant, once there has been time to hear of others of its name."""
     address = _address(wanted)
+    roster.listen()
     if address is not None:
         roster.join(address)
     started = time.monotonic()

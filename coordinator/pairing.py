@@ -119,9 +119,12 @@ async def pair(
     return kept
 
 
-async def pair_invited(trust: Trust, way: Way, invites: Sequence[OutstandingInvite], node: NodeId, address: str = "") -> PairedNode:
-    """Pairs with a node that says that it was invited: it does not say which of the outstanding invitations it holds."""
-    error: PairingError = PairingError("There is no invitation that could have been meant.")
+async def pair_invited(
+    trust: Trust, ways: Sequence[tuple[Way, str]], invites: Sequence[OutstandingInvite], node: NodeId
+) -> PairedNode:
+    """Pairs with a node that says that it was invited, by the first of `ways` (each with its address) that works. It does not say
+    which of the outstanding invitations it holds. Raises `PairingError` and `NetworkError`."""
+    error: EdgenodeError = PairingError("There is no invitation that could have been meant, or the device hung up.")
     for invite in invites:
 
         def sign(key: PublicKey, id: str = invite.id) -> Certificate:
@@ -130,10 +133,11 @@ async def pair_invited(trust: Trust, way: Way, invites: Sequence[OutstandingInvi
                 raise PairingError("The invitation has been used by another device: make one for each.")
             return trust.sign(key)
 
-        try:
-            return await pair(trust, way, SecretKind.INVITE, invite.secret, node, address, sign)
-        except PairingError as one:
-            error = one
+        for way, address in ways:
+            try:
+                return await pair(trust, way, SecretKind.INVITE, invite.secret, node, address, sign)
+            except (PairingError, NetworkError) as one:
+                error = one
     raise error
 
 

@@ -14,9 +14,10 @@ from coordinator.pairing import Trust, Way
 from coordinator.refusal import not_paired, was_removed, why_refused
 from coordinator.trust.invites import OutstandingInvite
 from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.net.dialled_in import WaitingDevice
 from edgenode.threads import in_thread
 from edgenode.trust.certificates import RENEW_BEFORE_END, now_utc
-from edgenode.trust.frames import Introduction, SecretKind
+from edgenode.trust.frames import SecretKind
 from edgenode.trust.running import RunningNode
 from edgenode.trust.verdict import Verdict
 from edgenode.types import Frame, NodeId
@@ -41,10 +42,8 @@ class Peer:
         self.changed = changed
         self.running: RunningNode | None = None
         """Its private file, while it runs on this machine for this user."""
-        self.waiting: Way | None = None
-        """The connection over which it waits to be paired or renewed, if it opened one."""
-        self.met: Introduction | None = None
-        """How it introduced itself there."""
+        self.waiting: list[WaitingDevice] = []
+        """Connections that it, or somebody in its name, opened and over which it waits to be paired or renewed."""
         self._trust = trust
         self._spawn = spawn
         self._name = ""
@@ -119,6 +118,16 @@ class Peer:
         if before != (self._name, self._places[source]):
             self.changed()
 
+    def waits(self, device: WaitingDevice) -> None:
+        self.waiting.append(device)
+        self.found("dialled in", device.introduction.name, ())
+
+    def waits_no_more(self, device: WaitingDevice) -> None:
+        if device in self.waiting:
+            self.waiting.remove(device)
+        if not self.waiting:
+            self.left("dialled in")
+
     def left(self, source: str) -> None:
         """`source` says that it is not there any more. A goodbye by mDNS may be somebody else's in its name."""
         self._places.pop(source, None)
@@ -134,6 +143,8 @@ class Peer:
                 self._why = ""
                 self.found("kept", kept.name, kept.addresses[:MAX_KEPT])
                 self._link = Link(self, self._trust, self._spawn)
+            elif self.waiting and not self._link.is_open and self._may_pair():
+                self._pairing = self._spawn(self._help_waiting(invites), f"renew-{self.name}")
             return
         if self._link is not None:
             self._link.close("It was unpaired.")
@@ -142,7 +153,7 @@ class Peer:
             self.changed()
         if kept is not None:
             self._why = was_removed(self.name, self.id)
-        elif (self._pairing is None or self._pairing.done()) and time.monotonic() >= self._pair_at:
+        elif self._may_pair():
             if self.running is not None:
                 self._pairing = self._spawn(self._pair_unasked((), invites), f"pair-{self.name}")
             elif invites and (self.addresses or self.waiting):
@@ -206,16 +217,19 @@ class Peer:
 
     # Pairing and renewing.
 
-    def ways(self, addresses: Sequence[str] = ()) -> list[tuple[Way, str]]:
-        """How a pairing can be run with it, each with the address it is for: over its own connection first."""
-        told = addresses or self.addresses
-        own = [(self.waiting, "")] if self.waiting is not None else []
-        return [*own, *((pairing.over(address, self.id), address) for address in told)]
+    def ways(self, addresses: Sequence[str]) -> list[tuple[Way, str]]:
+        """How a pairing can be run with it, each with the address it is for: over connections of its own last, since it is not
+        known whose they are."""
+        own: list[tuple[Way, str]] = [(device.run, "") for device in self.waiting if device.is_waiting]
+        return [*((pairing.over(address, self.id), address) for address in addresses), *own]
+
+    def _may_pair(self) -> bool:
+        return (self._pairing is None or self._pairing.done()) and time.monotonic() >= self._pair_at
 
     async def _renew(self) -> None:
         self._renew_at = time.monotonic() + RENEW_AGAIN_SECONDS
         error: EdgenodeError = NetworkError("It has told no address.")
-        for way, _ in self.ways():
+        for way, _ in self.ways(self.addresses):
             try:
                 await pairing.renew(self._trust, way, self.id)
             except EdgenodeError as one:
@@ -227,18 +241,32 @@ class Peer:
 
     async def _ask_whether_invited(self, invites: Sequence[OutstandingInvite]) -> None:
         self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
+        invited = [device.introduction for device in self.waiting]
         addresses: tuple[str, ...] = ()
-        if self.waiting is not None and self.met is not None:
-            met = self.met
+        try:
+            address, greeting = await pairing.greet(self.addresses, self.id)
+        except EdgenodeError as error:
+            logger.debug("Node %s was not greeted: %s", self.name, error)
         else:
-            try:
-                address, greeting = await pairing.greet(self.addresses, self.id)
-            except EdgenodeError as error:
-                logger.debug("Node %s was not greeted: %s", self.name, error)
-                return
-            addresses, met = (address,), greeting.introduction
-        if self._trust.authority.id in met.invited_by:
+            addresses = (address,)
+            invited.append(greeting.introduction)
+        if any(self._trust.authority.id in met.invited_by for met in invited):
             await self._pair_unasked(addresses, invites)
+
+    async def _help_waiting(self, invites: Sequence[OutstandingInvite]) -> None:
+        """A paired device that waits needs another certificate, or has forgotten us and may have been invited again."""
+        self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
+        devices = [device for device in self.waiting if device.is_waiting]
+        if any(self._trust.authority.id in device.introduction.invited_by for device in devices) and invites:
+            await self._pair_unasked((), invites)
+            return
+        for device in devices:
+            try:
+                await pairing.renew(self._trust, device.run, self.id)
+            except EdgenodeError as error:
+                logger.info("%s waits to be paired or renewed, in vain: %s", self.name, error)
+            else:
+                return
 
     async def _pair_unasked(self, addresses: Sequence[str], invites: Sequence[OutstandingInvite]) -> None:
         """By the node's private file, else by an invitation; says in `_why` what stood in the way."""
@@ -248,8 +276,7 @@ class Peer:
                 way = pairing.over(self.running.address, self.id)
                 await pairing.pair(self._trust, way, SecretKind.LOCAL, self.running.secret, self.id, self.running.address)
             else:
-                way, address = self.ways(addresses)[0]
-                await pairing.pair_invited(self._trust, way, invites, self.id, address)
+                await pairing.pair_invited(self._trust, self.ways(addresses), invites, self.id)
         except EdgenodeError as error:
             self._why = str(error)
             self.changed()

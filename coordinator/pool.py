@@ -9,14 +9,14 @@ from typing import Self
 
 from coordinator.config import Config, load_config, runs_dir
 from coordinator.events import Ended, Event, NodeInfo
-from coordinator.pair_node import NODE_PORT, Ask, pair_node
+from coordinator.pair_node import Ask, pair_node
 from coordinator.pairing import Trust
 from coordinator.roster import Roster
 from coordinator.runs import run as running
 from coordinator.trust.paired import PairedNode
 from coordinator.types import Answer, Reading
 from edgenode.errors import UsageError
-from edgenode.net.addresses import parse_host_port
+from edgenode.net.addresses import NODE_PORT, parse_host_port
 from edgenode.net.interfaces import Scope, scope
 
 
@@ -29,8 +29,10 @@ class Pool:
     Several questions may be asked at once; they share the nodes.
     """
 
-    def __init__(self, scope: Scope, trust: Trust, only: Collection[str], join: Sequence[str], config: Config) -> None:
-        self._roster = Roster(scope, trust, only, join)
+    def __init__(
+        self, scope: Scope, trust: Trust, only: Collection[str], join: Sequence[str], listen_port: int | None, config: Config
+    ) -> None:
+        self._roster = Roster(scope, trust, only, join, listen_port)
         self._config = config
         self._stack = AsyncExitStack()
 
@@ -41,21 +43,23 @@ class Pool:
         interface: str | None = None,
         nodes: Collection[str] = (),
         join: Sequence[str] = (),
+        listen_port: int | None = None,
         config: Config | None = None,
         supervisor_model: str | None = None,
     ) -> Self:
         """A pool of the nodes that are found while it is entered: by mDNS, on this machine, and where paired nodes were last met.
 
         `interface` restricts browsing (default: `EDGENODE_INTERFACE`, else all usable ones), `nodes` the nodes used, by name or
-        id; `join` are addresses of nodes, HOST or HOST:PORT, for networks without mDNS. `config` replaces what the config file and
-        the environment say of the supervisor. Only nodes that are paired are asked anything; those of the same user on this
-        machine pair by themselves.
+        id; `join` are addresses of nodes, HOST or HOST:PORT, for networks without mDNS. Nodes that can only dial out are listened
+        for at `listen_port` and the next, or at 7435 while one of them is paired, or one is invited. `config` replaces what the
+        config file and the environment say of the supervisor. Only nodes that are paired are asked anything; those of the same
+        user on this machine pair by themselves.
         Raises `NetworkError` for an unusable interface, `UsageError` for an unusable config file or address, `TrustError` or
         `HomeError` when this coordinator's identity cannot be used.
         """
         config = config or load_config(supervisor_model=supervisor_model)
         addresses = [parse_host_port(address, NODE_PORT) for address in join]
-        return cls(scope(interface), Trust.load(), nodes, addresses, config)
+        return cls(scope(interface), Trust.load(), nodes, addresses, listen_port, config)
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._roster)

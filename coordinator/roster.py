@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final, Self
 
+from coordinator.changes import Changes, wait
 from coordinator.events import NodeInfo, NodeState
 from coordinator.joins import Joins
+from coordinator.listening import Listening
 from coordinator.news import Heard, Listener, News, Up, WorkStream
-from coordinator.pairing import Trust, Way
+from coordinator.pairing import Trust
 from coordinator.peer import Peer
 from coordinator.tasks import Tasks
 from edgenode.errors import EdgenodeError
+from edgenode.net.dialled_in import WaitingDevice
 from edgenode.net.discovery import Browser, Sighting
 from edgenode.net.interfaces import Scope
 from edgenode.trust.certificates import now_utc
@@ -26,6 +29,8 @@ from edgenode.types import Frame, NodeId
 LISTEN_SECONDS: Final = 1.6
 SETTLE_SECONDS: Final = 0.4
 DISCOVER_SECONDS: Final = 4.0
+# Nodes that dial try every 5 s while their coordinator is away.
+DIAL_IN_SECONDS: Final = 7.0
 # Nodes that were asked for by name or address are waited for longer than those that may happen to be there.
 NAMED_SECONDS: Final = 10.0
 # A home has a handful; forged records must not fill the memory with peers to be dialled.
@@ -42,35 +47,40 @@ class Roster:
     """The nodes around, each paired one with a work stream that is made again when it breaks.
 
     They are found by mDNS within `scope`, by the files of nodes that run on this machine, where paired nodes were last met, and at
-    the addresses `join` (HOST:PORT). `only` restricts them to nodes of these names or ids; nodes at `join` are always wanted. An
+    the addresses `join` (HOST:PORT); those that can only dial out come by themselves while it listens, at `listen_port` or, where
+    there is a reason, the usual port. `only` restricts them to nodes of these names or ids; nodes at `join` are always wanted. An
     async context manager; everything it started ends with it.
     """
 
-    def __init__(self, scope: Scope, trust: Trust, only: Collection[str] = (), join: Sequence[str] = ()) -> None:
+    def __init__(
+        self, scope: Scope, trust: Trust, only: Collection[str] = (), join: Sequence[str] = (), listen_port: int | None = None
+    ) -> None:
         self.only = frozenset(only)
         self.others: set[str] = set()
         """Names of nodes that were found and are not wanted."""
         self.trust = trust
         self._join = tuple(join)
+        self._changes = Changes()
+        self._changed = self._changes.tell
         self._tasks = Tasks()
         self._spawn = self._tasks.spawn
         self._joins = Joins(self._spawn, self._is_connected, self._met, self._changed)
+        self._listening = Listening(scope, trust, listen_port, self._is_connected, self.take, self._waits, self._waits_no_more)
         self._browser = Browser(scope, self._seen, self._goodbye, self._is_ours)
         self._stack = AsyncExitStack()
         self._peers: dict[NodeId, Peer] = {}
         self._listeners: list[Listener] = []
         self._ending = False
         self._started = 0.0
-        self._last_change = 0.0
-        self._change = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._end)
-            self._started = self._last_change = time.monotonic()
+            self._started = time.monotonic()
             self.look()
             await stack.enter_async_context(self._browser)
             self._spawn(self._look_again(), "look-around")
+            self._spawn(self._listening.run(), "listen")
             for address in self._join:
                 self._joins.add(address)
             self._stack = stack.pop_all()
@@ -85,22 +95,25 @@ class Roster:
 
     async def settle(self) -> None:
         """Returns once every node found is either connected or was tried in vain and no news has come for a moment; bounded by
-        `DISCOVER_SECONDS` after the start, or `NAMED_SECONDS` while a node that was asked for may still come."""
+        `DISCOVER_SECONDS` after the start (`DIAL_IN_SECONDS` where nodes dial in), or `NAMED_SECONDS` while a node that was asked
+        for may still come."""
         while True:
-            change, now = self._change, time.monotonic()
+            change, now = self._changes.next(), time.monotonic()
             missing = self._missing()
-            rest = self._started + (NAMED_SECONDS if missing else DISCOVER_SECONDS) - now
+            dials_in = any(kept.dials_in for kept in self.trust.paired.all())
+            limit = NAMED_SECONDS if missing else DIAL_IN_SECONDS if dials_in else DISCOVER_SECONDS
+            rest = self._started + limit - now
             waiting = missing or any(peer.is_undecided for peer in self._peers.values())
-            quiet = max(self._last_change + SETTLE_SECONDS, self._started + LISTEN_SECONDS) - now
+            quiet = max(self._changes.last + SETTLE_SECONDS, self._started + LISTEN_SECONDS) - now
             is_anybody_there = any(peer.state in (NodeState.JOINED, NodeState.UNPAIRED) for peer in self._peers.values())
             if rest <= 0 or (quiet <= 0 and is_anybody_there and not waiting):
                 return
-            await _first_of(change, min(rest, quiet) if quiet > 0 else rest)
+            await wait(change, min(rest, quiet) if quiet > 0 else rest)
 
     async def watch(self) -> AsyncIterator[tuple[NodeInfo, ...]]:
         """`nodes()` now and after every change, for as long as somebody asks."""
         while True:
-            change = self._change
+            change = self._changes.next()
             yield self.nodes()
             await change.wait()
             await asyncio.sleep(WATCH_SECONDS)
@@ -124,7 +137,7 @@ class Roster:
 
     async def changed(self, seconds: float) -> None:
         """Returns after the next change of anything that `nodes` shows, or after `seconds`."""
-        await _first_of(self._change, seconds)
+        await wait(self._changes.next(), seconds)
 
     def send(self, node: NodeId, frame: Frame) -> None:
         """Sends a frame to a node; lost when it is not connected, which `Down` will have told or is about to tell."""
@@ -176,27 +189,31 @@ class Roster:
 
     # Nodes that dial this coordinator.
 
-    def take(self, node: NodeId, stream: WorkStream) -> None:
-        """A work stream that `node`, as its certificate says, opened. It is kept in place of an older one, or closed."""
-        peer = self._peer(node, stream.description.name, "dialled in")
+    def listen(self) -> None:
+        """Listens for nodes that dial in, also where there is no other reason to."""
+        self._listening.is_wanted = True
+
+    def take(self, stream: WorkStream) -> None:
+        """A work stream that a node opened, whose certificate agrees with its description. It is kept in place of an older one, or
+        closed."""
+        told = stream.description
+        peer = self._peer(told.id, told.name, "dialled in")
         if peer is None:
             self._spawn(stream.aclose(), "close-stream")
         else:
             peer.take(stream)
 
-    def waits(self, met: Introduction, way: Way) -> None:
-        """A node opened a connection over which it can be paired or renewed by `way`, until `waits_no_more`."""
+    def _waits(self, device: WaitingDevice) -> None:
+        met = device.introduction
         peer = self._peer(met.id, met.name, "dialled in")
         if peer is not None:
-            peer.met, peer.waiting = met, way
-            peer.found("dialled in", met.name, ())
+            peer.waits(device)
             self.look()
 
-    def waits_no_more(self, node: NodeId, way: Way) -> None:
-        peer = self._peers.get(node)
-        if peer is not None and peer.waiting is way:
-            peer.met = peer.waiting = None
-            peer.left("dialled in")
+    def _waits_no_more(self, device: WaitingDevice) -> None:
+        peer = self._peers.get(device.introduction.id)
+        if peer is not None:
+            peer.waits_no_more(device)
 
     # Where nodes are found.
 
@@ -271,21 +288,8 @@ class Roster:
         for listener in tuple(self._listeners):
             listener(news)
 
-    def _changed(self) -> None:
-        self._last_change = time.monotonic()
-        change, self._change = self._change, asyncio.Event()
-        change.set()
-
     async def _end(self) -> None:
         self._ending = True
         for peer in self._peers.values():
             peer.close()
         await self._tasks.end()
-
-
-async def _first_of(change: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await change.wait()
-    except TimeoutError:
-        pass

@@ -18,6 +18,7 @@ from coordinator.pairing import Trust
 from coordinator.roster import Roster
 from edgenode.errors import PairingError, UsageError
 from edgenode.net.interfaces import scope
+from edgenode.net.ports import are_free
 from edgenode.node import Node, NodeConfig
 from edgenode.trust import certificates
 from edgenode.trust.certificates import now_utc
@@ -45,10 +46,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     """Makes nodes that leave their private file where this coordinator does not look, like those of another machine."""
 
     @contextlib.asynccontextmanager
-    async def start(name: str, invite: Invite | None = None) -> AsyncIterator[Node]:
+    async def start(name: str, invite: Invite | None = None, join: tuple[str, ...] = ()) -> AsyncIterator[Node]:
         with monkeypatch.context() as patch:
             patch.setenv("EDGENODE_DATA", str(tmp_path / f"data-of-{name}"))
-            node = Node(NodeConfig(home=tmp_path / name, name=name, invite=invite), ScriptedEngine())
+            node = Node(NodeConfig(home=tmp_path / name, name=name, invite=invite, join=join), ScriptedEngine())
             await node.__aenter__()
         try:
             yield node
@@ -382,7 +383,7 @@ async def test_a_stream_that_the_node_opened_counts_as_much(trust: Trust, elsewh
     news: asyncio.Queue[News] = asyncio.Queue()
     async with elsewhere(name) as node, roster_of(trust, name) as roster:
         stranger = Dialled(node)
-        roster.take(node.trust.id, stranger)
+        roster.take(stranger)
         async with asyncio.timeout(20):
             await stranger.over.wait()
         code, _ = node.open_window()
@@ -390,7 +391,7 @@ async def test_a_stream_that_the_node_opened_counts_as_much(trust: Trust, elsewh
         with roster.listening(news.put_nowait):
             await seen(roster, is_joined)
             dialled = Dialled(node)
-            roster.take(node.trust.id, dialled)
+            roster.take(dialled)
             assert (await until(news, Down)).why == "The node opened a new connection."
             assert (await until(news, Up)).node.state is NodeState.JOINED
             roster.send(node.trust.id, LEASE)
@@ -418,3 +419,59 @@ class Dialled:
 
     async def aclose(self) -> None:
         self.over.set()
+
+
+@pytest.fixture
+def port() -> int:
+    """Free, and so is the next."""
+    return next(port for port in range(20_000 + secrets.randbelow(10_000), 60_000) if are_free(("127.0.0.1",), port))
+
+
+async def test_a_node_that_only_dials_out_is_paired_by_code_and_works(
+    trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    """Nothing tells of it but its own call: that is enough to be paired, to work, and to be known as one that dials in."""
+    monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+    name = unique("phone")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    async with (
+        elsewhere(name, join=(f"127.0.0.1:{port}",)) as node,
+        Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster,
+    ):
+        code, _ = node.open_window()
+        assert (await pair_node(roster, name, lambda _: _said(code))).via == "code"
+        with roster.listening(news.put_nowait):
+            up = await until(news, Up)
+            assert up.node.state is NodeState.JOINED
+            roster.send(up.node.id, LEASE)
+            heard = await until(news, Heard)
+            while not isinstance(heard.frame, Outcome):
+                heard = await until(news, Heard)
+        async with asyncio.timeout(20):
+            while not (kept := trust.paired.find(name)).dials_in:
+                await roster.changed(0.1)
+        assert kept.addresses == ()
+
+
+async def test_an_invited_node_that_only_dials_out_needs_nobody(
+    trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, port: int
+) -> None:
+    """A headless device behind a firewall; its certificate is renewed over its own call as well."""
+    monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+    name = unique("cellar")
+    invite = trust.invites.make()
+    token = Invite(invite.authority, invite.id, invite.secret)
+    sign, long_ago = trust.authority.sign_node, now_utc() - certificates.NODE_LIFE - timedelta(days=5)
+    async with elsewhere(name, token, (f"127.0.0.1:{port}",)) as node:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(trust.authority), "sign_node", lambda self, key, now: sign(key, long_ago))
+            async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port), asyncio.timeout(20):
+                while not node.trust.trusted():  # noqa: ASYNC110 - the other side of the pairing tells in files
+                    await asyncio.sleep(0.05)
+        async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster:
+            found = await seen(roster, is_joined)
+            assert found.id == node.trust.id
+        kept = trust.paired.get(node.trust.id)
+        assert kept is not None
+        assert kept.via == "invite"
+        assert kept.certificate_ends > now_utc()

@@ -1,0 +1,76 @@
+"""Listening for nodes that can only dial out: while there is a reason to, and not otherwise."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from coordinator.pairing import Trust
+from edgenode.errors import EdgenodeError
+from edgenode.net.dial_in import DIAL_IN_PORT, DialInListener, Host
+from edgenode.net.dialled_in import DialledIn, WaitingDevice
+from edgenode.net.interfaces import Scope
+from edgenode.trust.certificates import now_utc
+from edgenode.types import NodeId
+
+LOOK_SECONDS: Final = 1.0
+# A port that another command has is free when that command ends.
+AGAIN_SECONDS: Final = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Listening:
+    """A reason is: a person who named a port or pairs a device, a paired node that dials in, an invitation that is outstanding."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        trust: Trust,
+        port: int | None,
+        is_connected: Callable[[NodeId], bool],
+        on_work: Callable[[DialledIn], None],
+        on_waiting: Callable[[WaitingDevice], None],
+        on_left: Callable[[WaitingDevice], None],
+    ) -> None:
+        self.is_wanted = port is not None
+        """Whether a person gave a reason."""
+        self._scope = scope
+        self._trust = trust
+        self._port = port or DIAL_IN_PORT
+        self._host = Host(
+            server_tls=trust.authority.server_tls,
+            placeholder_tls=trust.authority.placeholder_tls,
+            identify=trust.authority.identify,
+            is_admitted=trust.paired.is_paired,
+            is_connected=is_connected,
+            on_work=on_work,
+            on_waiting=on_waiting,
+            on_left=on_left,
+        )
+
+    async def run(self) -> None:
+        """Listens from the first reason on until it is cancelled. A port that cannot be had is told once and tried again."""
+        while not self._has_reason():  # noqa: ASYNC110 - another process may have given one, in a file
+            await asyncio.sleep(LOOK_SECONDS)
+        told = ""
+        while True:
+            try:
+                async with DialInListener(self._host, self._scope.listen_addresses(), self._port):
+                    await asyncio.get_running_loop().create_future()
+            except EdgenodeError as error:
+                if str(error) != told:
+                    told = str(error)
+                    logger.warning("%s", error)
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def _has_reason(self) -> bool:
+        try:
+            return (
+                self.is_wanted
+                or any(node.dials_in for node in self._trust.paired.all())
+                or bool(self._trust.invites.outstanding(now_utc()))
+            )
+        except EdgenodeError as error:
+            logger.debug("Whether to listen is not known: %s", error)
+            return False
