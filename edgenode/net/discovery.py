@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A node as mDNS tells of it. `addresses` are HOST:PORT of its work port, 1 to 8; `name` is cleaned."""
+    """A node as mDNS tells of it. `addresses` are HOST:PORT of its work port, 1 to 8, the latest told first; `name` is cleaned."""
 
     id: NodeId
     name: str
@@ -229,7 +229,9 @@ class Browser(Responder, RecordUpdateListener):
         merged = merge_addresses(tuple(before), told)
         known.addresses = {address: now if address in told else before[address] for address in merged}
         known.told, known.wanted = now, wanted
-        self._seen(Sighting(id, _name(info) or id[:8], tuple(sorted(merged, key=lambda address: address not in told))))
+        current = [address for address in told if address in known.addresses]
+        others = [address for address in known.addresses if address not in told]
+        self._seen(Sighting(id, _name(info) or id[:8], (*current, *others)))
 
     def _addresses(self, id: NodeId, info: AsyncServiceInfo) -> tuple[str, ...]:
         # Nodes of ours name their host by their id too: records for another's host say nothing about this one.
