@@ -465,9 +465,8 @@ async def test_an_invited_node_that_only_dials_out_needs_nobody(
     async with elsewhere(name, token, (f"127.0.0.1:{port}",)) as node:
         with monkeypatch.context() as patch:
             patch.setattr(type(trust.authority), "sign_node", lambda self, key, now: sign(key, long_ago))
-            async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port), asyncio.timeout(20):
-                while not node.trust.trusted():  # noqa: ASYNC110 - the other side of the pairing tells in files
-                    await asyncio.sleep(0.05)
+            async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster:
+                await seen(roster, lambda info: info.state is not NodeState.UNPAIRED)
         async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster:
             found = await seen(roster, is_joined)
             assert found.id == node.trust.id
