@@ -25,7 +25,7 @@ from coordinator.minions import aggregation, prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import retrieved_findings
 from coordinator.minions.plan import Plan, make_plan, split_question
-from coordinator.roster import Roster
+from coordinator.nodes.roster import Roster
 from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, make_answer, supervisor_of
 from coordinator.runs.execute import Execution, usable_model
 from coordinator.runs.journal import Journal

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from coordinator.events import NodeInfo
-from coordinator.news import Down, Heard, News, Up, WorkStream
-from coordinator.pairing import Trust
+from coordinator.nodes.news import Down, Heard, News, Up, WorkStream
+from coordinator.nodes.pairing import Trust
 from coordinator.scheduling.membership import DIAL_LIMIT_SECONDS, Became, Close, Decision, Dial, Member
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.client import NodeConnection

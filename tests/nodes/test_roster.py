@@ -12,10 +12,10 @@ from typing import Self, TypeVar
 import pytest
 
 from coordinator.events import NodeInfo, NodeState
-from coordinator.news import Down, Heard, News, Up
-from coordinator.pair_node import pair_node, unpair
-from coordinator.pairing import Trust
-from coordinator.roster import Roster
+from coordinator.nodes.news import Down, Heard, News, Up
+from coordinator.nodes.pair_node import pair_node, unpair
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.roster import Roster
 from edgenode.errors import PairingError, UsageError
 from edgenode.net.interfaces import scope
 from edgenode.net.ports import are_free
@@ -287,7 +287,7 @@ async def test_a_paired_node_is_found_where_it_was_last_met(
             code, _ = node.open_window()
             await pair_node(roster, node.trust.id, lambda _: _said(code))
             await seen(roster, is_joined)
-        monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+        monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
         async with roster_of(trust, name) as roster:
             found = await seen(roster, is_joined)
             assert found.address == node.address
@@ -431,7 +431,7 @@ async def test_a_node_that_only_dials_out_is_paired_by_code_and_works(
     trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
     """Nothing tells of it but its own call: that is enough to be paired, to work, and to be known as one that dials in."""
-    monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
     name = unique("phone")
     news: asyncio.Queue[News] = asyncio.Queue()
     async with (
@@ -457,7 +457,7 @@ async def test_an_invited_node_that_only_dials_out_needs_nobody(
     trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
     """A headless device behind a firewall; its certificate is renewed over its own call as well."""
-    monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
     name = unique("cellar")
     invite = trust.invites.make()
     token = Invite(invite.authority, invite.id, invite.secret)

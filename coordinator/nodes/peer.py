@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from coordinator import pairing
 from coordinator.events import NodeInfo, NodeState
-from coordinator.link import Link, Spawn
-from coordinator.news import News, WorkStream
-from coordinator.pairing import Trust, Way
-from coordinator.refusal import not_paired, was_removed, why_refused
+from coordinator.nodes import pairing
+from coordinator.nodes.link import Link, Spawn
+from coordinator.nodes.news import News, WorkStream
+from coordinator.nodes.pairing import Trust, Way
+from coordinator.nodes.refusal import not_paired, was_removed, why_refused
 from coordinator.trust.invites import OutstandingInvite
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.dialled_in import WaitingDevice

@@ -5,11 +5,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from coordinator import pairing
 from coordinator.events import NodeInfo, NodeState
-from coordinator.pairing import Trust
-from coordinator.peer import Peer
-from coordinator.roster import LISTEN_SECONDS, NAMED_SECONDS, Roster
+from coordinator.nodes import pairing
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.peer import Peer
+from coordinator.nodes.roster import LISTEN_SECONDS, NAMED_SECONDS, Roster
 from coordinator.trust.paired import PairedNode
 from edgenode.errors import EdgenodeError, NetworkError, PairingError, UsageError
 from edgenode.net.addresses import NODE_PORT, parse_host_port, parse_ip
