@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from edgenode import __version__
-from edgenode.device_watch import DeviceWatch
-from edgenode.drain import MIN_BATTERY_PERCENT, DrainPolicy
+from edgenode.device.drain import MIN_BATTERY_PERCENT, DrainPolicy
+from edgenode.device.watch import DeviceWatch
 from edgenode.engines.engine import Engine
 from edgenode.errors import UsageError
 from edgenode.home import default_home, open_home
