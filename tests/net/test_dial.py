@@ -225,8 +225,11 @@ async def test_changes_of_the_engine_are_told(tmp_path: Path) -> None:
     assert told.engine_state is EngineState.RESTARTING
 
 
-async def test_what_goes_on_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_goes_on_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """An address at which nothing of ours answers is tried again and again, and told of once."""
+    monkeypatch.setattr("edgenode.net.dial_out.LONGEST_PAUSE_SECONDS", 0.1)
     knocks: asyncio.Queue[None] = asyncio.Queue()
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
