@@ -28,9 +28,11 @@ class Home:
         self.lease = folder / "lease.txt"
         self.lease.write_text(lease_text(), encoding="utf-8")
 
-    def listed(self, *options: str) -> dict[str, str]:
-        """The state of each node, as `coordinator nodes` lists them."""
-        return {node["name"]: node["state"] for node in self.coordinator.ask("coordinator", "nodes", *options)["nodes"]}
+    def shows(self, *options: str, **states: str) -> None:
+        """Returns once `coordinator nodes --watch` has shown each of these nodes in its state."""
+        with Watch(self.coordinator, *options) as watch:
+            for name, state in states.items():
+                watch.wait(name, [state])
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +70,12 @@ def test_nodes_are_found_without_configuration_and_paired_by_the_code_they_show(
         node.start()
         assert node.address
     one, two = small_home.nodes
-    assert small_home.listed() == {one.name: "unpaired", two.name: "unpaired"}
+    small_home.shows(host2="unpaired", host3="unpaired")
     small_home.coordinator.ask("coordinator", "pair", one.name, "--code", one.code)
     wrong = f"{(int(two.code.replace(' ', '')) + 1) % 100_000_000:08}"
     command = (BIN / "coordinator", "pair", two.name, "--code", wrong)
     assert small_home.coordinator.host.run(*command, timeout=SECONDS, env=small_home.coordinator.environment).returncode == 1
-    assert small_home.listed() == {one.name: "joined", two.name: "unpaired"}
+    small_home.shows(host2="joined", host3="unpaired")
 
 
 def test_without_multicast_nodes_and_coordinator_join_by_address(small_home: Home) -> None:
@@ -82,11 +84,13 @@ def test_without_multicast_nodes_and_coordinator_join_by_address(small_home: Hom
     one, two = small_home.nodes
     one.start()
     two.start()
-    assert small_home.listed() == {}
-    assert small_home.listed("--join", one.address) == {one.name: "unpaired"}
+    assert one.address
+    assert two.address
+    assert small_home.coordinator.ask("coordinator", "nodes") == {"nodes": []}
+    small_home.shows("--join", one.address, host2="unpaired")
     small_home.coordinator.ask("coordinator", "pair", one.address, "--code", one.code)
-    assert small_home.listed("--join", two.address) == {one.name: "joined", two.name: "unpaired"}
-    assert small_home.listed() == {one.name: "joined"}
+    small_home.shows("--join", two.address, host2="joined", host3="unpaired")
+    small_home.shows(host2="joined")
 
 
 def test_without_multicast_an_invited_node_dials_its_coordinator(small_home: Home) -> None:
