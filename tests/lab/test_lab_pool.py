@@ -104,11 +104,12 @@ def test_without_multicast_an_invited_node_dials_its_coordinator(small_home: Hom
         watch.wait(node.name, ["joined"])
 
 
-def test_a_node_whose_address_changes_is_joined_at_the_new_one(small_home: Home) -> None:
-    """A node that gets another address from the router is found there, without a restart of anything."""
+@pytest.mark.parametrize("options", [(), ("--interface", "eth0")], ids=["everywhere", "one interface"])
+def test_a_node_whose_address_changes_is_joined_at_the_new_one(small_home: Home, options: tuple[str, ...]) -> None:
+    """A node that gets another address from the router is found and served there, without a restart of anything."""
     moving = small_home.nodes[0]
     moving.host.disable_ipv6()
-    start_paired(small_home.coordinator, [moving])
+    start_paired(small_home.coordinator, [moving], *options)
     with Watch(small_home.coordinator) as watch:
         watch.wait(moving.name, ["joined"], address=moving.address)
         moving.host.set_address("10.77.0.200")
