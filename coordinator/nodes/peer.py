@@ -96,7 +96,7 @@ class Peer:
         return NodeInfo(
             id=self.id,
             name=self.name,
-            address=next(iter(self.addresses), ""),
+            address=next(iter(self.addresses), "") or self._dials_from(),
             state=self.state,
             engine=told.engine if told else "",
             engine_state=told.engine_state if told else None,
@@ -105,6 +105,10 @@ class Peer:
             draining=told.draining if told else "",
             why=self._link.member.why if self._link else self._why or not_paired(self.name, self.id),
         )
+
+    def _dials_from(self) -> str:
+        host = self.waiting[-1].host if self.waiting else self._link.dialled_from if self._link else ""
+        return f"dials in from {host}" if host else ""
 
     def found(self, source: str, name: str, addresses: Sequence[str]) -> None:
         """`source` ("seen", "running", "joined", "kept", "dialled in") says that it is there. What mDNS says does not rename a node

@@ -443,6 +443,7 @@ async def test_a_node_that_only_dials_out_is_paired_by_code_and_works(
         with roster.listening(news.put_nowait):
             up = await until(news, Up)
             assert up.node.state is NodeState.JOINED
+            assert up.node.address == "dials in from 127.0.0.1"
             roster.send(up.node.id, LEASE)
             heard = await until(news, Heard)
             while not isinstance(heard.frame, Outcome):
