@@ -7,7 +7,8 @@ from typing import Final
 
 from coordinator.nodes.pairing import Trust
 from edgenode.errors import EdgenodeError
-from edgenode.net.dial_in import DIAL_IN_PORT, DialInListener, Host
+from edgenode.net.addresses import COORDINATOR_PORT
+from edgenode.net.dial_in import DialInListener, Host
 from edgenode.net.dialled_in import DialledIn, WaitingDevice
 from edgenode.net.interfaces import Scope
 from edgenode.trust.certificates import now_utc
@@ -37,7 +38,7 @@ class Listening:
         """Whether a person gave a reason."""
         self._scope = scope
         self._trust = trust
-        self._port = port or DIAL_IN_PORT
+        self._port = port or COORDINATOR_PORT
         self._host = Host(
             server_tls=trust.authority.server_tls,
             placeholder_tls=trust.authority.placeholder_tls,

@@ -274,6 +274,8 @@ class Peer:
             except EdgenodeError as error:
                 logger.info("%s waits to be paired or renewed, in vain: %s", self.name, error)
             else:
+                # One that waits all the same is not helped by it: its clock may be far off.
+                self._pair_at = time.monotonic() + RENEW_AGAIN_SECONDS
                 return
 
     async def _pair_unasked(self, addresses: Sequence[str], invites: Sequence[OutstandingInvite]) -> None:

@@ -16,7 +16,7 @@ import grpc
 
 from edgenode import __version__
 from edgenode.errors import NetworkError, TrustError
-from edgenode.net.addresses import host_port
+from edgenode.net.addresses import COORDINATOR_PORT, host_port
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.dial_in_pairing import DialInPairingService
 from edgenode.net.dialled_in import DialledIn, NotAdmitted, WaitingDevice
@@ -31,7 +31,6 @@ from edgenode.trust.tls import ServerTls
 from edgenode.types import Frame, Hello, NodeDescription, NodeId
 from edgenode.v1 import node_service_pb2, work_pb2
 
-DIAL_IN_PORT: Final = 7_435
 FIRST_FRAME_SECONDS: Final = 5.0
 WORK_STREAMS: Final = 64
 # A node that is refused dials again after 5 s at the most, and a lively one after half a second a few times.
@@ -70,7 +69,7 @@ class DialInListener:
     Raises `NetworkError`, a sentence, when it cannot.
     """
 
-    def __init__(self, host: Host, hosts: tuple[str, ...], port: int = DIAL_IN_PORT) -> None:
+    def __init__(self, host: Host, hosts: tuple[str, ...], port: int = COORDINATOR_PORT) -> None:
         self._host = host
         self._hosts = hosts
         self.port = port
