@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from edgenode.net.pairing_desk import PairingDesk
 from edgenode.net.pairing_service import GREETINGS, PAIRINGS, STREAMS_OF_ONE_HOST
 from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
 from edgenode.trust import certificates
+from edgenode.trust.certificates import Certificate
 from edgenode.trust.frames import (
     Answer,
     Begin,
@@ -36,11 +38,14 @@ from edgenode.trust.frames import (
     Refused,
     SecretKind,
 )
+from edgenode.trust.keys import PublicKey
+from edgenode.trust.pairing import CoordinatorPairing
 from edgenode.trust.running import RunningNode
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.window import TRIES
 from edgenode.v1 import pairing_pb2, pairing_service_pb2
 from tests.pairing_parts import LOCAL_SECRET, Anna, Desk, make_desk, served
+from tests.trust.people import Ca, forge
 
 SERVICE = "/edgenode.v1.PairingService/"
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
@@ -109,6 +114,23 @@ async def test_guessing_in_parallel(tmp_path: Path) -> None:
     assert all(isinstance(each, EdgenodeError) for each in outcomes)
     assert sum("not the code" in str(each) for each in outcomes) <= TRIES
     assert len(node.window.failures) <= TRIES
+
+
+async def test_a_certificate_by_another_authoritys_name(tmp_path: Path) -> None:
+    """A paired coordinator cannot give the node a leaf that would be served to another's: it is not kept, and that one still is."""
+    node, anna, bob = make_desk(tmp_path), Anna(), Ca("bob")
+    stolen = x509.DNSName(certificates.node_host_name(node.id, anna.id))
+
+    def sign(key: PublicKey) -> Certificate:
+        own = x509.DNSName(certificates.node_host_name(node.id, bob.id))
+        told = f"edgenode://{bob.id}/node/{node.id}"
+        return forge(bob.key, bob.certificate.subject, key, (told,), names=(stolen, own))
+
+    async with served(node.desk) as address:
+        await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+        with pytest.raises(PairingError, match="more than that"):
+            await pair(address, CoordinatorPairing(SecretKind.LOCAL, LOCAL_SECRET, bob.certificate, sign))
+    assert [one.authority for one in node.trust.trusted()] == [anna.id]
 
 
 async def test_a_code_used_by_two_at_once(tmp_path: Path) -> None:
