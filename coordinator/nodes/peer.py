@@ -12,6 +12,7 @@ from coordinator.nodes.link import Link, Spawn
 from coordinator.nodes.news import News, WorkStream
 from coordinator.nodes.pairing import Trust, Way
 from coordinator.nodes.refusal import not_paired, was_removed, why_refused
+from coordinator.nodes.renewals import Renewals
 from coordinator.trust.invites import OutstandingInvite
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.dialled_in import WaitingDevice
@@ -53,6 +54,7 @@ class Peer:
         self._pair_at = 0.0
         self._renew_at = 0.0
         self._why = ""
+        self._renewals = Renewals(id, trust, spawn)
 
     @property
     def state(self) -> NodeState:
@@ -147,8 +149,8 @@ class Peer:
                 self._why = ""
                 self.found("kept", kept.name, kept.addresses[:MAX_KEPT])
                 self._link = Link(self, self._trust, self._spawn)
-            elif self.waiting and not self._link.is_open and self._may_pair():
-                self._pairing = self._spawn(self._help_waiting(invites), f"renew-{self.name}")
+            else:
+                self._help_waiting(invites)
             return
         if self._link is not None:
             self._link.close("It was unpaired.")
@@ -182,7 +184,7 @@ class Peer:
     # What a link asks.
 
     async def joined(self, dials_in: bool) -> None:
-        """Keeps where it was met, and renews its certificate in good time."""
+        """Keeps where it was met, and renews its certificate in good time. One that dials waits for that by itself."""
         try:
             kept = self._trust.paired.get(self.id)
             if kept is None or self._link is None:
@@ -190,7 +192,7 @@ class Peer:
             # Only where it has proved to be: rumours are not kept.
             met = () if dials_in else tuple(dict.fromkeys((self._link.address, *kept.addresses)))[:MAX_KEPT]
             await in_thread(self._trust.paired.met, self.id, self.name, met, dials_in)
-            if kept.certificate_ends - now_utc() < RENEW_BEFORE_END:
+            if not dials_in and kept.certificate_ends - now_utc() < RENEW_BEFORE_END:
                 await self._renew()
         except EdgenodeError as error:
             logger.warning("%s: %s", self.name, error)
@@ -260,23 +262,15 @@ class Peer:
         if named:
             await self._pair_unasked(addresses, named)
 
-    async def _help_waiting(self, invites: Sequence[OutstandingInvite]) -> None:
+    def _help_waiting(self, invites: Sequence[OutstandingInvite]) -> None:
         """A paired device that waits needs another certificate, or has forgotten us and may have been invited again."""
-        self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
         devices = [device for device in self.waiting if device.is_waiting]
-        named = self._named([device.introduction for device in devices], invites)
-        if named:
-            await self._pair_unasked((), named)
-            return
-        for device in devices:
-            try:
-                await pairing.renew(self._trust, device.run, self.id)
-            except EdgenodeError as error:
-                logger.info("%s waits to be paired or renewed, in vain: %s", self.name, error)
-            else:
-                # One that waits all the same is not helped by it: its clock may be far off.
-                self._pair_at = time.monotonic() + RENEW_AGAIN_SECONDS
-                return
+        invited = [device for device in devices if self._named([device.introduction], invites)]
+        # First those that are to be renewed: a pairing tries all that wait then.
+        self._renewals.begin((device for device in devices if device not in invited), self.name)
+        if invited and self._may_pair():
+            named = self._named([device.introduction for device in invited], invites)
+            self._pairing = self._spawn(self._pair_unasked((), named), f"pair-{self.name}")
 
     async def _pair_unasked(self, addresses: Sequence[str], invites: Sequence[OutstandingInvite]) -> None:
         """By the node's private file, else by an invitation; says in `_why` what stood in the way."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.pair_node import pair_node, unpair
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
+from coordinator.trust.paired import PairedNode
 from edgenode.errors import PairingError, UsageError
 from edgenode.net.interfaces import scope
 from edgenode.net.ports import are_free
@@ -25,6 +27,7 @@ from edgenode.trust.certificates import now_utc
 from edgenode.trust.token import Invite
 from edgenode.types import Completion, EngineState, Lease, LeaseId, Outcome, Subtask, SubtaskId
 from tests.scripted_engine import ScriptedEngine
+from tests.trusted import paired
 
 LEASE = Lease(LeaseId("l1"), "scripted-model", "system", "chunk ", (Subtask(SubtaskId("1"), "task", "{}", 10),))
 
@@ -475,3 +478,34 @@ async def test_an_invited_node_that_only_dials_out_needs_nobody(
         assert kept is not None
         assert kept.via == "invite"
         assert kept.certificate_ends > now_utc()
+
+
+async def test_a_node_that_only_dials_out_is_renewed_in_good_time(
+    trust: Trust,
+    elsewhere: Callable[..., Node],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    port: int,
+) -> None:
+    """Weeks before its certificate ends it waits for the next one, beside its work and without a word to anybody."""
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
+    name = unique("phone")
+    known = paired(tmp_path / name, trust.authority)
+    soon = now_utc() + timedelta(days=20)
+    leaf = trust.authority.sign_node(known.key.public_key(), soon - certificates.NODE_LIFE)
+    known.trust(trust.authority.certificate, leaf, "code")
+    trust.paired.add(PairedNode(known.id, name, now_utc(), "code", leaf.not_valid_after_utc, (), True))
+    async with (
+        elsewhere(name, join=(f"127.0.0.1:{port}",)) as node,
+        Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster,
+        asyncio.timeout(20),
+    ):
+        await seen(roster, is_joined)
+        while (kept := trust.paired.find(name)).certificate_ends == leaf.not_valid_after_utc:
+            await roster.changed(0.1)
+        while (own := node.trust.trusted()[0].leaf.not_valid_after_utc) <= soon:
+            await roster.changed(0.1)
+        assert own == kept.certificate_ends
+        assert is_joined(roster.nodes()[0])
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
