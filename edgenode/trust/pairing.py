@@ -66,6 +66,9 @@ class NodePolicy(Protocol):
     def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
         """The secret that this authority may prove now. Asked when it begins and again when it has proved."""
 
+    def proved(self, kind: SecretKind, right: bool) -> None:
+        """A proof was checked. Called before anything else can happen, so that what is counted here is counted in time."""
+
     def trusted(self, authority: AuthorityId) -> Certificate | Refused:
         """The certificate of a trusted authority, which may renew."""
 
@@ -230,7 +233,9 @@ class NodePairing(Machine):
         # Asked again: since it began the window may have ended or been used up, and then no guess is answered any more.
         if not same(_or_stop(self._policy.secret(self.kind, certificates.authority_id(self._known()))), self._secret):
             raise PairingStopped(Refused(RefusalReason.WINDOW_CLOSED, "The device has another code by now."))
-        if not same(self._said.confirm(self._key, Label.COORDINATOR), proof.confirmation):
+        right = same(self._said.confirm(self._key, Label.COORDINATOR), proof.confirmation)
+        self._policy.proved(self.kind, right)
+        if not right:
             raise PairingStopped(Refused(RefusalReason.WRONG_SECRET, "That is not the secret which this device knows."))
         self._said.add(proof)
         request = self._policy.request()

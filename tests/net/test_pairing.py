@@ -14,7 +14,7 @@ from edgenode.net.pairing_session import converse
 from edgenode.net.rates import HOSTS, OVERALL, RateLimit
 from edgenode.trust import certificates
 from edgenode.trust.certificates import Role, now_utc
-from edgenode.trust.frames import PairingFrame, SecretKind
+from edgenode.trust.frames import CertificateRequest, PairingFrame, SecretKind
 from edgenode.trust.running import RunningNode
 from edgenode.trust.verdict import Verdict
 from edgenode.trust.window import TRIES
@@ -161,16 +161,30 @@ async def test_two_coordinators_are_both_trusted(tmp_path: Path) -> None:
 
 
 async def test_one_code_pairing_at_a_time(tmp_path: Path) -> None:
-    """While one coordinator has begun with the code another is told that the node is busy; afterwards it is free."""
-    node = make_desk(tmp_path)
+    """While one coordinator has proved the code another is told that the node is busy; when that one breaks off, it is free."""
+    node, anna = make_desk(tmp_path), Anna()
     code = node.window.open(node.clock())
+    machine, to_node, proved = anna.pairing(code), asyncio.Queue[PairingFrame | None](), asyncio.Event()
+
+    async def frames() -> AsyncIterator[PairingFrame]:
+        while (frame := await to_node.get()) is not None:
+            yield frame
+
+    async def send(frame: PairingFrame) -> None:
+        if isinstance(frame, CertificateRequest):
+            proved.set()
+            return
+        for answer in machine.receive(frame):
+            to_node.put_nowait(answer)
+
     async with served(node.desk) as address:
-        node.desk.code_taken_by = object()
+        first = asyncio.create_task(node.desk.serve(frames(), send, "192.168.1.2"))
+        await proved.wait()
         with pytest.raises(PairingError, match="busy with somebody else's pairing"):
             await pair(address, Anna().pairing(code))
-        node.desk.code_taken_by = None
+        to_node.put_nowait(None)
+        assert await first is None
         await pair(address, Anna().pairing(code))
-        assert node.desk.code_taken_by is None
 
 
 async def test_pairing_over_a_stream_that_the_node_dialled(tmp_path: Path) -> None:
