@@ -152,9 +152,16 @@ async def pair_invited(
 
 async def renew(trust: Trust, way: Way, node: NodeId) -> None:
     """Gives a paired node its next certificate. Raises `PairingError`, also for one that is not paired, and `NetworkError`."""
+
+    def sign(key: PublicKey) -> Certificate:
+        # At the last moment, since the device may take as long as it likes to ask.
+        if not trust.paired.is_paired(node):
+            raise PairingError("It was unpaired.")
+        return trust.sign(key)
+
     if not trust.paired.is_paired(node):
         raise PairingError("It was unpaired.")
-    machine = CoordinatorRenewal(trust.authority.certificate, trust.sign, node)
+    machine = CoordinatorRenewal(trust.authority.certificate, sign, node)
     await way(machine)
     assert machine.result is not None, "a way ends with a result or raises"
     trust.paired.renewed(node, machine.result.leaf.not_valid_after_utc)

@@ -14,8 +14,9 @@ from edgenode.net.pairing_session import EXCHANGE_SECONDS, PATIENCE_SECONDS, Sen
 from edgenode.net.pairing_wire import VERSION_CHARACTERS
 from edgenode.net.wire import NAME_CHARACTERS
 from edgenode.text import clean_line
-from edgenode.trust.certificates import Certificate, make_request, now_utc, subject_name
+from edgenode.trust.certificates import Certificate, now_utc, subject_name
 from edgenode.trust.frames import Introduction, PairingFrame, RefusalReason, Refused, SecretKind
+from edgenode.trust.keys import PrivateKey
 from edgenode.trust.pairing import Granted, NodePairing
 from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.trust.store import NodeTrust
@@ -239,5 +240,6 @@ class _Session:
             return Refused(RefusalReason.REMOVED, "This device has dropped this coordinator.")
         return Refused(RefusalReason.NOT_PAIRED, "This device is not paired with this coordinator.")
 
-    def request(self) -> bytes:
-        return make_request(self._desk.trust.key)
+    @property
+    def key(self) -> PrivateKey:
+        return self._desk.trust.key

@@ -6,8 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgenode.errors import TrustError
@@ -50,6 +50,20 @@ def make_key() -> PrivateKey:
 
 def key_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def sign(key: PrivateKey, data: bytes) -> bytes:
+    """ECDSA with SHA-256, as DER. `data` begins with what it is signed for, so that no signature is good for anything else."""
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+def signed(key: PublicKey, signature: bytes, data: bytes) -> bool:
+    """Whether `signature` is one of `data` by the holder of `key`."""
+    try:
+        key.verify(signature, data, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def fingerprint(key: PublicKey) -> str:

@@ -17,15 +17,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.nodes.pairing import Trust, over, renew
 from edgenode.errors import EdgenodeError, NetworkError, PairingError
 from edgenode.net.channel import MAX_PAIRING_MESSAGE_BYTES, make_pairing_server, open_pairing_channel, pairing_address
+from edgenode.net.dial_out import PAIR_METHOD
 from edgenode.net.pairing_client import greet, open_window, pair
 from edgenode.net.pairing_desk import ABANDONED, PairingDesk
 from edgenode.net.pairing_service import GREETINGS, PAIRINGS, STREAMS_OF_ONE_HOST
 from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
+from edgenode.net.pinned import pinned_channel
 from edgenode.trust import certificates
 from edgenode.trust.certificates import Certificate
 from edgenode.trust.frames import (
+    NONCE_BYTES,
     Answer,
     Begin,
     CertificateRequest,
@@ -36,16 +40,19 @@ from edgenode.trust.frames import (
     Proof,
     RefusalReason,
     Refused,
+    Renew,
     SecretKind,
 )
 from edgenode.trust.keys import PublicKey
-from edgenode.trust.pairing import CoordinatorPairing
+from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
 from edgenode.trust.running import RunningNode
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.window import TRIES
 from edgenode.v1 import pairing_pb2, pairing_service_pb2
+from tests.dial_parts import listening
 from tests.pairing_parts import LOCAL_SECRET, Anna, Desk, make_desk, served
 from tests.trust.people import Ca, forge
+from tests.trusted import paired
 
 SERVICE = "/edgenode.v1.PairingService/"
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
@@ -345,6 +352,50 @@ async def test_replay(tmp_path: Path) -> None:
             assert answers[-1].reason is RefusalReason.WRONG_SECRET
         assert node.trust.trusted() == ()
         await assert_serves(node, address)
+
+
+async def test_a_request_for_renewal_replayed_to_the_coordinator(tmp_path: Path) -> None:
+    """What a stranger gets out of a node by asking it to renew, and sends to its coordinator in its name, is signed for another
+    question: the coordinator signs nothing and remembers no renewal."""
+    async with listening(tmp_path / "coordinator") as there:
+        trust = there.trust
+        trusted = paired(tmp_path / "node", trust.authority, trust.paired)
+        node = make_desk(tmp_path / "node")
+        before = trust.paired.get(trusted.id)
+        async with served(node.desk) as address, stranger(node.desk, address) as channel:
+            call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+            introduction = await received(call)
+            await call.write(packed(Renew(trust.authority.id, bytes(NONCE_BYTES))))
+            request = await received(call)
+        assert isinstance(request, CertificateRequest)
+        async with pinned_channel(there.address, None) as (channel, _):
+            dialled: Call = channel.stream_stream(PAIR_METHOD)()
+            for frame in (introduction, request, Done()):
+                assert frame is not None
+                message = pairing_service_pb2.PairDialInRequest(frame=pairing_frame_to_proto(frame))
+                await dialled.write(message.SerializeToString())
+            with pytest.raises(PairingError, match="did not prove now"):
+                await renew(trust, (await there.device()).run, trusted.id)
+        assert trust.paired.get(trusted.id) == before
+
+
+async def test_a_device_unpaired_during_its_renewal(tmp_path: Path) -> None:
+    """Between the question and the signature it was unpaired: it gets no certificate."""
+    trust = Trust.load(tmp_path / "coordinator")
+    paired(tmp_path / "node", trust.authority, trust.paired)
+    node = make_desk(tmp_path / "node")
+
+    async with served(node.desk) as address:
+
+        async def way(machine: CoordinatorPairing | CoordinatorRenewal) -> None:
+            trust.paired.remove(node.id)
+            await over(address, node.id)(machine)
+
+        with pytest.raises(PairingError, match="was unpaired"):
+            await renew(trust, way, node.id)
+    kept = trust.paired.get(node.id)
+    assert kept is not None
+    assert kept.removed is not None
 
 
 async def test_frames_out_of_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
