@@ -14,7 +14,7 @@ from coordinator.nodes.pairing import Trust, Way
 from coordinator.nodes.refusal import not_paired, was_removed, why_refused
 from coordinator.nodes.renewals import Renewals
 from coordinator.trust.invites import OutstandingInvite
-from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.errors import EdgenodeError
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.threads import in_thread
 from edgenode.trust.certificates import RENEW_BEFORE_END, now_utc
@@ -28,16 +28,23 @@ MAX_ADDRESSES: Final = 16
 MAX_KEPT: Final = 4
 # Between two attempts to pair without being asked.
 PAIR_AGAIN_SECONDS: Final = 2.0
-# A renewal that did not help is not repeated at each dial.
-RENEW_AGAIN_SECONDS: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
 
 class Peer:
-    """A node that was seen or is paired. `tell` hears of its stream, `changed` of everything that is shown; `spawn` owns tasks."""
+    """A node that was seen or is paired. `tell` hears of its stream, `changed` of everything that is shown; `spawn` owns tasks;
+    `unheard` says why nodes that dial in do not get to this coordinator, if they do not."""
 
-    def __init__(self, id: NodeId, trust: Trust, spawn: Spawn, tell: Callable[[News], None], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        id: NodeId,
+        trust: Trust,
+        spawn: Spawn,
+        tell: Callable[[News], None],
+        changed: Callable[[], None],
+        unheard: Callable[[], str] = str,
+    ) -> None:
         self.id = id
         self.tell = tell
         self.changed = changed
@@ -47,12 +54,12 @@ class Peer:
         """Connections that it, or somebody in its name, opened and over which it waits to be paired or renewed."""
         self._trust = trust
         self._spawn = spawn
+        self._unheard = unheard
         self._name = ""
         self._places: dict[str, tuple[str, ...]] = {}
         self._link: Link | None = None
         self._pairing: asyncio.Task[None] | None = None
         self._pair_at = 0.0
-        self._renew_at = 0.0
         self._why = ""
         self._renewals = Renewals(id, trust, spawn)
 
@@ -92,6 +99,16 @@ class Peer:
     def is_known(self) -> bool:
         """Whether anything still speaks for it."""
         return self._link is not None or bool(self._places)
+
+    @property
+    def is_rumour(self) -> bool:
+        """Whether nothing but mDNS speaks for it."""
+        return self._link is None and self._places.keys() <= {"seen"}
+
+    @property
+    def unheard(self) -> str:
+        kept = self._trust.paired.get(self.id)
+        return self._unheard() if kept is not None and kept.dials_in else ""
 
     def info(self) -> NodeInfo:
         told = self._link.description if self._link else None
@@ -193,7 +210,7 @@ class Peer:
             met = () if dials_in else tuple(dict.fromkeys((self._link.address, *kept.addresses)))[:MAX_KEPT]
             await in_thread(self._trust.paired.met, self.id, self.name, met, dials_in)
             if not dials_in and kept.certificate_ends - now_utc() < RENEW_BEFORE_END:
-                await self._renew()
+                await self._renewals.over(self.ways(self.addresses), self.name)
         except EdgenodeError as error:
             logger.warning("%s: %s", self.name, error)
 
@@ -207,8 +224,8 @@ class Peer:
         try:
             kept = self._trust.paired.get(self.id)
             ended = greeting.verdict is Verdict.OWN_EXPIRED or (kept is not None and kept.certificate_ends <= now_utc())
-            if ended and time.monotonic() >= self._renew_at:
-                await self._renew()
+            if ended and self._renewals.is_due:
+                await self._renewals.over(self.ways(self.addresses), self.name)
                 return ""
             if greeting.verdict is Verdict.UNKNOWN_AUTHORITY and time.monotonic() >= self._pair_at:
                 invites = self._named([greeting.introduction], self._trust.invites.outstanding(now_utc()))
@@ -230,19 +247,6 @@ class Peer:
 
     def _may_pair(self) -> bool:
         return (self._pairing is None or self._pairing.done()) and time.monotonic() >= self._pair_at
-
-    async def _renew(self) -> None:
-        self._renew_at = time.monotonic() + RENEW_AGAIN_SECONDS
-        error: EdgenodeError = NetworkError("It has told no address.")
-        for way, _ in self.ways(self.addresses):
-            try:
-                await pairing.renew(self._trust, way, self.id)
-            except EdgenodeError as one:
-                error = one
-            else:
-                logger.info("The certificate of %s was renewed.", self.name)
-                return
-        raise error
 
     def _named(self, met: Sequence[Introduction], invites: Sequence[OutstandingInvite]) -> Sequence[OutstandingInvite]:
         return pairing.named_invites(self._trust.authority.id, met, invites)

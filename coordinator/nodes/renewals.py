@@ -1,4 +1,4 @@
-"""Renewing the certificates of devices that dialled and wait for it."""
+"""Renewing the certificate of a paired node, by whichever side dialled."""
 
 import logging
 import time
@@ -7,8 +7,8 @@ from typing import Final
 
 from coordinator.nodes import pairing
 from coordinator.nodes.link import Spawn
-from coordinator.nodes.pairing import Trust
-from edgenode.errors import EdgenodeError
+from coordinator.nodes.pairing import Trust, Way
+from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.types import NodeId
@@ -30,9 +30,29 @@ class Renewals:
         self._spawn = spawn
         self._going_on: set[WaitingDevice] = set()
         self._pauses: dict[str, float] = {}
+        self._due_at = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to dial it for that: what did not help is not repeated at each dial."""
+        return time.monotonic() >= self._due_at
+
+    async def over(self, ways: Iterable[tuple[Way, str]], name: str) -> None:
+        """By the first of `ways` that works. Raises `PairingError` and `NetworkError`."""
+        self._due_at = time.monotonic() + SETTLED_SECONDS
+        error: EdgenodeError = NetworkError("It has told no address.")
+        for way, _ in ways:
+            try:
+                await pairing.renew(self._trust, way, self._id)
+            except EdgenodeError as one:
+                error = one
+            else:
+                logger.info("The certificate of %s was renewed.", name)
+                return
+        raise error
 
     def begin(self, devices: Iterable[WaitingDevice], name: str) -> None:
-        """Begins with those that have not been begun with."""
+        """Begins with those that wait and have not been begun with."""
         now = time.monotonic()
         self._pauses = {host: until for host, until in self._pauses.items() if until > now}
         for device in devices:

@@ -1,76 +1,85 @@
 """Devices that wait to be renewed, and others that wait in their name."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.renewals import Renewals
 from coordinator.nodes.tasks import Tasks
 from edgenode.net.dialled_in import WaitingDevice
-from edgenode.trust.certificates import Certificate, make_request, now_utc
-from edgenode.trust.frames import Introduction, PairingFrame, RefusalReason, Refused, SecretKind
-from edgenode.trust.pairing import NodePairing
-from edgenode.trust.store import NodeTrust
-from edgenode.types import AuthorityId
+from edgenode.trust.certificates import now_utc
+from edgenode.trust.frames import Introduction, PairingFrame
+from tests.pairing_parts import make_desk
 from tests.trusted import paired
 
 
 class Waiting:
-    """A device that waits, over a stream in memory. Silent it takes what comes and answers nothing."""
+    """A device that waits, over a stream in memory. A silent one takes what comes and answers nothing."""
 
-    def __init__(self, trust: NodeTrust, host: str, silent: bool = False) -> None:
-        self.trust_of_node = trust
-        introduction = Introduction(trust.id, "phone", "0.1", now_utc().timestamp(), False)
-        self.machine = NodePairing(introduction, self)
-        self.machine.start()
-        self.silent = silent
+    def __init__(self, home: Path, host: str) -> None:
         self.asked = asyncio.Event()
-        self.answers: asyncio.Queue[PairingFrame] = asyncio.Queue()
-        self.device = WaitingDevice(introduction, host, self.take)
-        self.serving = asyncio.create_task(self.device.serve(self.frames()))
+        self._host = host
+        self._to_node: asyncio.Queue[PairingFrame] = asyncio.Queue()
+        self._to_us: asyncio.Queue[PairingFrame] = asyncio.Queue()
+        serve = make_desk(home).desk.serve(_frames(self._to_node), self._answer, host, waits=True)
+        self.node = asyncio.create_task(serve)
 
-    async def take(self, frame: PairingFrame) -> None:
+    async def wait(self, silent: bool = False) -> WaitingDevice:
+        introduction = await self._to_us.get()
+        assert isinstance(introduction, Introduction)
+        self.device = WaitingDevice(introduction, self._host, self._send)
+        self.serving = asyncio.create_task(self.device.serve(_frames(self._to_us)))
+        if silent:
+            self.node.cancel()
+        return self.device
+
+    async def _send(self, frame: PairingFrame) -> None:
         self.asked.set()
-        for answer in () if self.silent else self.machine.receive(frame):
-            self.answers.put_nowait(answer)
+        self._to_node.put_nowait(frame)
 
-    async def frames(self) -> AsyncIterator[PairingFrame]:
-        while True:
-            yield await self.answers.get()
+    async def _answer(self, frame: PairingFrame) -> None:
+        self._to_us.put_nowait(frame)
 
-    # What its machine asks.
+    async def end(self) -> None:
+        self.node.cancel()
+        self.serving.cancel()
+        await asyncio.gather(self.node, self.serving, return_exceptions=True)
 
-    def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
-        return Refused(RefusalReason.WINDOW_CLOSED, "It is not to be paired.")
 
-    def trusted(self, authority: AuthorityId) -> Certificate | Refused:
-        return self.trust_of_node.trusted()[0].certificate
-
-    def request(self) -> bytes:
-        return make_request(self.trust_of_node.key)
+async def _frames(queue: asyncio.Queue[PairingFrame]) -> AsyncIterator[PairingFrame]:
+    while True:
+        yield await queue.get()
 
 
 async def test_each_that_waits_is_helped_for_itself(tmp_path: Path) -> None:
     """One that is silent, and one that is renewed in the node's name again and again, are not in the node's way."""
     trust = Trust.load(tmp_path / "anna")
     node = paired(tmp_path / "node", trust.authority, trust.paired)
-    tasks = Tasks()
-    helped = Renewals(node.id, trust, tasks.spawn)
-    silent, other, again = Waiting(node, "192.0.2.1", True), Waiting(node, "192.0.2.2"), Waiting(node, "192.0.2.2")
-    real = Waiting(node, "192.0.2.3")
     trust.paired.renewed(node.id, ends := now_utc() + timedelta(days=1))
+    home, tasks, begun = tmp_path / "node", Tasks(), list[asyncio.Task[None]]()
+
+    def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        begun.append(tasks.spawn(work, name))
+        return begun[-1]
+
+    helped = Renewals(node.id, trust, spawn)
+    hosts = ("192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.3")
+    waiting = silent, other, again, real = [Waiting(home, host) for host in hosts]
     async with asyncio.timeout(20):
-        helped.begin([silent.device, other.device], "phone")
-        await asyncio.gather(silent.asked.wait(), other.serving)
-        helped.begin([silent.device, again.device, real.device], "phone")
-        await real.serving
-    assert real.machine.result is not None
+        helped.begin([await silent.wait(silent=True), await other.wait()], "phone")
+        await silent.asked.wait()
+        assert await other.node is not None
+        await begun[1]
+        helped.begin([silent.device, await again.wait(), await real.wait()], "phone")
+        assert await real.node is not None
+        await begun[2]
+    assert len(begun) == 3
     assert again.device.is_waiting
     assert (kept := trust.paired.get(node.id)) is not None
     assert kept.certificate_ends > ends
-    for each in (silent, again):
-        each.serving.cancel()
-    await asyncio.gather(silent.serving, again.serving, return_exceptions=True)
+    for each in waiting:
+        await each.end()
     await tasks.end()
