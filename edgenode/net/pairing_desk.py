@@ -64,6 +64,8 @@ class PairingDesk:
         self.window = window
         self.local_secret = local_secret
         self.invite = invite
+        if invite is not None:
+            trust.hold(invite)
         self.clock = clock
         self._describe = describe
         self._report = report
@@ -175,11 +177,8 @@ class PairingDesk:
             )
 
     def _invited_by(self) -> tuple[AuthorityId, ...]:
-        if self.invite is None or self.trust.is_removed(self.invite.authority):
-            return ()
-        if any(one.authority == self.invite.authority for one in self.trust.trusted()):
-            return ()
-        return (self.invite.authority,)
+        # Also when it is paired: the coordinator may have dropped it and invited it anew, or not have heard that it was done.
+        return () if self.invite is None or self.trust.is_void(self.invite) else (self.invite.authority,)
 
     def _called(self, certificate: bytes, who: str) -> str:
         try:
@@ -213,7 +212,8 @@ class _Session:
             self.tries = desk.window.code
             assert self.tries is not None, "open"
             return self.tries.encode("ascii")
-        if desk.trust.is_removed(authority):
+        invited = kind is SecretKind.INVITE and authority in desk.introduction().invited_by
+        if desk.trust.is_removed(authority) and not invited:
             # What its owner dropped does not come back by itself.
             return Refused(RefusalReason.REMOVED, "This device has dropped this coordinator.")
         if kind is SecretKind.LOCAL:
