@@ -179,7 +179,7 @@ class Peer:
             self._why = was_removed(self.name, self.id)
         if (kept is None or invites) and self._may_pair():
             if self.running is not None and kept is None:
-                self._pairing = self._spawn(self._pair_unasked((), invites), f"pair-{self.name}")
+                self._pairing = self._spawn(self._pair_unasked((), ()), f"pair-{self.name}")
             elif invites and (self.addresses or self.waiting):
                 self._pairing = self._spawn(self._ask_whether_invited(invites), f"invited-{self.name}")
 
@@ -281,9 +281,8 @@ class Peer:
         """By the node's private file, else by an invitation; says in `_why` what stood in the way."""
         self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
         try:
-            # One that was removed comes back by an invitation made since, and not because it runs here.
-            kept = self._trust.paired.get(self.id)
-            if self.running is not None and (kept is None or kept.removed is None):
+            # What one of the two has dropped comes back by an invitation, and not because both run here.
+            if self.running is not None and not invites:
                 way = pairing.over(self.running.address, self.id)
                 await pairing.pair(self._trust, way, SecretKind.LOCAL, self.running.secret, self.id, self.running.address)
             else:
