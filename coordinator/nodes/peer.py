@@ -61,6 +61,7 @@ class Peer:
         self._pairing: asyncio.Task[None] | None = None
         self._pair_at = 0.0
         self._why = ""
+        self._removed = False
         self._renewals = Renewals(id, trust, spawn)
 
     @property
@@ -110,8 +111,10 @@ class Peer:
         kept = self._trust.paired.get(self.id)
         return self._unheard() if kept is not None and kept.dials_in else ""
 
-    def info(self) -> NodeInfo:
+    def info(self, is_shared: bool = False) -> NodeInfo:
+        """`is_shared` tells that another node goes by its name, so that this is not what to type."""
         told = self._link.description if self._link else None
+        unpaired = was_removed if self._removed else not_paired
         return NodeInfo(
             id=self.id,
             name=self.name,
@@ -122,7 +125,7 @@ class Peer:
             models=told.models if told else (),
             status=self._link.status if self._link else None,
             draining=told.draining if told else "",
-            why=self._link.member.why if self._link else self._why or not_paired(self.name, self.id),
+            why=self._link.member.why if self._link else self._why or unpaired(self.name, self.id, is_shared),
         )
 
     def _dials_from(self) -> str:
@@ -175,10 +178,11 @@ class Peer:
             self._places.pop("kept", None)
             self.changed()
         invites = pairing.invites_for(self._trust, self.id, invites)
-        if kept is not None:
-            self._why = was_removed(self.name, self.id)
-        if (kept is None or invites) and self._may_pair():
-            if self.running is not None and kept is None:
+        self._removed = kept is not None
+        if self._removed and not invites:
+            return
+        if self._may_pair():
+            if self.running is not None and not self._removed:
                 self._pairing = self._spawn(self._pair_unasked((), ()), f"pair-{self.name}")
             elif invites and (self.addresses or self.waiting):
                 self._pairing = self._spawn(self._ask_whether_invited(invites), f"invited-{self.name}")

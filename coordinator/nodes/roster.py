@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final, Self
@@ -91,7 +92,9 @@ class Roster:
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """All nodes ever seen, and the paired ones, by name."""
-        return tuple(sorted((peer.info() for peer in self._peers.values()), key=lambda node: (node.name, node.id)))
+        names = Counter(peer.name for peer in self._peers.values())
+        infos = (peer.info(names[peer.name] > 1) for peer in self._peers.values())
+        return tuple(sorted(infos, key=lambda node: (node.name, node.id)))
 
     async def settle(self) -> None:
         """Returns once every node found is either connected or was tried in vain and no news has come for a moment; bounded by

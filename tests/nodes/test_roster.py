@@ -213,6 +213,8 @@ async def test_namesakes_are_told_apart_by_id(trust: Trust, elsewhere: Callable[
         await seen(roster, lambda node: node.id == two.trust.id and is_joined(node))
         unpair(trust, two.trust.id)
         await seen(roster, lambda node: node.id == two.trust.id and node.state is NodeState.UNPAIRED)
+        for node in (one, two):
+            await seen(roster, lambda info, id=node.trust.id: info.why.endswith(f"coordinator pair {id[:12]}"))
         with pytest.raises(UsageError) as refused:
             await pair_node(roster, name, never)
         assert all(f"{node.trust.id[:12]} ({node.address})" in str(refused.value) for node in (one, two))
