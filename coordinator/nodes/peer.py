@@ -111,8 +111,7 @@ class Peer:
         kept = self._trust.paired.get(self.id)
         return self._unheard() if kept is not None and kept.dials_in else ""
 
-    def info(self, is_shared: bool = False) -> NodeInfo:
-        """`is_shared` tells that another node goes by its name, so that this is not what to type."""
+    def info(self, is_shared: bool = False) -> NodeInfo:  # whether another node goes by its name
         told = self._link.description if self._link else None
         unpaired = was_removed if self._removed else not_paired
         return NodeInfo(
