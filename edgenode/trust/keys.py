@@ -23,8 +23,8 @@ def load_or_make_key(path: Path, remedy: str = "") -> PrivateKey:
     """The key kept in `path`, made and written there (readable by its owner alone) when there is none. `remedy` says what to do
     about one that cannot be used, by default for a node's.
 
-    Raises `TrustError` for a key that is damaged, of another kind, or not a file of this user alone, and `HomeError` when it cannot be
-    written.
+    Raises `TrustError` for a key that is damaged, of another kind, or not a file of this user alone, and `HomeError` when it
+    cannot be written.
     """
     remedy = remedy or "delete it to get a new identity, and pair again"
     try:

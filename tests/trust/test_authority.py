@@ -17,7 +17,7 @@ def test_an_unsafe_key_is_told_with_the_whole_remedy(tmp_path: Path) -> None:
     """To delete the key alone would only end in the next refusal: the sentence names the folder."""
     Authority(tmp_path)
     (tmp_path / "key.pem").chmod(0o644)
-    with pytest.raises(TrustError, match="delete the folder .* and pair your devices again"):
+    with pytest.raises(TrustError, match=r"delete the folder .* and pair your devices again"):
         Authority(tmp_path)
 
 
