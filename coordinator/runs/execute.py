@@ -3,11 +3,24 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from coordinator.events import Event, Found, NodeChanged, NodeGone, NodeInfo, NodeJoined, NodeState, Reading, Retried
+from coordinator.events import (
+    Cancelled,
+    Event,
+    Found,
+    Leased,
+    Lost,
+    NodeChanged,
+    NodeGone,
+    NodeInfo,
+    NodeJoined,
+    NodeState,
+    Reading,
+    Retried,
+)
 from coordinator.minions import prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import MalformedReply, check_reply
@@ -16,7 +29,7 @@ from coordinator.news import Down, Heard, News, Up
 from coordinator.roster import Roster
 from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
-from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
+from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, Task
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.net.client import NodeLost
 from edgenode.types import (
@@ -51,13 +64,15 @@ def usable_model(models: Iterable[Model], context_tokens: int) -> Model | None:
 class Execution:
     """One plan being read by the nodes of a roster.
 
-    `emit` gets the events; `record` gets each finding before its event, so that nothing is told that is not kept. Nodes with the
-    deterministic engine, which reads nothing, are left out unless `test_engine`.
+    `emit` gets the events; `record` gets each finding before its event, so that nothing is told that is not kept, and `close` the
+    task and chunk of a subtask that ends with the rejected quotations it has. Of the plan's subtasks those in `done`, as (task,
+    chunk), are left out; `work` is what the nodes did before. `prefix` sets this sitting's leases apart from those of others.
+    Nodes with the deterministic engine, which reads nothing, are left out unless `test_engine`.
     """
 
     def __init__(
         self,
-        run: RunId,
+        prefix: str,
         plan: Plan,
         chunks: Sequence[Chunk],
         documents: Mapping[str, Document],
@@ -67,6 +82,9 @@ class Execution:
         test_engine: bool,
         emit: Callable[[Event], None],
         record: Callable[[Finding], None],
+        close: Callable[[int, int], None],
+        done: Collection[tuple[int, int]] = (),
+        work: Mapping[NodeId, NodeWork] | None = None,
     ) -> None:
         self._plan = plan
         self._chunks = chunks
@@ -77,21 +95,27 @@ class Execution:
         self._test_engine = test_engine
         self._emit = emit
         self._record = record
+        self._close = close
         self._subtasks: dict[SubtaskId, tuple[Task, Chunk]] = {
             SubtaskId(f"{task}.{bundle.chunk}"): (plan.tasks[task], chunks[bundle.chunk])
             for bundle in plan.bundles
             for task in bundle.tasks
+            if (task, bundle.chunk) not in done
         }
+        bundles = (
+            Work(bundle.chunk, tuple(id for task in bundle.tasks if (id := SubtaskId(f"{task}.{bundle.chunk}")) in self._subtasks))
+            for bundle in plan.bundles
+        )
         self._schedule = Schedule(
-            (Work(bundle.chunk, tuple(SubtaskId(f"{task}.{bundle.chunk}") for task in bundle.tasks)) for bundle in plan.bundles),
-            prefix=f"{run}-",
+            (bundle for bundle in bundles if bundle.subtasks),
+            prefix=prefix,
             now=time.monotonic(),
         )
         self._nodes: dict[NodeId, NodeInfo] = {}
         self._granted: dict[LeaseId, Grant] = {}
         self._awaited: dict[LeaseId, set[SubtaskId]] = {}
         self._rejected: set[SubtaskId] = set()
-        self.work: dict[NodeId, NodeWork] = {}
+        self.work: dict[NodeId, NodeWork] = dict(work or {})
         """What each node did, kept up to date."""
 
     async def run(self) -> None:
@@ -154,10 +178,11 @@ class Execution:
         self._apply(self._schedule.node_ready(node.id, ready, now))
 
     def _gone(self, node: NodeInfo, why: str, now: float) -> None:
+        self._emit(NodeGone(node.id, node.name, why))
         for lease in [id for id, grant in self._granted.items() if grant.node == node.id]:
             self._roster.send(node.id, Cancel(lease))
+            self._emit(Lost(node.id, lease, len(self._awaited[lease])))
             self._forget(lease)
-        self._emit(NodeGone(node.id, node.name, why))
         self._apply(self._schedule.node_gone(node.id, why, now))
 
     def _forget(self, lease: LeaseId) -> None:
@@ -232,19 +257,31 @@ class Execution:
         for decision in decisions:
             match decision:
                 case Grant():
+                    self._emit(self._leased(decision))
                     self._granted[decision.lease] = decision
                     self._awaited[decision.lease] = set(decision.subtasks)
                     self._roster.send(decision.node, self._lease(decision))
                 case Withdraw(node, lease, subtasks):
+                    late = any(self._schedule.is_open(id) for id in subtasks)
+                    why = "it showed no progress" if late else "another node was first"
+                    self._emit(Cancelled(node, lease, len(subtasks), why))
                     self._roster.send(node, Cancel(lease, subtasks))
                 case GiveUp(subtask, reason, message, nodes):
-                    if subtask not in self._rejected:
-                        task, chunk = self._subtasks[subtask]
+                    task, chunk = self._subtasks[subtask]
+                    if subtask in self._rejected:
+                        self._close(task.index, chunk.index)
+                    else:
                         self._keep(Failed(task.index, chunk.index, reason, message, nodes))
 
     def _keep(self, finding: Finding) -> None:
         self._record(finding)
         self._emit(Found(finding))
+
+    def _leased(self, grant: Grant) -> Leased:
+        chunk = self._chunks[grant.chunk]
+        page = self._documents[chunk.document].page_at(chunk.start)
+        held = set().union(*self._awaited.values())
+        return Leased(grant.node, grant.lease, chunk.document, page, len(grant.subtasks), len(held.intersection(grant.subtasks)))
 
     def _lease(self, grant: Grant) -> Lease:
         model = usable_model(self._nodes[grant.node].models, self._context_tokens)

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.errors import RunError
+from coordinator.runs.database import FILE, forget
 from coordinator.runs.folders import list_runs
-from coordinator.runs.journal import FILE, Journal, forget
+from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.types import Abstained, Answered, Failed, LedgerRequest, Place, Rejected, Retrieved
 from edgenode.types import FailureReason, NodeId
