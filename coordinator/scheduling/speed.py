@@ -72,40 +72,46 @@ class SpeedModel:
     def __init__(self, like: "SpeedModel | None" = None) -> None:
         read = -math.log(PRIOR_READ)
         self._x = [math.log(PRIOR_OVERHEAD), read, read - math.log(PRIOR_DEPTH), -math.log(PRIOR_WRITE)]
-        if like is not None:
-            self._x = list(like._x)
         own = (1.0, 0.05, 0.5, 0.4)
         common = PRIOR_SPREAD**2
         self._p = [[(own[i] if i == j else 0.0) + (common if i and j else 0.0) for j in _PARTS] for i in _PARTS]
         self._noise = 0.15
         self._surprise = 0.0
-        self._paces = tuple(math.exp(each) for each in self._x)
+        self.paces: tuple[float, ...] = tuple(math.exp(each) for each in self._x)
+        """Seconds for each unit of the four terms of a demand."""
         self.observations = 0
         self.changes = 0
         """How often the device was found to have changed."""
         self.doubt = 0.0
         """By how much (logarithm) its progress runs ahead of its outcomes."""
+        if like is not None:
+            self.guess(like)
+
+    def guess(self, like: "SpeedModel") -> None:
+        """While nothing is known of this one it is taken to be like that one, with all uncertainty."""
+        self.paces = like.paces
+        self._x = [math.log(pace) for pace in like.paces]
 
     @property
     def read_speed(self) -> float:
         """Tokens a second at the start of a prompt."""
-        return 1 / self._paces[1]
+        return 1 / self.paces[1]
 
     @property
     def write_speed(self) -> float:
-        return 1 / self._paces[3]
+        return 1 / self.paces[3]
 
     @property
     def overhead(self) -> float:
         """Seconds that a call takes beside reading and writing."""
-        return self._paces[0]
+        return self.paces[0]
 
     @property
     def known(self) -> bool:
         return self.observations > 0
 
     def seconds(self, demand: Demand) -> float:
-        o, r, a, w = self._paces
+        o, r, a, w = self.paces
         return demand.calls * o + demand.read * r + demand.depth * a + demand.written * w
 
     def spread(self, demand: Demand) -> float:
@@ -150,11 +156,11 @@ class SpeedModel:
         for i in _PARTS:
             for j in _PARTS:
                 self._p[i][j] -= weights[i] * weights[j] / variance
-        self._paces = tuple(math.exp(each) for each in self._x)
+        self.paces = tuple(math.exp(each) for each in self._x)
         self.observations += 1
 
     def confirm(self, lead: float) -> None:
-        """An outcome came. `lead` is the logarithm of how many times faster progress had claimed to be, at most 0 when it had not."""
+        """An outcome came. `lead` is the logarithm of how many times faster the progress before it had claimed to be."""
         self.doubt += 0.3 * (max(0.0, min(3.0, lead)) - self.doubt)
 
     @property
@@ -163,7 +169,7 @@ class SpeedModel:
         return 1 / (1 + (self.doubt / DOUBT) ** 2)
 
     def _terms(self, demand: Demand) -> tuple[float, float, float, float]:
-        o, r, a, w = self._paces
+        o, r, a, w = self.paces
         return demand.calls * o, demand.read * r, demand.depth * a, demand.written * w
 
     def _gain(self, shares: list[float], noise: float) -> tuple[list[float], float]:
