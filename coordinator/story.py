@@ -22,7 +22,7 @@ LINES_SHOWN: Final = 200
 # What concerns one node and is counted for it.
 _COUNTED: Final = ("leased", "hedged", "cancelled", "lost", "retried", "rejected", "gone")
 # What goes as planned is counted, not told line by line.
-_UNREMARKABLE: Final = frozenset({"leased", "ended"})
+_UNREMARKABLE: Final = frozenset({"leased"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,11 @@ def story_lines(story: Story) -> Iterator[str]:
         yield "What happened"
         names = _names(story)
         start = story.events[0].at
+        ended = True  # what came before the first sitting
         for event in told[:LINES_SHOWN]:
+            if event.kind == "sitting" and not ended:
+                yield f"  {'':10}  The coordinator stopped before the run had ended"
+            ended = event.kind == "ended"
             yield f"  {event.at - start:8.1f} s  {clean_line(_event_line(event, names), 600)}"
         if len(told) > LINES_SHOWN:
             yield f"  … and {len(told) - LINES_SHOWN:,} more: coordinator show {summary.run} --json"
@@ -189,11 +193,11 @@ def _node_line(node: NodeStory) -> str:
     parts.append(f"{fresh:,} tokens read (+ {work.cached_tokens:,} from the cache), {work.completion_tokens:,} written")
     parts.append(f"{work.seconds:.1f} s at work" + (f", {speed:.0f} tokens/s" if (speed := _speed(work)) else ""))
     words = {
-        "hedged": "hedges",
+        "hedged": "of them hedges",
         "cancelled": "cancelled",
-        "lost": "leases lost",
-        "retried": "failed attempts",
-        "rejected": "rejected",
+        "lost": "lost by going away",
+        "retried": "failed",
+        "rejected": "with a quotation that is not there",
     }
     parts += [f"{counts[kind]} {word}" for kind, word in words.items() if counts.get(kind)]
     return ", ".join(parts)
@@ -240,6 +244,8 @@ def _event_line(event: KeptEvent, names: dict[str, str]) -> str:
             return f"{value['message']} Asked again after {value['wait_seconds']:.0f} s."
         case "warned":
             return str(value["message"])
+        case "ended":
+            return f"It ends: {value['status']}"
         case _:
             return event.kind
 
