@@ -1,7 +1,7 @@
 """The scheduler on simulated pools: five devices and four with each fault beside simple policies, and thousands of devices.
 
-    python scripts/simulate.py [--bundles 200] [--seed 0] [--json]
-    python scripts/simulate.py --scale 1000 --subtasks 100000
+python scripts/simulate.py [--bundles 200] [--seed 0] [--json]
+python scripts/simulate.py --scale 1000 --subtasks 100000
 """
 
 import argparse

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - the interface is the scheduler's, and these policies use little of it
 """What other dispatchers do, to compare with: a subtask at a time, each on its own, a time-out and a retry on another node."""
 
 import heapq

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from coordinator.documents.chunks import estimate_tokens
 from coordinator.events import (
     Cancelled,
     Event,
@@ -103,7 +104,12 @@ class Execution:
             if (task, bundle.chunk) not in done
         }
         bundles = (
-            Work(bundle.chunk, tuple(id for task in bundle.tasks if (id := SubtaskId(f"{task}.{bundle.chunk}")) in self._subtasks))
+            Work(
+                bundle.chunk,
+                tuple(id for task in bundle.tasks if (id := SubtaskId(f"{task}.{bundle.chunk}")) in self._subtasks),
+                shared_tokens=estimate_tokens(prompts.SYSTEM + chunks[bundle.chunk].text),
+                own_tokens=estimate_tokens(prompts.instruction(plan.tasks[bundle.tasks[0]], plan.overview)),
+            )
             for bundle in plan.bundles
         )
         self._schedule = Schedule(
@@ -132,6 +138,7 @@ class Execution:
                     if time.monotonic() >= next_tick:
                         self._apply(self._schedule.tick(time.monotonic()))
                         next_tick = time.monotonic() + TICK_SECONDS
+                    next_tick = min(next_tick, self._schedule.wakes_at)
             finally:
                 for grant in self._granted.values():
                     self._roster.send(grant.node, Cancel(grant.lease))
@@ -170,12 +177,15 @@ class Execution:
             self.work.setdefault(node.id, NodeWork(node.id, node.name, model.name, node.engine))
             self._emit(NodeJoined(node))
             self._nodes[node.id] = node
-            self._apply(self._schedule.node_joined(node.id, now, ready=ready))
+            self._apply(self._schedule.node_joined(node.id, now, ready=ready, model=model.name))
             return
         self._nodes[node.id] = node
         if (before.state, before.draining) != (node.state, node.draining):
             self._emit(NodeChanged(node))
-        self._apply(self._schedule.node_ready(node.id, ready, now))
+        if node.state is NodeState.SUSPECT:
+            self._apply(self._schedule.node_suspect(node.id, now))
+        else:
+            self._apply(self._schedule.node_ready(node.id, ready, now))
 
     def _gone(self, node: NodeInfo, why: str, now: float) -> None:
         self._emit(NodeGone(node.id, node.name, why))
@@ -197,7 +207,7 @@ class Execution:
                 self._apply(self._schedule.refused(lease, reason, message, now))
             case Progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens):
                 if subtask in self._awaited[lease]:
-                    self._schedule.progress(lease, read_tokens + completion_tokens, now)
+                    self._apply(self._schedule.progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens, now))
                     chunk = self._chunks[grant.chunk]
                     page = self._documents[chunk.document].page_at(chunk.start)
                     self._emit(Reading(grant.node, chunk.document, page, read_tokens, prompt_tokens, completion_tokens))
@@ -217,7 +227,7 @@ class Execution:
         self._account(grant.node, completion)
         if not self._schedule.is_open(subtask):
             # A copy that came second. The schedule still has to know that its lease is done with it.
-            self._apply(self._schedule.settled(grant.lease, subtask, now) or [])
+            self._apply(self._schedule.settled(grant.lease, subtask, now, completion.usage) or [])
             return
         try:
             finding = check_reply(completion.text, task, chunk, self._documents[chunk.document], grant.node)
@@ -232,7 +242,7 @@ class Execution:
             return
         if isinstance(finding, Answered) and self._echo.copies(finding.answer, finding.quote):
             finding = replace(finding, answer="")
-        decisions = self._schedule.settled(grant.lease, subtask, now)
+        decisions = self._schedule.settled(grant.lease, subtask, now, completion.usage)
         if decisions is not None:
             self.work[grant.node] = replace(self.work[grant.node], subtasks=self.work[grant.node].subtasks + 1)
             self._keep(finding)

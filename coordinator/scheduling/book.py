@@ -53,7 +53,7 @@ class Book:
         self.idle[id] = None
         return node
 
-    def first_known(self, model: SpeedModel, now: float) -> None:
+    def first_known(self, model: SpeedModel) -> None:
         """Something was learnt of a node for the first time: while few are known, the others are taken to be like it."""
         self._known += 1
         if self._known > GUESSES:
@@ -203,7 +203,7 @@ class Book:
             return False
         return all(other in state.failed_on for other in self.nodes)
 
-    def hopeless(self, subtask: SubtaskId, now: float) -> bool:
+    def hopeless(self, subtask: SubtaskId) -> bool:
         """Whether it waits for nodes none of which may ever do it. Nodes stuck in old work do not count."""
         state = self.subtasks.get(subtask)
         if state is None or state.holders or not state.final_on:

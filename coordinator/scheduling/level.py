@@ -10,7 +10,7 @@ _STEPS: Final = 24
 
 def finish_time(free_at: Sequence[float], seconds: Sequence[float], bundles: float) -> float:
     """The earliest time by which nodes that are free at `free_at` and take `seconds` for a bundle can have finished `bundles` of
-    them, each by one node: the least T with `sum(floor((T - free) / seconds)) >= bundles`, rounded up by less than a ten-thousandth.
+    them, each by one node: the least T with `sum(floor((T - free) / seconds)) >= bundles`, a ten-thousandth more at most.
 
     A node that can finish a bundle by T takes one; as that sum is reached there is always one, which is why never all of them wait
     for a better one. Needs at least one node.

@@ -33,11 +33,11 @@ class Placement:
         self._level = math.inf
         self._level_at = -math.inf
         self._level_bundles = -1.0
-        self._stale = True
+        self._changes = 1
 
     def changed(self) -> None:
         """A node came, went or changed its pace: what was foreseen of the pool no longer holds."""
-        self._stale = True
+        self._changes += 1
 
     def feed(self, node: Node, now: float) -> list[Decision]:
         """Gives the node what it should have now."""
@@ -139,7 +139,7 @@ class Placement:
         bundles = book.backlog.bundles()
         horizon = max(1e-3, self._level - self._level_at)
         if (
-            self._stale
+            self._changes > STALE * len(book.nodes)
             or now - self._level_at > STALE * horizon
             or abs(bundles - self._level_bundles) > STALE * self._level_bundles
         ):
@@ -150,7 +150,7 @@ class Placement:
                 max(1e-9, node.model.seconds(self._typical) * node.width.slowdown(node.width.now) / node.width.now) for node in able
             ]
             self._level = finish_time(free, each, bundles) if able else math.inf
-            self._level_at, self._level_bundles, self._stale = now, bundles, False
+            self._level_at, self._level_bundles, self._changes = now, bundles, 0
         return self._level
 
     _typical = Demand()
@@ -223,7 +223,7 @@ class Placement:
         return tuple(reversed(alone[-best:]))
 
     def _alone(self, node: Node, lease: Lease, subtask: SubtaskId, now: float) -> bool:
-        """Whether nobody but `lease` is at it; or nobody who would be done before `node`, for whoever took it over may be late too."""
+        """Whether nobody but `lease` is at it; or all who are would take longer: whoever took it over may be late too."""
         holders = self._book.subtasks[subtask].holders
         if len(holders) == 1:
             return True

@@ -136,7 +136,7 @@ class Schedule:
         gone.leases.clear()
         if not self._book.nodes:
             self._alone_since = now
-        return decisions + self._give_up_hopeless(now) + self._feed_all(now)
+        return decisions + self._give_up_hopeless() + self._feed_all(now)
 
     def refused(self, lease: LeaseId, reason: FailureReason, message: str, now: float) -> list[Decision]:
         """The node did not take a lease. A full queue passes and counts for nothing."""
@@ -153,7 +153,7 @@ class Schedule:
             if reason not in PASSING:
                 decisions += self._blame(held, subtask, reason, message)
         decisions += self._book.requeue(held, wanted, message)
-        return decisions + self._give_up_hopeless(now) + self._feed_all(now)
+        return decisions + self._give_up_hopeless() + self._feed_all(now)
 
     def progress(
         self, lease: LeaseId, subtask: SubtaskId, prompt_tokens: int, read_tokens: int, completion_tokens: int, now: float
@@ -165,7 +165,7 @@ class Schedule:
         before = held.node.model.changes, held.node.model.known
         if measure.take_progress(held, subtask, prompt_tokens, read_tokens, completion_tokens, now):
             self._moved = now
-            self._learnt(held.node, before, now)
+            self._learnt(held.node, before)
         return []
 
     def is_open(self, subtask: SubtaskId) -> bool:
@@ -202,7 +202,7 @@ class Schedule:
             decisions += self._book.requeue(held, (subtask,), message)
             if reason is not FailureReason.CANCELLED:
                 self._set_aside(node, now)
-        decisions += self._give_up_hopeless(now, (subtask,)) + self._placement.feed(node, now)
+        decisions += self._give_up_hopeless((subtask,)) + self._placement.feed(node, now)
         return decisions + (self._feed_all(now) if wanted else [])
 
     def tick(self, now: float) -> list[Decision]:
@@ -218,7 +218,7 @@ class Schedule:
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
                 decisions += self._placement.feed(what, now)
         if self._book.idle and now >= self._round_at:
-            decisions += self._give_up_hopeless(now) + self._placement.round(now)
+            decisions += self._give_up_hopeless() + self._placement.round(now)
             self._round_at = self._placement.round_after(now)
         return decisions
 
@@ -232,9 +232,7 @@ class Schedule:
                     decisions += self._placement.feed(node, now)
         return decisions
 
-    def _close(
-        self, lease: LeaseId, subtask: SubtaskId, now: float, usage: Usage | None, completed: bool = True
-    ) -> Lease | None:
+    def _close(self, lease: LeaseId, subtask: SubtaskId, now: float, usage: Usage | None, completed: bool = True) -> Lease | None:
         """Strikes a subtask off its lease, and the lease off its node when it was the last. None when it was not open there."""
         held = self._book.leases.get(lease)
         if held is None or subtask not in held.awaited:
@@ -242,16 +240,16 @@ class Schedule:
         if completed and held.running and subtask == next(iter(held.awaited)):
             before = held.node.model.changes, held.node.model.known
             measure.take_outcome(held, usage, now, self._book.error)
-            self._learnt(held.node, before, now)
+            self._learnt(held.node, before)
         self._book.close(held, subtask, now)
         if (state := self._book.subtasks.get(subtask)) is not None:
             state.holders.discard(lease)
         return held
 
-    def _learnt(self, node: Node, before: tuple[int, bool], now: float) -> None:
+    def _learnt(self, node: Node, before: tuple[int, bool]) -> None:
         changes, known = before
         if node.model.known and not known:
-            self._book.first_known(node.model, now)
+            self._book.first_known(node.model)
         if node.model.changes != changes or node.model.known != known:
             self._placement.changed()
 
@@ -317,8 +315,8 @@ class Schedule:
             decisions += self._book.give_up(id)
         return decisions
 
-    def _give_up_hopeless(self, now: float, subtasks: tuple[SubtaskId, ...] | None = None) -> list[Decision]:
+    def _give_up_hopeless(self, subtasks: tuple[SubtaskId, ...] | None = None) -> list[Decision]:
         """Gives up what no node that is there may ever do."""
         if subtasks is None:
             subtasks = tuple(id for run in self._book.backlog.runs.values() for ids in run.retries.values() for id in ids)
-        return [each for id in subtasks if self._book.hopeless(id, now) for each in self._book.give_up(id)]
+        return [each for id in subtasks if self._book.hopeless(id) for each in self._book.give_up(id)]

@@ -82,7 +82,7 @@ class SimulatedNode:
 
 @dataclass(slots=True)
 class Result:
-    """How a simulated run went. `ideal_seconds`: all of the work, each chunk read once, at the sum of the speeds that were there."""
+    """How a simulated run went. `ideal_seconds`: all of the work, each chunk read once, at the sum of the speeds present."""
 
     seconds: float = 0.0
     ideal_seconds: float = 0.0
@@ -120,10 +120,7 @@ class Simulation:
         self._random = random.Random(seed)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._holder: dict[LeaseId, NodeId] = {}
-        self._ticking = float("inf")
         self._speeds: list[tuple[float, float]] = []
-        self._speed = 0.0
         self._done = 0.0
         self._after: list[tuple[float, Callable[[], None]]] = []
         chunks = {chunk: tokens.shared for chunk, tokens in subtasks.values()}
@@ -213,8 +210,7 @@ class Simulation:
         return result
 
     def _account(self) -> None:
-        self._speed = sum(node.read * node.pace for node in self.nodes.values() if node.there)
-        self._speeds.append((self.now, self._speed))
+        self._speeds.append((self.now, sum(node.read * node.pace for node in self.nodes.values() if node.there)))
 
     def _stop(self, id: NodeId) -> None:
         node = self.nodes[id]
@@ -234,8 +230,7 @@ class Simulation:
         for decision in decisions or ():
             self.result.decisions += 1
             match decision:
-                case Grant(node, lease, chunk, subtasks):
-                    self._holder[lease] = node
+                case Grant():
                     self.at(self.now + self._delay, self._arrival(decision))
                 case Withdraw(node, lease, subtasks):
                     self.at(self.now + self._delay, self._cancellation(node, lease, subtasks))
@@ -301,7 +296,7 @@ class Simulation:
 
     def _go(self, node: SimulatedNode) -> None:
         """The step in work goes on at the node's pace."""
-        start, seconds, todo, out = node.piece
+        _, seconds, todo, out = node.piece
         node.piece = (self.now, seconds, todo, out)
         node.epoch += 1
         if node.pace > 0:
