@@ -21,8 +21,9 @@ $(STAMP): pyproject.toml
 demo: setup
 	$(BIN)/python scripts/demo.py
 
+# Most tests wait for processes and connections, so more of them than there are cores run side by side.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ class NodeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """A node as the coordinator sees it. `address` is HOST:PORT."""
+    """A node as the coordinator sees it. `address` is HOST:PORT, or "dials in from HOST" for one that cannot be dialled."""
 
     id: NodeId
     name: str

@@ -9,9 +9,9 @@ from typing import Self
 
 from coordinator.config import Config, load_config, runs_dir
 from coordinator.events import Ended, Event, NodeInfo
-from coordinator.pair_node import Ask, pair_node
-from coordinator.pairing import Trust
-from coordinator.roster import Roster
+from coordinator.nodes.pair_node import Ask, pair_node
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.roster import Roster
 from coordinator.runs import run as running
 from coordinator.trust.paired import PairedNode
 from coordinator.types import Answer, Reading

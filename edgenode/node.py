@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from edgenode import __version__
-from edgenode.device_watch import DeviceWatch
-from edgenode.drain import MIN_BATTERY_PERCENT, DrainPolicy
+from edgenode.device.drain import MIN_BATTERY_PERCENT, DrainPolicy
+from edgenode.device.watch import DeviceWatch
 from edgenode.engines.engine import Engine
 from edgenode.errors import UsageError
 from edgenode.home import default_home, open_home
@@ -127,8 +127,8 @@ class Node:
             desk = PairingDesk(self.trust, self.window, self.description, secret, self._report, invite=config.invite)
             await stack.enter_async_context(self._engine)
             await stack.enter_async_context(self._queue)
-            hosts = self._scope.listen_addresses()
-            self._server = NodeServer(self._streams, self.trust, PairingService(desk), hosts, config.port)
+            listen = self._scope.listen_addresses
+            self._server = NodeServer(self._streams, self.trust, PairingService(desk), listen, config.port)
             await stack.enter_async_context(self._server)
             await stack.enter_async_context(DialOut(config.join, self._streams, desk))
             # Left before the server and the connections that were dialled are, so that every coordinator is told what became of its

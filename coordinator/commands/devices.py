@@ -8,8 +8,8 @@ from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 from coordinator.events import NodeInfo
-from coordinator.pair_node import unpair
-from coordinator.pairing import Trust
+from coordinator.nodes.pair_node import unpair
+from coordinator.nodes.pairing import Trust
 from coordinator.pool import Pool
 from coordinator.trust.invites import LIFE
 from coordinator.trust.paired import PairedNode

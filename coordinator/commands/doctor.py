@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 
-from coordinator.doctor import examine
+from coordinator.nodes.doctor import examine
 from edgenode.commands.doctor import tell
 from edgenode.console import Commands, add_common, add_interface
 

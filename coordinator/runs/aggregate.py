@@ -13,7 +13,7 @@ from coordinator.documents.chunks import estimate_tokens
 from coordinator.errors import EgressRefused, NoNodes
 from coordinator.events import Aggregating, Event, NodeInfo, NodeState, SupervisorTrouble
 from coordinator.minions import aggregation
-from coordinator.roster import Roster
+from coordinator.nodes.roster import Roster
 from coordinator.runs.execute import ask_node, usable_model
 from coordinator.runs.journal import Journal
 from coordinator.types import (

@@ -26,8 +26,8 @@ from coordinator.minions import prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
-from coordinator.news import Down, Heard, News, Up
-from coordinator.roster import Roster
+from coordinator.nodes.news import Down, Heard, News, Up
+from coordinator.nodes.roster import Roster
 from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
 from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, Task

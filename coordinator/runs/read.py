@@ -11,7 +11,7 @@ from coordinator.minions import prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import retrieved_findings
 from coordinator.minions.plan import make_plan, split_question
-from coordinator.roster import Roster
+from coordinator.nodes.roster import Roster
 from coordinator.runs.execute import Execution, usable_model
 from coordinator.runs.identity import fingerprint, subtask_keys
 from coordinator.runs.journal import Journal

@@ -13,7 +13,7 @@ from coordinator.errors import DocumentError, RunError
 from coordinator.events import DocumentRead, DocumentSkipped, Ended, RunStarted, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.plan import split_question
-from coordinator.roster import Roster
+from coordinator.nodes.roster import Roster
 from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, make_answer, supervisor_of
 from coordinator.runs.identity import Source, read_again
 from coordinator.runs.journal import Journal

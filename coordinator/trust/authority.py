@@ -1,7 +1,7 @@
 """This coordinator's authority: the key that signs the nodes it is paired with, and its own certificates."""
 
 import getpass
-import socket
+import platform
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -139,4 +139,4 @@ def default_name() -> str:
     except (OSError, KeyError, ImportError):
         # No environment and no entry in the password file, as in some containers.
         user = "coordinator"
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{platform.node() or 'here'}"

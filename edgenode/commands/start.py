@@ -11,8 +11,8 @@ from pathlib import Path
 
 from edgenode.commands import code
 from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, add_join, print_json
-from edgenode.device import memory_bytes
-from edgenode.drain import MIN_BATTERY_PERCENT
+from edgenode.device.drain import MIN_BATTERY_PERCENT
+from edgenode.device.status import memory_bytes
 from edgenode.engines.choose import ENGINES, EngineSettings, choose_engine, default_threads, running_ollama
 from edgenode.engines.engine import Engine
 from edgenode.errors import ModelError, UsageError

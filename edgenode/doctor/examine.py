@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from edgenode import __version__
-from edgenode.device import merged
-from edgenode.device_watch import usual_sources
+from edgenode.device.status import merged
+from edgenode.device.watch import usual_sources
 from edgenode.doctor.diagnosis import diagnose
 from edgenode.doctor.dial import ways
 from edgenode.doctor.facts import Facts, OwnNode, Side, Trusted, Way

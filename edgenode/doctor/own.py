@@ -5,12 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
+from edgenode.device.drain import MIN_BATTERY_PERCENT
 from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
 from edgenode.doctor.findings import Finding, fine, problem, warning
 from edgenode.doctor.firewalls import allow
 from edgenode.doctor.machine import usable
 from edgenode.doctor.words import listed, set_clock, typed
-from edgenode.drain import MIN_BATTERY_PERCENT
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
 
 

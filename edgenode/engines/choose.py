@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgenode.device import cores
+from edgenode.device.status import cores
 from edgenode.engines.child import ChildEngine
 from edgenode.engines.child_main import Orders
 from edgenode.engines.deterministic import NAME as DETERMINISTIC

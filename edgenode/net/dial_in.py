@@ -8,48 +8,41 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Self
 
 import grpc
 
+from edgenode import __version__
 from edgenode.errors import NetworkError, TrustError
 from edgenode.net.addresses import host_port
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
-from edgenode.net.client import NodeLost
-from edgenode.net.dialled_in import FAREWELL_SECONDS, DialledIn, NotAdmitted, WaitingDevice
+from edgenode.net.dial_in_pairing import DialInPairingService
+from edgenode.net.dialled_in import DialledIn, NotAdmitted, WaitingDevice
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.pairing_service import parse
-from edgenode.net.pairing_session import Send
-from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
 from edgenode.net.ports import are_free
 from edgenode.net.rates import RateLimit
-from edgenode.net.wire import WireError, frame_from_proto
+from edgenode.net.responses import Responses
+from edgenode.net.wire import WireError, frame_from_proto, frame_to_proto
 from edgenode.trust.certificates import Peer, Role
-from edgenode.trust.frames import Introduction, PairingFrame, RefusalReason, Refused
 from edgenode.trust.tls import ServerTls
-from edgenode.types import Frame, NodeDescription, NodeId
-from edgenode.v1 import node_service_pb2, pairing_service_pb2, work_pb2
+from edgenode.types import Frame, Hello, NodeDescription, NodeId
+from edgenode.v1 import node_service_pb2, work_pb2
 
 DIAL_IN_PORT: Final = 7_435
 FIRST_FRAME_SECONDS: Final = 5.0
 WORK_STREAMS: Final = 64
-WAITING: Final = 16
-WAITING_OF_ONE_HOST: Final = 4
 # A node that is refused dials again after 5 s at the most, and a lively one after half a second a few times.
 CALLS: Final = (20.0, 1.0)
 # A stream that is silent for this long gives way to a new one of the same node.
 SILENT_SECONDS: Final = 3.0
-BUSY_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-# What gRPC raises for a call that has ended meanwhile.
-_ENDED: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +75,15 @@ class DialInListener:
         self._hosts = hosts
         self.port = port
         self._servers: tuple[TlsServer, ...] = ()
+        self._work = _DialInService(host)
+        self._pairing = DialInPairingService(host.on_waiting, host.on_left)
 
     async def __aenter__(self) -> Self:
         if not are_free(self._hosts, self.port):
             raise self._taken()
         work, pairing = make_work_server(self._host.server_tls), make_pairing_server(self._host.placeholder_tls())
-        _DialInService(self._host).add_to(work.server)
-        _DialInPairingService(self._host).add_to(pairing.server)
+        self._work.add_to(work.server)
+        self._pairing.add_to(pairing.server)
         try:
             for offset, each in enumerate((work, pairing)):
                 for host in self._hosts:
@@ -103,6 +98,8 @@ class DialInListener:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._work.close()
+        self._pairing.close()
         for each in self._servers:
             await each.server.stop(STOP_SECONDS)
 
@@ -127,9 +124,21 @@ class _DialInService:
         handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._work)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"WorkDialIn": handler}),))
 
+    def close(self) -> None:
+        for stream in self._open.values():
+            stream.close()
+
     async def _work(self, requests: AsyncIterator[bytes], context: _Context) -> None:
         who = peer_host(context.peer())
         node = await self._node(context, who)
+        responses = Responses(context)
+
+        async def write(frame: work_pb2.Frame) -> None:
+            await responses.write(node_service_pb2.WorkDialInResponse(frame=frame).SerializeToString())
+
+        # By this the node knows that it is let in.
+        with contextlib.suppress(NetworkError):
+            await write(frame_to_proto(Hello(__version__)))
         frames = _work_frames(requests)
         stream = DialledIn(who, await self._described(frames, node, context, who))
         # Asked again: meanwhile another may have come.
@@ -138,17 +147,16 @@ class _DialInService:
         self._host.on_work(stream)
         code, why = grpc.StatusCode.UNAVAILABLE, "The coordinator ended the connection."
         try:
-            await stream.serve(frames, _writer(context), lambda: self._host.is_admitted(node))
+            await stream.serve(frames, write, lambda: self._host.is_admitted(node))
         except NotAdmitted as refusal:
             code, why = grpc.StatusCode.PERMISSION_DENIED, str(refusal)
-        except NodeLost as lost:
-            code, why = grpc.StatusCode.INVALID_ARGUMENT, str(lost)
-        except _ENDED:
-            return
+        except NetworkError as lost:
+            why = str(lost)
         finally:
             if self._open.get(node) is stream:
                 del self._open[node]
-        await _abort(context, code, why)
+        await responses.settled()
+        await context.abort(code, why)
 
     async def _node(self, context: _Context, who: str) -> NodeId:
         """Which node calls; ends the call of anybody else."""
@@ -174,7 +182,7 @@ class _DialInService:
         older = self._open.get(node)
         if older is not None and older.silent_for >= SILENT_SECONDS:
             del self._open[node]
-            await older.aclose()
+            older.close()
         elif older is not None or self._host.is_connected(node):
             # Nothing wrong, so nothing is logged: a node may be told several addresses of one coordinator.
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, "The node has a connection to this coordinator already.")
@@ -204,87 +212,6 @@ class _DialInService:
         raise AssertionError("abort raises")
 
 
-class _DialInPairingService:
-    """For whoever comes. What waits here costs one stream and has promised nothing."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._waiting: Counter[str] = Counter()
-        self._calls = RateLimit(*CALLS)
-        self._once = LogOnce(logger)
-
-    def add_to(self, server: grpc.aio.Server) -> None:
-        service = pairing_service_pb2.DESCRIPTOR.services_by_name["DialInPairingService"].full_name
-        handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._pair)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"PairDialIn": handler}),))
-
-    async def _pair(self, requests: AsyncIterator[bytes], context: _Context) -> None:
-        who = peer_host(context.peer())
-        send = _sender(context)
-        crowded = self._waiting.total() >= WAITING or self._waiting[who] >= WAITING_OF_ONE_HOST
-        if crowded or not self._calls.allow(who, time.monotonic()):
-            self._once.warning(who, "dials in to be paired more often than is answered.")
-            with contextlib.suppress(NetworkError):
-                await send(Refused(RefusalReason.BUSY, "The coordinator is busy: try again in a moment.", BUSY_SECONDS))
-            return
-        self._waiting[who] += 1
-        try:
-            frames = _pairing_frames(requests)
-            device = WaitingDevice(await self._introduced(frames, context, who), who, send)
-            self._host.on_waiting(device)
-            try:
-                await device.serve(frames)
-            finally:
-                self._host.on_left(device)
-        finally:
-            self._waiting[who] -= 1
-            self._waiting += Counter()  # forgets hosts that have none
-
-    async def _introduced(self, frames: AsyncIterator[PairingFrame], context: _Context, who: str) -> Introduction:
-        why = "The device did not introduce itself first."
-        try:
-            async with asyncio.timeout(FIRST_FRAME_SECONDS):
-                first = await anext(frames, None)
-            if isinstance(first, Introduction):
-                return first
-        except TimeoutError:
-            why = "The device was silent for too long."
-        except WireError as error:
-            why = f"The device broke the protocol: {error}"
-        self._once.warning(who, f"dialled in to be paired and was refused. {why}")
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
-        raise AssertionError("abort raises")
-
-
 async def _work_frames(requests: AsyncIterator[bytes]) -> AsyncIterator[Frame | None]:
     async for data in requests:
         yield frame_from_proto(parse(node_service_pb2.WorkDialInRequest, data).frame)
-
-
-async def _pairing_frames(requests: AsyncIterator[bytes]) -> AsyncIterator[PairingFrame]:
-    async for data in requests:
-        yield pairing_frame_from_proto(parse(pairing_service_pb2.PairDialInRequest, data).frame)
-
-
-def _writer(context: _Context) -> Callable[[work_pb2.Frame], Awaitable[None]]:
-    async def write(frame: work_pb2.Frame) -> None:
-        await context.write(node_service_pb2.WorkDialInResponse(frame=frame).SerializeToString())
-
-    return write
-
-
-def _sender(context: _Context) -> Send:
-    async def send(frame: PairingFrame) -> None:
-        try:
-            await context.write(pairing_service_pb2.PairDialInResponse(frame=pairing_frame_to_proto(frame)).SerializeToString())
-        except _ENDED as error:
-            raise NetworkError("The device has hung up.") from error
-
-    return send
-
-
-async def _abort(context: _Context, code: grpc.StatusCode, why: str) -> None:
-    """With a deadline: what is still on its way to a peer that does not read comes before the status."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(FAREWELL_SECONDS):
-            await context.abort(code, why)

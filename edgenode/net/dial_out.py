@@ -31,7 +31,7 @@ from edgenode.v1 import node_service_pb2, pairing_service_pb2
 CONNECT_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 5.0
-# What ended sooner than this did not work.
+# What ended sooner than this is not begun anew at once: it may end as soon again.
 SETTLED_SECONDS: Final = 2.0
 # A coordinator ends connections at its pairing port after a minute: the node begins anew before, at a moment of its own choice.
 WAIT_SECONDS: Final = 45.0
@@ -64,17 +64,19 @@ class Visit(Enum):
 
 
 def pause_after(visit: Visit, lasted: float, failures: int, jitter: float) -> float:
-    """Seconds until the next attempt. `lasted` is how long this one took, `failures` counts those in a row that did not work, this
-    one included, and `jitter` is random, 0 to 1."""
+    """Seconds until the next attempt. `lasted` is how long this one took, `failures` counts those in a row that did, this one
+    included, and `jitter` is random, 0 to 1."""
     match visit:
         case Visit.TAKEN:
             return LONGEST_PAUSE_SECONDS
         case Visit.GRANTED:
             return 0.0
-        case Visit.SERVED | Visit.WAITED if lasted >= SETTLED_SECONDS:
-            return 0.0
-    # The exponent is bounded as well: it goes on for days.
-    longest = min(FIRST_PAUSE_SECONDS * 2.0 ** min(max(failures - 1, 0), 8), LONGEST_PAUSE_SECONDS)
+        case Visit.SERVED | Visit.WAITED:
+            # Coordinators run for seconds; the next may be there already.
+            longest = 0.0 if lasted >= SETTLED_SECONDS else FIRST_PAUSE_SECONDS
+        case Visit.FAILED:
+            # The exponent is bounded as well: it goes on for days.
+            longest = min(FIRST_PAUSE_SECONDS * 2.0 ** min(max(failures - 1, 0), 8), LONGEST_PAUSE_SECONDS)
     return longest * (1.0 + jitter) / 2.0
 
 
@@ -119,7 +121,7 @@ class DialOut:
                 logger.exception("Dialling %s failed unexpectedly.", join)
                 visit = Visit.FAILED
             lasted = time.monotonic() - began
-            failures = failures + 1 if visit is Visit.FAILED or lasted < SETTLED_SECONDS else 0
+            failures = failures + 1 if visit is Visit.FAILED else 0
             if not self._ending:
                 await asyncio.sleep(pause_after(visit, lasted, failures, random.random()))
 
@@ -143,40 +145,51 @@ class DialOut:
 
     async def _work(self, address: str, one: TrustedCoordinator, join: str) -> Visit | None:
         """Serves the coordinator `one` there until the connection is over. None where it is not there, or does not let this node
-        in. Nothing is sent before it has proved by its certificate who it is."""
+        in. Nothing is sent before it has proved by its certificate who it is, and said hello."""
         tls, name = self._trust.client_tls(one.authority), coordinator_host_name(one.authority)
         async with open_work_channel(address, tls, name) as channel:
             call: _Call = channel.stream_stream(WORK_METHOD)()
+            answered = asyncio.Event()
             is_in = False
 
             async def frames() -> AsyncIterator[Frame | None]:
                 nonlocal is_in
-                async for data in _messages(call):
-                    if not is_in:
-                        is_in = True
-                        deadline.reschedule(None)
-                        self._tell(join, f"It works for {one.name} over a connection that it opened.")
-                    yield frame_from_proto(parse(node_service_pb2.WorkDialInResponse, data).frame)
+                try:
+                    async for data in _messages(call):
+                        if not is_in:
+                            is_in = True
+                            answered.set()
+                            deadline.reschedule(None)
+                            self._tell(join, f"It works for {one.name} over a connection that it opened.")
+                        yield frame_from_proto(parse(node_service_pb2.WorkDialInResponse, data).frame)
+                finally:
+                    answered.set()
 
-            code = None
+            status = None
             try:
-                async with asyncio.timeout(CONNECT_SECONDS) as deadline:
-                    async with contextlib.aclosing(self._streams.serve(one.authority, frames())) as outgoing:
-                        async for frame in outgoing:
-                            await _write(call, node_service_pb2.WorkDialInRequest(frame=frame_to_proto(frame)).SerializeToString())
-                    await _finish(call)
-            except PeerRefused:  # which has been logged
+                async with (
+                    asyncio.timeout(CONNECT_SECONDS) as deadline,
+                    contextlib.aclosing(self._streams.serve(one.authority, frames())) as outgoing,
+                ):
+                    async for frame in outgoing:
+                        # A frame that crosses a refusal would hide from us what the coordinator says.
+                        await answered.wait()
+                        if not is_in:
+                            break
+                        await _write(call, node_service_pb2.WorkDialInRequest(frame=frame_to_proto(frame)).SerializeToString())
+                status = await _finish(call)
+            except PeerRefused:  # by this node, which has been logged
                 return Visit.SERVED if is_in else Visit.TAKEN
-            except (TimeoutError, NetworkError):
+            except NetworkError:
+                status = await _finish(call)
+            except TimeoutError:
                 pass
             finally:
-                if call.done():
-                    code = await call.code()
-                    logger.debug("%s: the call to %s ended as %s.", address, name, code.name)
                 call.cancel()
+        logger.debug("%s: the call to %s ended as %s.", address, name, status)
         if is_in:
             return Visit.SERVED
-        return Visit.TAKEN if code is grpc.StatusCode.ALREADY_EXISTS else None
+        return Visit.TAKEN if status is grpc.StatusCode.ALREADY_EXISTS else None
 
     # Pairing and renewal.
 
@@ -204,6 +217,7 @@ class DialOut:
             async def outdated() -> None:
                 """Returns when the introduction is, or should be made to a coordinator that lets this node in by now."""
                 told, until = self._standing(), time.monotonic() + WAIT_SECONDS
+                await asyncio.sleep(LOOK_SECONDS)
                 while begun or (time.monotonic() < until and self._standing() == told):  # noqa: ASYNC110 - files change too
                     await asyncio.sleep(LOOK_SECONDS)
 
@@ -235,10 +249,13 @@ class DialOut:
 
 
 async def _messages(call: _Call) -> AsyncIterator[bytes]:
-    """Until the call is over, however that came about."""
+    """Until the call is over, however that came about. Leaving it early does not end the call."""
     while True:
+        # To cancel a read is to cancel the call, and with it what is still on its way to the coordinator.
+        reading = asyncio.ensure_future(call.read())
+        reading.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            data = await call.read()
+            data = await asyncio.shield(reading)
         except _ENDED:
             return
         except asyncio.CancelledError:
@@ -265,9 +282,11 @@ async def _write(call: _Call, data: bytes) -> None:
         raise NetworkError("The connection is over.") from None
 
 
-async def _finish(call: _Call) -> None:
-    """Says that nothing more comes, and gives what is on its way a moment."""
-    with contextlib.suppress(*_ENDED, TimeoutError):
+async def _finish(call: _Call) -> grpc.StatusCode | None:
+    """Says that nothing more comes, and gives what is on its way a moment. How the call ended, None if it has not by then."""
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
-            await call.done_writing()
-            await call.code()
+            with contextlib.suppress(*_ENDED):
+                await call.done_writing()
+            return await call.code()
+    return None

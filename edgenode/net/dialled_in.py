@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from edgenode import __version__
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.client import SILENCE_SECONDS, NodeLost
 from edgenode.net.pairing_session import Send, converse
@@ -13,15 +12,13 @@ from edgenode.net.wire import WireError, frame_to_proto
 from edgenode.net.work_streams import HEARTBEAT_SECONDS
 from edgenode.trust.frames import Introduction, PairingFrame
 from edgenode.trust.pairing_machine import Machine
-from edgenode.types import Frame, Heartbeat, Hello, NodeDescription
+from edgenode.types import Frame, Heartbeat, NodeDescription
 from edgenode.v1 import work_pb2
 
 # Read and not taken yet by whoever uses the stream; more stay on the node's side.
 INBOX_FRAMES: Final = 256
 # In a whole pairing a node sends four.
 PAIRING_FRAMES: Final = 8
-# For the last frame and the status on their way to a peer that may not read.
-FAREWELL_SECONDS: Final = 1.0
 
 Write = Callable[[work_pb2.Frame], Awaitable[None]]
 
@@ -62,9 +59,13 @@ class DialledIn:
         self._incoming.put_nowait(None)  # for whoever asks again
         raise NodeLost(self._why)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Ends it. May be called more than once."""
         self._closing.set()
+
+    async def aclose(self) -> None:
+        """The same, as a `NodeConnection` has it."""
+        self.close()
 
     async def serve(self, incoming: AsyncIterator[Frame | None], write: Write, admitted: Callable[[], bool]) -> None:
         """Carries frames (None for one of an unknown kind) until either side is done. Raises `NotAdmitted` within about a second
@@ -102,8 +103,6 @@ class DialledIn:
                 self._incoming.put_nowait(frame)
 
     async def _write(self, write: Write) -> None:
-        # The node takes it for the sign that it is let in.
-        await write(frame_to_proto(Hello(__version__)))
         while True:
             frame = frame_to_proto(Heartbeat())
             # And not wait_for, which in Python 3.11 swallows a cancellation that comes as its call ends.
@@ -135,6 +134,11 @@ class WaitingDevice:
     def is_waiting(self) -> bool:
         return not self._begun and not self._over.is_set()
 
+    def close(self) -> None:
+        """Hangs up, unless it is being paired."""
+        if not self._begun:
+            self._over.set()
+
     async def run(self, machine: Machine) -> None:
         """Carries out one pairing or renewal, once. Raises `PairingError`, and `NetworkError` when the device has hung up."""
         if not self.is_waiting:
@@ -152,11 +156,9 @@ class WaitingDevice:
         over = asyncio.create_task(self._over.wait(), name="waiting-device-over")
         try:
             await asyncio.wait({reading, over}, return_when=asyncio.FIRST_COMPLETED)
-            if self._begun and not self._over.is_set():
+            if self._begun:
                 # What it sent last may still be on its way through the machine.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(FAREWELL_SECONDS):
-                        await self._over.wait()
+                await over
         finally:
             self._over.set()
             for task in (reading, over):

@@ -1,9 +1,10 @@
 """The gRPC servers of a node: the work port, which only paired coordinators get through, and the pairing port beside it."""
 
+import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, NoReturn, Self
 
 import grpc
@@ -16,6 +17,7 @@ from edgenode.net.pairing_service import PairingService, parse
 from edgenode.net.ports import are_free, bound
 from edgenode.net.wire import describe_to_proto, frame_from_proto, frame_to_proto
 from edgenode.net.work_streams import OverLimit, PeerRefused, WorkStreams
+from edgenode.threads import in_thread
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.tls import ServerTls
@@ -26,6 +28,9 @@ from edgenode.v1 import node_service_pb2
 # Pairs of free ports that somebody else took just before us.
 TRIES: Final = 20
 STOP_SECONDS: Final = 1.0
+# How soon a new address is served: as soon as it is announced.
+LOOK_SECONDS: Final = 2.0
+MAX_HOSTS: Final = 16
 # So many connections a minute that nobody came through with are told. A coordinator dials all of a node's addresses at once, and
 # drops all but one.
 KNOCKS: Final = 20
@@ -45,8 +50,9 @@ _REFUSALS: Final = {
 
 
 class NodeServer:
-    """Serves one node at `hosts` (addresses of this machine) on two adjacent ports: `port` for work, the next for pairing. Port 0
-    is the usual pair, or any free one where that is taken. An async context manager; `port` is known once entered.
+    """Serves one node on two adjacent ports: `port` for work, the next for pairing. Port 0 is the usual pair, or any free one where
+    that is taken. `hosts` gives the addresses of this machine to serve at; those that come later are served too. An async context
+    manager; `port` is known once entered.
 
     Raises `NetworkError` when it cannot listen. To be left after the streams have been told what became of their leases.
     """
@@ -56,40 +62,81 @@ class NodeServer:
         streams: WorkStreams,
         trust: NodeTrust,
         pairing: PairingService,
-        hosts: tuple[str, ...],
+        hosts: Callable[[], tuple[str, ...]],
         port: int = 0,
     ) -> None:
         self._streams = streams
         self._trust = trust
         self._pairing = pairing
-        self.hosts = hosts
+        self._hosts = hosts
         self._told = port
         self._door = _Door()
-        self._servers: tuple[TlsServer, ...] = ()
+        self._once = LogOnce(logger)
+        # gRPC cannot add an address to a server that runs, so each has servers of its own.
+        self._servers: dict[str, tuple[TlsServer, TlsServer]] = {}
+        self._follower: asyncio.Task[None] | None = None
         self.port = port
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses served, those there were at the start first."""
+        return tuple(self._servers)
+
     async def __aenter__(self) -> Self:
-        for port in _candidates(self.hosts, self._told):
-            servers = self._build()
+        hosts = self._hosts()
+        for port in _candidates(hosts, self._told):
             try:
-                for offset, each in enumerate(servers):
-                    for host in self.hosts:
-                        each.listen(host_port(host, port + offset))
+                for host in hosts:
+                    await self._serve(host, port)
             except NetworkError:
-                # Taken since we looked. A server cannot give a port back, so both are built anew.
-                for each in servers:
-                    await each.server.stop(None)
+                # Taken since we looked.
+                await self._stop(None)
                 continue
-            for each in servers:
-                await each.server.start()
-            self._servers, self.port = servers, port
+            self.port = port
+            self._follower = asyncio.create_task(self._follow(), name="new-addresses")
             return self
-        raise _cannot_listen(self.hosts, self._told)
+        raise _cannot_listen(hosts, self._told)
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
         self._streams.close()
-        for each in self._servers:
-            await each.server.stop(STOP_SECONDS)
+        await self._stop(STOP_SECONDS)
+
+    async def _serve(self, host: str, port: int) -> None:
+        servers = self._build()
+        try:
+            for offset, each in enumerate(servers):
+                each.listen(host_port(host, port + offset))
+        except NetworkError:
+            # A server cannot give a port back.
+            for each in servers:
+                await each.server.stop(None)
+            raise
+        for each in servers:
+            await each.server.start()
+        self._servers[host] = servers
+
+    async def _follow(self) -> None:
+        """Serves at addresses that appear while the node runs. One that is gone is left as it is: nothing reaches it, and if it
+        comes back, as after a cable was out, its connections go on."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                new = [host for host in await in_thread(self._hosts) if host not in self._servers]
+            except NetworkError:  # it has none for now
+                continue
+            for host in new[: max(0, MAX_HOSTS - len(self._servers))]:
+                try:
+                    await self._serve(host, self.port)
+                except NetworkError as error:
+                    self._once.warning(host, f"is not served: {error}")
+
+    async def _stop(self, grace: float | None) -> None:
+        servers = [each.server for pair in self._servers.values() for each in pair]
+        self._servers.clear()
+        await asyncio.gather(*(server.stop(grace) for server in servers))
 
     def _build(self) -> tuple[TlsServer, TlsServer]:
         work, pairing = make_work_server(self._let_in), make_pairing_server(self._trust.placeholder_tls())

@@ -103,6 +103,10 @@ class Host:
         self.address = address
         self._add_address()
 
+    def disable_ipv6(self) -> None:
+        """Takes its IPv6 address away, for good. Connections by link-local addresses would outlive changes of the IPv4 address."""
+        self._configure("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6")
+
     def connect(self, interface: str) -> None:
         """Makes `interface` of the machine this host's eth0, with addresses, up."""
         port = self._port

@@ -6,7 +6,6 @@ two labs on one machine do not meet.
 """
 
 import contextlib
-import fcntl
 import os
 import signal
 import struct
@@ -51,6 +50,8 @@ def hold_namespace() -> subprocess.Popen[bytes]:
 
 def open_tap(interface: str) -> int:
     """A new TAP device without a carrier, which exists while the descriptor returned is open."""
+    import fcntl  # not on Windows
+
     try:
         device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

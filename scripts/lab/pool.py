@@ -152,7 +152,8 @@ class Watch:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._output.process.send_signal(signal.SIGINT)
+        # Not by Ctrl-C, which is ignored by what a shell started in the background.
+        self._output.process.terminate()
         self._output.process.wait(timeout=SECONDS)
 
     def wait(self, name: str, states: Collection[str], after: float = 0.0, address: str = "") -> Told:

@@ -9,7 +9,6 @@ a line on stdout. It ends when stdin does.
 """
 
 import asyncio
-import fcntl
 import json
 import os
 import random
@@ -146,6 +145,8 @@ class _Process:
                 raise ValueError(f"no such order: {order}")
 
     def _plug(self, port: int, plugged: bool) -> None:
+        import fcntl  # not on Windows, where the fabric can be tested all the same
+
         # The kernel tells the host's programs, up to a second later; until then it goes on sending.
         fcntl.ioctl(self._devices[port], TUNSETCARRIER, struct.pack("i", plugged))
         self._fabric.set_plugged(port, plugged)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 
-from coordinator.doctor import examine
+from coordinator.nodes.doctor import examine
 from edgenode.doctor.findings import report_json
 
 

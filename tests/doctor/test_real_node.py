@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import coordinator.doctor
-from coordinator.doctor import examine
-from coordinator.pairing import Trust, over, pair
+import coordinator.nodes.doctor
+from coordinator.nodes.doctor import examine
+from coordinator.nodes.pairing import Trust, over, pair
 from edgenode.doctor import surroundings
 from edgenode.doctor.examine import examine_node
 from edgenode.doctor.findings import Report, Severity, render
@@ -99,7 +99,7 @@ async def test_a_node_that_was_removed(node: Node) -> None:
 async def test_clocks_apart(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """The node's clock is compared with this machine's."""
     await paired_with(node)
-    monkeypatch.setattr(coordinator.doctor, "_now", lambda: time.time() - 3_600)
+    monkeypatch.setattr(coordinator.nodes.doctor, "_now", lambda: time.time() - 3_600)
     (found,) = [each for each in (await examine(node.address)).findings if each.code == "clock-differs"]
     assert "60 minutes ahead" in found.what
 

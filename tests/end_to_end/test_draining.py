@@ -13,8 +13,8 @@ from coordinator.events import Ended, NodeInfo, NodeState
 from coordinator.nodes_view import watch_nodes
 from coordinator.pool import Pool
 from coordinator.types import Status
-from edgenode.device import Reading
-from edgenode.device_watch import DeviceWatch
+from edgenode.device.status import Reading
+from edgenode.device.watch import DeviceWatch
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.node import Node, NodeConfig
 from edgenode.types import DeviceStatus

@@ -163,6 +163,9 @@ def test_an_address_changes(make_lab: MakeLab) -> None:
     two.set_address("10.77.0.200")
     assert asks(one, "10.77.0.200")
     assert f"{old}/" not in two.run("ip", "address").stdout
+    two.disable_ipv6()
+    assert two.link_local not in two.run("ip", "address").stdout
+    assert asks(one, two.address)
 
 
 def test_a_lab_ends_though_a_process_in_it_was_killed_or_stopped(make_lab: MakeLab) -> None:
@@ -193,8 +196,8 @@ def test_a_lab_ends_after_an_exception(make_lab: MakeLab) -> None:
     assert children[0].returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_outlives_the_process_that_made_the_lab(make_lab: MakeLab, number: signal.Signals) -> None:
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_nothing_outlives_the_process_that_made_the_lab(make_lab: MakeLab, name: str) -> None:
     """However that process is ended, all in the hosts ends, and the hosts with it."""
     make_lab(1)
     command = [sys.executable, "-c", SLEEPER, str(ROOT)]
@@ -204,7 +207,7 @@ def test_nothing_outlives_the_process_that_made_the_lab(make_lab: MakeLab, numbe
         children = [int(each) for each in owner.stdout.readline().split()]
         helpers = [int(each) for each in Path(f"/proc/{owner.pid}/task/{owner.pid}/children").read_text().split()]
         assert len(helpers) == 5  # a holder and a sleeper for each host, and the switch
-        owner.send_signal(number)
+        owner.send_signal(signal.Signals[name])
         owner.wait(timeout=SECONDS)
     assert all(ended(each) for each in children + helpers)
 

@@ -28,9 +28,11 @@ class Home:
         self.lease = folder / "lease.txt"
         self.lease.write_text(lease_text(), encoding="utf-8")
 
-    def listed(self, *options: str) -> dict[str, str]:
-        """The state of each node, as `coordinator nodes` lists them."""
-        return {node["name"]: node["state"] for node in self.coordinator.ask("coordinator", "nodes", *options)["nodes"]}
+    def shows(self, *options: str, **states: str) -> None:
+        """Returns once `coordinator nodes --watch` has shown each of these nodes in its state."""
+        with Watch(self.coordinator, *options) as watch:
+            for name, state in states.items():
+                watch.wait(name, [state])
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +70,12 @@ def test_nodes_are_found_without_configuration_and_paired_by_the_code_they_show(
         node.start()
         assert node.address
     one, two = small_home.nodes
-    assert small_home.listed() == {one.name: "unpaired", two.name: "unpaired"}
+    small_home.shows(host2="unpaired", host3="unpaired")
     small_home.coordinator.ask("coordinator", "pair", one.name, "--code", one.code)
     wrong = f"{(int(two.code.replace(' ', '')) + 1) % 100_000_000:08}"
     command = (BIN / "coordinator", "pair", two.name, "--code", wrong)
     assert small_home.coordinator.host.run(*command, timeout=SECONDS, env=small_home.coordinator.environment).returncode == 1
-    assert small_home.listed() == {one.name: "joined", two.name: "unpaired"}
+    small_home.shows(host2="joined", host3="unpaired")
 
 
 def test_without_multicast_nodes_and_coordinator_join_by_address(small_home: Home) -> None:
@@ -82,11 +84,36 @@ def test_without_multicast_nodes_and_coordinator_join_by_address(small_home: Hom
     one, two = small_home.nodes
     one.start()
     two.start()
-    assert small_home.listed() == {}
-    assert small_home.listed("--join", one.address) == {one.name: "unpaired"}
+    assert one.address
+    assert two.address
+    assert small_home.coordinator.ask("coordinator", "nodes") == {"nodes": []}
+    small_home.shows("--join", one.address, host2="unpaired")
     small_home.coordinator.ask("coordinator", "pair", one.address, "--code", one.code)
-    assert small_home.listed("--join", two.address) == {one.name: "joined", two.name: "unpaired"}
-    assert small_home.listed() == {one.name: "joined"}
+    small_home.shows("--join", two.address, host2="joined", host3="unpaired")
+    small_home.shows(host2="joined")
+
+
+def test_without_multicast_an_invited_node_dials_its_coordinator(small_home: Home) -> None:
+    """A node that was told where its coordinator will be dials it again and again, is paired by its invitation, and joins."""
+    small_home.lab.set_multicast(False)
+    node = small_home.nodes[0]
+    token = small_home.coordinator.ask("coordinator", "invite")["token"]
+    node.start("--invite", token, "--join", small_home.coordinator.host.address)
+    assert node.address
+    with Watch(small_home.coordinator) as watch:
+        watch.wait(node.name, ["joined"])
+
+
+@pytest.mark.parametrize("options", [(), ("--interface", "eth0")], ids=["everywhere", "one interface"])
+def test_a_node_whose_address_changes_is_joined_at_the_new_one(small_home: Home, options: tuple[str, ...]) -> None:
+    """A node that gets another address from the router is found and served there, without a restart of anything."""
+    moving = small_home.nodes[0]
+    moving.host.disable_ipv6()
+    start_paired(small_home.coordinator, [moving], *options)
+    with Watch(small_home.coordinator) as watch:
+        watch.wait(moving.name, ["joined"], address=moving.address)
+        moving.host.set_address("10.77.0.200")
+        watch.wait(moving.name, ["joined"], address="10.77.0.200:")
 
 
 def test_all_nodes_join_and_a_question_is_answered(home: Home, watch: Watch) -> None:
@@ -129,13 +156,11 @@ def test_a_run_ends_whatever_happens_to_nodes_and_they_come_back(home: Home, wat
         watch.wait(node.name, ["joined"], noticed[node.name])
 
 
-def test_who_says_goodbye_is_gone_and_who_gets_another_address_is_joined_there(home: Home, watch: Watch) -> None:
-    """A node that is stopped is shown as gone, and as joined when started again; one whose address changes joins at the new one."""
-    leaving, moving, *_ = home.nodes
+def test_who_says_goodbye_is_gone_until_started_again(home: Home, watch: Watch) -> None:
+    """A node that is stopped is shown as gone, and as joined when it has been started again."""
+    leaving = home.nodes[0]
     leaving.send(signal.SIGTERM)
     gone = watch.wait(leaving.name, ["gone"])
     leaving.wait_ended()
     leaving.start(*SPEED)
-    moving.host.set_address("10.77.0.200")
-    watch.wait(moving.name, ["joined"], address="10.77.0.200:")
     watch.wait(leaving.name, ["joined"], gone.at)

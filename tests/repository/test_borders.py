@@ -24,7 +24,7 @@ BORDERS = {
     "xllamacpp": ("edgenode.engines.xllamacpp",),
     "llama_cpp": ("edgenode.engines.llama_cpp",),
     "uvicorn": ("edgenode.engines.llama_cpp",),
-    "psutil": ("edgenode.device",),
+    "psutil": ("edgenode.device.status",),
     "tqdm": ("edgenode.models.progress",),
     "openai": ("coordinator.cloud.supervisor",),
     "genai_prices": ("coordinator.cloud.prices",),

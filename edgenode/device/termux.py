@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import Any, Final
 
-from edgenode.device import Reading, Sensor
+from edgenode.device.status import Reading, Sensor
 from edgenode.types import DeviceStatus
 
 COMMAND: Final = "termux-battery-status"

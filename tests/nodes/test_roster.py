@@ -12,10 +12,10 @@ from typing import Self, TypeVar
 import pytest
 
 from coordinator.events import NodeInfo, NodeState
-from coordinator.news import Down, Heard, News, Up
-from coordinator.pair_node import pair_node, unpair
-from coordinator.pairing import Trust
-from coordinator.roster import Roster
+from coordinator.nodes.news import Down, Heard, News, Up
+from coordinator.nodes.pair_node import pair_node, unpair
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.roster import Roster
 from edgenode.errors import PairingError, UsageError
 from edgenode.net.interfaces import scope
 from edgenode.net.ports import are_free
@@ -287,7 +287,7 @@ async def test_a_paired_node_is_found_where_it_was_last_met(
             code, _ = node.open_window()
             await pair_node(roster, node.trust.id, lambda _: _said(code))
             await seen(roster, is_joined)
-        monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+        monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
         async with roster_of(trust, name) as roster:
             found = await seen(roster, is_joined)
             assert found.address == node.address
@@ -431,7 +431,7 @@ async def test_a_node_that_only_dials_out_is_paired_by_code_and_works(
     trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
     """Nothing tells of it but its own call: that is enough to be paired, to work, and to be known as one that dials in."""
-    monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
     name = unique("phone")
     news: asyncio.Queue[News] = asyncio.Queue()
     async with (
@@ -443,6 +443,7 @@ async def test_a_node_that_only_dials_out_is_paired_by_code_and_works(
         with roster.listening(news.put_nowait):
             up = await until(news, Up)
             assert up.node.state is NodeState.JOINED
+            assert up.node.address == "dials in from 127.0.0.1"
             roster.send(up.node.id, LEASE)
             heard = await until(news, Heard)
             while not isinstance(heard.frame, Outcome):
@@ -457,7 +458,7 @@ async def test_an_invited_node_that_only_dials_out_needs_nobody(
     trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch, port: int
 ) -> None:
     """A headless device behind a firewall; its certificate is renewed over its own call as well."""
-    monkeypatch.setattr("coordinator.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
     name = unique("cellar")
     invite = trust.invites.make()
     token = Invite(invite.authority, invite.id, invite.secret)
@@ -465,9 +466,8 @@ async def test_an_invited_node_that_only_dials_out_needs_nobody(
     async with elsewhere(name, token, (f"127.0.0.1:{port}",)) as node:
         with monkeypatch.context() as patch:
             patch.setattr(type(trust.authority), "sign_node", lambda self, key, now: sign(key, long_ago))
-            async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port), asyncio.timeout(20):
-                while not node.trust.trusted():  # noqa: ASYNC110 - the other side of the pairing tells in files
-                    await asyncio.sleep(0.05)
+            async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster:
+                await seen(roster, lambda info: info.state is not NodeState.UNPAIRED)
         async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster:
             found = await seen(roster, is_joined)
             assert found.id == node.trust.id

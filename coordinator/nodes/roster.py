@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final, Self
 
-from coordinator.changes import Changes, wait
 from coordinator.events import NodeInfo, NodeState
-from coordinator.joins import Joins
-from coordinator.listening import Listening
-from coordinator.news import Heard, Listener, News, Up, WorkStream
-from coordinator.pairing import Trust
-from coordinator.peer import Peer
-from coordinator.tasks import Tasks
+from coordinator.nodes.changes import Changes, wait
+from coordinator.nodes.joins import Joins
+from coordinator.nodes.listening import Listening
+from coordinator.nodes.news import Heard, Listener, News, Up, WorkStream
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.peer import Peer
+from coordinator.nodes.tasks import Tasks
 from edgenode.errors import EdgenodeError
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.net.discovery import Browser, Sighting

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coordinator.refusal import not_paired, release, typeable, was_removed, why_refused
+from coordinator.nodes.refusal import not_paired, release, typeable, was_removed, why_refused
 from edgenode import __version__
 from edgenode.trust.frames import Introduction
 from edgenode.trust.verdict import Verdict

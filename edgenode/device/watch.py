@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, Self
 
-from edgenode.device import Reading, merged, portable_reading
-from edgenode.drain import DrainPolicy
-from edgenode.sysfs import LinuxFiles
-from edgenode.termux import TermuxBattery
+from edgenode.device.drain import DrainPolicy
+from edgenode.device.status import Reading, merged, portable_reading
+from edgenode.device.sysfs import LinuxFiles
+from edgenode.device.termux import TermuxBattery
 from edgenode.threads import in_thread
 from edgenode.types import DeviceStatus
 

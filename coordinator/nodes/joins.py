@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from coordinator import pairing
-from coordinator.link import Spawn
+from coordinator.nodes import pairing
+from coordinator.nodes.link import Spawn
 from edgenode.errors import EdgenodeError
 from edgenode.trust.frames import Introduction
 from edgenode.types import NodeId

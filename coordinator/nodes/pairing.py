@@ -1,7 +1,7 @@
 """Pairing and renewing from the coordinator's side: whom it trusts, and how a node gets its certificate."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -13,10 +13,10 @@ from edgenode.errors import EdgenodeError, NetworkError, PairingError
 from edgenode.net import pairing_client
 from edgenode.net.pairing_client import Greeting
 from edgenode.trust.certificates import Certificate, der, now_utc, parse_certificate
-from edgenode.trust.frames import SecretKind
+from edgenode.trust.frames import Introduction, SecretKind
 from edgenode.trust.keys import PublicKey
 from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
-from edgenode.types import NodeId
+from edgenode.types import AuthorityId, NodeId
 
 GREET_SECONDS: Final = 3.0
 PAIR_SECONDS: Final = 30.0
@@ -119,11 +119,20 @@ async def pair(
     return kept
 
 
+def named_invites(
+    authority: AuthorityId, introductions: Iterable[Introduction], invites: Iterable[OutstandingInvite]
+) -> tuple[OutstandingInvite, ...]:
+    """Those of `invites` that a node claims to hold. A connection that it opened is good for one attempt, so only the right one
+    is to be tried; all of them for a node that does not say which it is."""
+    told = {each.invitation for each in introductions if authority in each.invited_by}
+    return tuple(invite for invite in invites if invite.id in told or "" in told)
+
+
 async def pair_invited(
     trust: Trust, ways: Sequence[tuple[Way, str]], invites: Sequence[OutstandingInvite], node: NodeId
 ) -> PairedNode:
-    """Pairs with a node that says that it was invited, by the first of `ways` (each with its address) that works. It does not say
-    which of the outstanding invitations it holds. Raises `PairingError` and `NetworkError`."""
+    """Pairs with a node that says that it was invited, by the first of `ways` (each with its address) that works. `invites` are
+    those that it may hold, see `named_invites`. Raises `PairingError` and `NetworkError`."""
     error: EdgenodeError = PairingError("There is no invitation that could have been meant, or the device hung up.")
     for invite in invites:
 

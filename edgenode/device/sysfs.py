@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgenode.device import Reading, Sensor, cores
+from edgenode.device.status import Reading, Sensor, cores
 from edgenode.types import DeviceStatus
 
 # A Raspberry Pi's firmware slows the processor from 80 °C on, and a phone at that heat is no longer pleasant to hold.

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from coordinator.pairing import Trust
+from coordinator.nodes.pairing import Trust
 from edgenode.errors import EdgenodeError
 from edgenode.net.dial_in import DIAL_IN_PORT, DialInListener, Host
 from edgenode.net.dialled_in import DialledIn, WaitingDevice

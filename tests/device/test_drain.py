@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenode.device import Reading, Sensor
-from edgenode.drain import HOT_SECONDS, LEAST_DRAIN_SECONDS, SILENT_SECONDS, DrainPolicy
+from edgenode.device.drain import HOT_SECONDS, LEAST_DRAIN_SECONDS, SILENT_SECONDS, DrainPolicy
+from edgenode.device.status import Reading, Sensor
 from edgenode.types import DeviceStatus
 
 PI = Sensor("processor", 0, 80, 70)

@@ -6,7 +6,7 @@ Memory is no reason: the model already holds it, and taking no work would give n
 import math
 from typing import Final
 
-from edgenode.device import Reading, Sensor
+from edgenode.device.status import Reading, Sensor
 from edgenode.types import DeviceStatus
 
 MIN_BATTERY_PERCENT: Final = 20.0

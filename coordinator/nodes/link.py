@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from coordinator.events import NodeInfo
-from coordinator.news import Down, Heard, News, Up, WorkStream
-from coordinator.pairing import Trust
+from coordinator.nodes.news import Down, Heard, News, Up, WorkStream
+from coordinator.nodes.pairing import Trust
 from coordinator.scheduling.membership import DIAL_LIMIT_SECONDS, Became, Close, Decision, Dial, Member
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.client import NodeConnection
@@ -60,6 +60,8 @@ class Link:
         self.status: DeviceStatus | None = None
         self.address = ""
         """Where it was reached last."""
+        self.dialled_from = ""
+        """The host from which it opened a stream last."""
         self._around = around
         self._trust = trust
         self._spawn = spawn
@@ -87,6 +89,7 @@ class Link:
 
     def take(self, stream: WorkStream) -> None:
         """A stream that the node opened: the newest counts."""
+        self.dialled_from = stream.address
         self._hang_up("The node opened a new connection.")
         self._task = self._spawn(self._serve(stream, dials_in=True), f"node-{self._around.name}")
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgenode.device import Reading, Sensor, cores, memory_bytes, merged, portable_reading
-from edgenode.device_watch import DeviceWatch, rounded, usual_sources
-from edgenode.sysfs import LinuxFiles
-from edgenode.termux import TermuxBattery, parse_battery_status
+from edgenode.device.status import Reading, Sensor, cores, memory_bytes, merged, portable_reading
+from edgenode.device.sysfs import LinuxFiles
+from edgenode.device.termux import TermuxBattery, parse_battery_status
+from edgenode.device.watch import DeviceWatch, rounded, usual_sources
 from edgenode.types import DeviceStatus
 
 SUPPLY = "sys/class/power_supply"

@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from coordinator import pairing
 from coordinator.events import NodeInfo, NodeState
-from coordinator.link import Link, Spawn
-from coordinator.news import News, WorkStream
-from coordinator.pairing import Trust, Way
-from coordinator.refusal import not_paired, was_removed, why_refused
+from coordinator.nodes import pairing
+from coordinator.nodes.link import Link, Spawn
+from coordinator.nodes.news import News, WorkStream
+from coordinator.nodes.pairing import Trust, Way
+from coordinator.nodes.refusal import not_paired, was_removed, why_refused
 from coordinator.trust.invites import OutstandingInvite
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.threads import in_thread
 from edgenode.trust.certificates import RENEW_BEFORE_END, now_utc
-from edgenode.trust.frames import SecretKind
+from edgenode.trust.frames import Introduction, SecretKind
 from edgenode.trust.running import RunningNode
 from edgenode.trust.verdict import Verdict
 from edgenode.types import Frame, NodeId
@@ -96,7 +96,7 @@ class Peer:
         return NodeInfo(
             id=self.id,
             name=self.name,
-            address=next(iter(self.addresses), ""),
+            address=next(iter(self.addresses), "") or self._dials_from(),
             state=self.state,
             engine=told.engine if told else "",
             engine_state=told.engine_state if told else None,
@@ -105,6 +105,10 @@ class Peer:
             draining=told.draining if told else "",
             why=self._link.member.why if self._link else self._why or not_paired(self.name, self.id),
         )
+
+    def _dials_from(self) -> str:
+        host = self.waiting[-1].host if self.waiting else self._link.dialled_from if self._link else ""
+        return f"dials in from {host}" if host else ""
 
     def found(self, source: str, name: str, addresses: Sequence[str]) -> None:
         """`source` ("seen", "running", "joined", "kept", "dialled in") says that it is there. What mDNS says does not rename a node
@@ -205,8 +209,7 @@ class Peer:
                 await self._renew()
                 return ""
             if greeting.verdict is Verdict.UNKNOWN_AUTHORITY and time.monotonic() >= self._pair_at:
-                invited = self._trust.authority.id in greeting.introduction.invited_by
-                invites = self._trust.invites.outstanding(now_utc()) if invited else ()
+                invites = self._named([greeting.introduction], self._trust.invites.outstanding(now_utc()))
                 if self.running is not None or invites:
                     await self._pair_unasked((address,), invites)
                     return self._why
@@ -239,6 +242,9 @@ class Peer:
                 return
         raise error
 
+    def _named(self, met: Sequence[Introduction], invites: Sequence[OutstandingInvite]) -> Sequence[OutstandingInvite]:
+        return pairing.named_invites(self._trust.authority.id, met, invites)
+
     async def _ask_whether_invited(self, invites: Sequence[OutstandingInvite]) -> None:
         self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
         invited = [device.introduction for device in self.waiting]
@@ -250,15 +256,17 @@ class Peer:
         else:
             addresses = (address,)
             invited.append(greeting.introduction)
-        if any(self._trust.authority.id in met.invited_by for met in invited):
-            await self._pair_unasked(addresses, invites)
+        named = self._named(invited, invites)
+        if named:
+            await self._pair_unasked(addresses, named)
 
     async def _help_waiting(self, invites: Sequence[OutstandingInvite]) -> None:
         """A paired device that waits needs another certificate, or has forgotten us and may have been invited again."""
         self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
         devices = [device for device in self.waiting if device.is_waiting]
-        if any(self._trust.authority.id in device.introduction.invited_by for device in devices) and invites:
-            await self._pair_unasked((), invites)
+        named = self._named([device.introduction for device in devices], invites)
+        if named:
+            await self._pair_unasked((), named)
             return
         for device in devices:
             try:

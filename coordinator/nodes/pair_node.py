@@ -5,17 +5,17 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from coordinator import pairing
 from coordinator.events import NodeInfo, NodeState
-from coordinator.pairing import Trust
-from coordinator.peer import Peer
-from coordinator.roster import LISTEN_SECONDS, NAMED_SECONDS, Roster
+from coordinator.nodes import pairing
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.peer import Peer
+from coordinator.nodes.roster import LISTEN_SECONDS, NAMED_SECONDS, Roster
 from coordinator.trust.paired import PairedNode
 from edgenode.errors import EdgenodeError, NetworkError, PairingError, UsageError
 from edgenode.net.addresses import NODE_PORT, parse_host_port, parse_ip
 from edgenode.trust.frames import RefusalReason, SecretKind
 from edgenode.trust.pairing_machine import PairingStopped
-from edgenode.trust.window import CODE_DIGITS
+from edgenode.trust.window import parse_code
 from edgenode.types import NodeId
 
 # As `coordinator nodes` shows them, a few digits of an id tell it apart.
@@ -73,9 +73,7 @@ async def _pair_by_code(trust: Trust, peer: Peer, ask: Ask) -> PairedNode:
         addresses, open_for_codes = (address,), greeting.introduction.window_open
     if not open_for_codes:
         raise PairingError(f"{peer.name} is not open for pairing: run `edgenode pair` on it, and use the code that it shows.")
-    code = re.sub(r"[\s-]", "", await ask(peer.info()))
-    if not re.fullmatch(rf"[0-9]{{{CODE_DIGITS}}}", code):
-        raise UsageError(f"A code has {CODE_DIGITS} digits. {peer.name} shows it while it is open for pairing.")
+    code = parse_code(await ask(peer.info()))
     error: EdgenodeError = NetworkError(f"{peer.name} has hung up. It dials again by itself: try again in a moment.")
     for way, at in peer.ways(addresses):
         try:

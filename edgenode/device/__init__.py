@@ -1,0 +1,1 @@
+"""What this device has and how it fares, and when that makes it drain."""
