@@ -105,8 +105,8 @@ def small(bundles: int, seed: int) -> list[Row]:
         for fault in FAULTS:
             row, _ = run_small(pool, fault, "edgenode", bundles, seed, 1e6)
             rows.append(row)
-            for policy in POLICIES[1:]:
-                rows.append(run_small(pool, fault, policy, bundles, seed, CUT_OFF * row.seconds)[0])
+            limit = CUT_OFF * row.seconds
+            rows += [run_small(pool, fault, policy, bundles, seed, limit)[0] for policy in POLICIES[1:]]
     return rows
 
 

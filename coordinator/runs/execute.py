@@ -51,6 +51,7 @@ from edgenode.types import (
 )
 
 TICK_SECONDS: Final = 0.25
+MIN_TICK_SECONDS: Final = 0.002
 # One model call outside the schedule (the aggregation at home): long, since a Pi may write it, but not for ever. Engines that do
 # not tell how far they have read are silent until they write.
 CALL_SECONDS: Final = 900.0
@@ -138,7 +139,7 @@ class Execution:
                     if time.monotonic() >= next_tick:
                         self._apply(self._schedule.tick(time.monotonic()))
                         next_tick = time.monotonic() + TICK_SECONDS
-                    next_tick = min(next_tick, self._schedule.wakes_at)
+                    next_tick = min(next_tick, max(self._schedule.wakes_at, time.monotonic() + MIN_TICK_SECONDS))
             finally:
                 for grant in self._granted.values():
                     self._roster.send(grant.node, Cancel(grant.lease))

@@ -37,6 +37,7 @@ class Schedule:
         self._alone_since: float | None = now
         self._moved = now
         self._round_at = now
+        self._ticked = now
         bundles = tuple(work)
         if bundles:
             self._book.add(self._book.backlog.open("", True, now), bundles)
@@ -50,8 +51,8 @@ class Schedule:
         """By when `tick` is to be called."""
         book = self._book
         rounds = [self._round_at] if book.idle and (book.leases or book.backlog.bundles()) else []
-        alone = [self._alone_since + PATIENCE_SECONDS] if self._alone_since is not None else []
-        return min((book.wakes.next, self._moved + STUCK_SECONDS, *rounds, *alone))
+        end = self._moved + STUCK_SECONDS if self._alone_since is None else self._alone_since + PATIENCE_SECONDS
+        return min((book.wakes.next, max(end, self._ticked) + 1.0, *rounds))
 
     @property
     def error(self) -> PredictionError:
@@ -208,6 +209,7 @@ class Schedule:
     def tick(self, now: float) -> list[Decision]:
         """Time passed: leases are renewed or expire, pauses end, late work is taken over, and a run without nodes ends at last."""
         decisions: list[Decision] = []
+        self._ticked = now
         if self._alone_since is not None and now - self._alone_since > PATIENCE_SECONDS:
             decisions += self._give_up_all("No node is left to do it.")
         elif now - self._moved > STUCK_SECONDS and all(lease.stuck for lease in self._book.leases.values()):
