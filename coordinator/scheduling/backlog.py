@@ -104,12 +104,13 @@ class Backlog:
             waiting.sort(key=lambda run: (not run.interactive, run.served))
         return iter(waiting)
 
-    def bundles(self) -> int:
-        return sum(run.bundles for run in self.runs.values())
+    def bundles(self, *, interactive: bool = False) -> int:
+        """How many wait, of the interactive runs only if wanted so."""
+        return sum(run.bundles for run in self.runs.values() if run.interactive or not interactive)
 
-    def typical(self) -> Demand:
+    def typical(self, *, interactive: bool = False) -> Demand:
         """An average waiting bundle. There is one."""
-        runs = [run for run in self.runs.values() if run.bundles]
+        runs = [run for run in self.runs.values() if run.bundles and (run.interactive or not interactive)]
         bundles = sum(run.bundles for run in runs)
         count = sum(run.count for run in runs)
         shared = sum(run.shared for run in runs) / bundles

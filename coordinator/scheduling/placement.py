@@ -1,6 +1,7 @@
 """Which node takes what next, and who takes over what another is late with."""
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 from coordinator.scheduling.backlog import Run
@@ -14,6 +15,8 @@ from edgenode.types import SubtaskId
 
 # The level is found anew when what it rests on has changed by this much: it costs a look at every node.
 STALE: Final = 0.04
+# Whoever would be later than the others by no more than this share of what is left takes the bundle.
+SLACK: Final = 0.01
 # How many of the bundles that wait for a node other than those that failed them are looked through for one node.
 RETRIES_SEEN: Final = 32
 # In a pool with more leases an idle node waits for the next round of comparing all with all.
@@ -25,15 +28,24 @@ CANDIDATES: Final = 8
 MAX_COPIES: Final = 4
 
 
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """When a part of the backlog can be done, and what that was found from."""
+
+    finish: float
+    at: float
+    bundles: int
+    changes: int
+    typical: Demand
+
+
 class Placement:
     """Gives work to nodes that have room for it. Decides by the speed model alone."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._level = math.inf
-        self._level_at = -math.inf
-        self._level_bundles = -1.0
-        self._changes = 1
+        self._levels: dict[bool, _Level] = {}
+        self._changes = 0
 
     def changed(self) -> None:
         """A node came, went or changed its pace: what was foreseen of the pool no longer holds."""
@@ -49,6 +61,9 @@ class Placement:
             if choice is None:
                 break
             run, chunk, subtasks = choice
+            if not run.interactive and not node.leases and (taken := self._help_interactive(node, now)):
+                decisions += taken
+                break
             decisions.append(self._book.grant(node, run, chunk, subtasks, now))
         if not node.leases:
             if len(self._book.leases) <= SMALL_POOL:
@@ -119,9 +134,9 @@ class Placement:
         slow = node.slowdown()
         cached = run.shapes[chunk].shared_tokens if node.cache == (run.id, chunk) else 0.0
         seconds = node.model.seconds(run.bundle(chunk, len(ids), cached)) * slow
-        level = self._finish_time(now)
-        level += 0.01 * (level - now)
-        typical = node.model.seconds(self._typical) * slow
+        foreseen = self._foresee(run.interactive, now)
+        level = foreseen.finish + SLACK * (foreseen.finish - now)
+        typical = node.model.seconds(foreseen.typical) * slow
         if start + min(seconds, typical) <= level:
             return ids
         if node.leases or len(ids) == 1 or not node.model.known or not self._spares(run, run.shapes[chunk].shared_tokens):
@@ -134,26 +149,24 @@ class Placement:
         run.read_twice += run.shapes[chunk].shared_tokens
         return ids[: min(count, len(ids) - 1)]
 
-    def _finish_time(self, now: float) -> float:
+    def _foresee(self, interactive: bool, now: float) -> "_Level":
+        """When the pool will be done with all that waits, or with what is interactive: that comes first."""
         book = self._book
-        bundles = book.backlog.bundles()
-        horizon = max(1e-3, self._level - self._level_at)
+        bundles = book.backlog.bundles(interactive=interactive)
+        level = self._levels.get(interactive)
         if (
-            self._changes > STALE * len(book.nodes)
-            or now - self._level_at > STALE * horizon
-            or abs(bundles - self._level_bundles) > STALE * self._level_bundles
+            level is None
+            or self._changes - level.changes > STALE * len(book.nodes)
+            or now - level.at > STALE * max(1e-3, level.finish - level.at)
+            or abs(bundles - level.bundles) > STALE * level.bundles
         ):
-            self._typical = book.backlog.typical()
+            typical = book.backlog.typical(interactive=interactive)
             able = [node for node in book.nodes.values() if node.usable(now)]
             free = [now + node.free_in(now) for node in able]
-            each = [
-                max(1e-9, node.model.seconds(self._typical) * node.width.slowdown(node.width.now) / node.width.now) for node in able
-            ]
-            self._level = finish_time(free, each, bundles) if able else math.inf
-            self._level_at, self._level_bundles, self._changes = now, bundles, 0
-        return self._level
-
-    _typical = Demand()
+            each = [max(1e-9, node.model.seconds(typical) * node.width.slowdown(node.width.now) / node.width.now) for node in able]
+            finish = finish_time(free, each, bundles) if able else math.inf
+            level = self._levels[interactive] = _Level(finish, now, bundles, self._changes, typical)
+        return level
 
     def _spares(self, run: Run, tokens: float) -> bool:
         return run.read_twice + tokens <= SPARE_SHARE * run.tokens
@@ -172,6 +185,12 @@ class Placement:
                 before = 0.0 if lease.running else sum(other.remaining(now) for other in lease.node.leases if other.running)
                 found.append((before + lease.remaining(now), number, lease))
         return [lease for _, _, lease in sorted(found)]
+
+    def _help_interactive(self, node: Node, now: float) -> list[Decision]:
+        """Somebody waits for the end of an interactive run: that comes before what nobody waits for."""
+        if len(self._book.leases) > SMALL_POOL or not any(run.interactive and run.open for run in self._book.backlog.runs.values()):
+            return []
+        return self._take_over(node, [lease for lease in self._candidates(now) if lease.run.interactive], now)
 
     def _take_over(self, node: Node, candidates: list[Lease], now: float) -> list[Decision]:
         """Gives an idle node the end of what would take longest without it, if that pays."""

@@ -178,15 +178,15 @@ class SpeedModel:
 
 
 class PredictionError:
-    """How far predictions of subtasks were off: a histogram of |log2(seconds / predicted)| in steps of an eighth."""
+    """How far predictions of subtasks were off: a histogram of |log2(seconds / predicted)| in steps of a fortieth."""
 
     def __init__(self) -> None:
-        self._counts = [0] * 65
+        self._counts = [0] * 321
         self.count = 0
 
     def add(self, predicted: float, seconds: float) -> None:
         if predicted > 0 and seconds > 0:
-            self._counts[min(64, int(8 * abs(math.log2(seconds / predicted))))] += 1
+            self._counts[min(320, int(40 * abs(math.log2(seconds / predicted))))] += 1
             self.count += 1
 
     def quantile(self, share: float) -> float:
@@ -195,5 +195,5 @@ class PredictionError:
         for step, count in enumerate(self._counts):
             seen += count
             if count and seen >= share * self.count:
-                return 2 ** ((step + 0.5) / 8) - 1
+                return 2 ** ((step + 0.5) / 40) - 1
         return 0.0
