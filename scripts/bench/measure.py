@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from coordinator.news import Heard, News, Up
-from coordinator.pairing import Trust
-from coordinator.roster import Roster
+from coordinator.nodes.news import Heard, News, Up
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.roster import Roster
 
 from bench.devices import Device, Used
 from bench.policies import Requests, edgenode

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from coordinator.news import Down, Heard, News, Up
-from coordinator.roster import Roster
+from coordinator.nodes.news import Down, Heard, News, Up
+from coordinator.nodes.roster import Roster
 
 from bench.work import Work
 from coordinator.events import NodeState
