@@ -18,7 +18,8 @@ from simulated_policies import Requests
 
 from coordinator.scheduling.decisions import Work
 from coordinator.scheduling.schedule import Schedule
-from coordinator.scheduling.simulator import Policy, Result, SimulatedNode, Simulation, Tokens
+from coordinator.scheduling.simulated import Policy, Result, SimulatedNode, Tokens
+from coordinator.scheduling.simulator import Simulation
 from edgenode.types import NodeId, SubtaskId
 
 POOLS: Final = {"10-6-3-1-0.5": (10.0, 6.0, 3.0, 1.0, 0.5), "4 equal": (5.0, 5.0, 5.0, 5.0)}

@@ -151,10 +151,13 @@ class Book:
         lease.run.put(lease.work.chunk, (id for id in free if id not in fresh), retry=True)
         return [Requeue(lease.node.id, lease.id, free, why)]
 
-    def blame(self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, *, vanished: bool = False) -> None:
+    def blame(
+        self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, *, vanished: bool = False
+    ) -> list[Decision]:
+        """The node failed the subtask, or `vanished` with it. Ends in giving it up when that was once too often."""
         state = self.subtasks.get(subtask)
         if state is None:
-            return
+            return []
         state.failures += 1
         if not vanished:
             state.vanished.discard(node)
@@ -164,8 +167,9 @@ class Book:
         state.last = (reason, message)
         if reason not in PASSING:
             state.final_on.add(node)
+        return self._give_up_failed(subtask)
 
-    def give_up_failed(self, subtask: SubtaskId) -> list[Decision]:
+    def _give_up_failed(self, subtask: SubtaskId) -> list[Decision]:
         """Gives the subtask up when it failed too often and nobody else is at it."""
         state = self.subtasks.get(subtask)
         if state is None or state.holders:

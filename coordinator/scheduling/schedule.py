@@ -9,19 +9,15 @@ from collections.abc import Iterable
 
 from coordinator.scheduling import measure
 from coordinator.scheduling.book import Book
-from coordinator.scheduling.decisions import Decision, Renew, Work
+from coordinator.scheduling.decisions import Decision, Work
 from coordinator.scheduling.holdings import Lease, Node
 from coordinator.scheduling.limits import (
-    FAILURES_BEFORE_PAUSE,
-    LEASE_SECONDS,
-    MAX_LEASE_SECONDS,
-    MAX_PAUSE_SECONDS,
     PASSING,
     PATIENCE_SECONDS,
-    PAUSE_SECONDS,
     REFUSAL_PAUSE_SECONDS,
     STUCK_SECONDS,
 )
+from coordinator.scheduling.overdue import Overdue
 from coordinator.scheduling.placement import Placement
 from coordinator.scheduling.speed import PredictionError, SpeedModel
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
@@ -34,6 +30,7 @@ class Schedule:
     def __init__(self, work: Iterable[Work] = (), prefix: str = "", now: float = 0.0) -> None:
         self._book = Book(prefix)
         self._placement = Placement(self._book)
+        self._overdue = Overdue(self._book, self._placement)
         self._alone_since: float | None = now
         self._moved = now
         self._round_at = now
@@ -131,8 +128,7 @@ class Schedule:
             for id in wanted:
                 self._book.subtasks[id].holders.discard(lease.id)
             for id in first:
-                self._book.blame(id, node, FailureReason.STOPPING, why, vanished=True)
-                decisions += self._book.give_up_failed(id)
+                decisions += self._book.blame(id, node, FailureReason.STOPPING, why, vanished=True)
             decisions += self._book.requeue(lease, wanted, why)
         gone.leases.clear()
         if not self._book.nodes:
@@ -152,7 +148,7 @@ class Schedule:
         decisions: list[Decision] = []
         for subtask in wanted:
             if reason not in PASSING:
-                decisions += self._blame(held, subtask, reason, message)
+                decisions += self._book.blame(subtask, held.node.id, reason, message)
         decisions += self._book.requeue(held, wanted, message)
         return decisions + self._give_up_hopeless() + self._feed_all(now)
 
@@ -199,10 +195,10 @@ class Schedule:
         node = held.node
         if wanted:
             self._book.subtasks[subtask].holders.discard(lease)
-            decisions += self._blame(held, subtask, reason, message)
+            decisions += self._book.blame(subtask, held.node.id, reason, message)
             decisions += self._book.requeue(held, (subtask,), message)
             if reason is not FailureReason.CANCELLED:
-                self._set_aside(node, now)
+                self._overdue.set_aside(node, now)
         decisions += self._give_up_hopeless((subtask,)) + self._placement.feed(node, now)
         return decisions + (self._feed_all(now) if wanted else [])
 
@@ -216,7 +212,11 @@ class Schedule:
             decisions += self._give_up_all("No node could take it for minutes.")
         while (what := self._book.wakes.pop(now)) is not None:
             if isinstance(what, Lease):
-                decisions += self._look_at(what, now)
+                taken_back = self._overdue.look_at(what, now)
+                decisions += taken_back
+                if what.stuck and taken_back:
+                    self._moved = now
+                    decisions += self._feed_all(now)
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
                 decisions += self._placement.feed(what, now)
         if self._book.idle and now >= self._round_at:
@@ -255,60 +255,8 @@ class Schedule:
         if node.model.changes != changes or node.model.known != known:
             self._placement.changed()
 
-    def _look_at(self, lease: Lease, now: float) -> list[Decision]:
-        """A lease has come to the time by which its node should have been heard of."""
-        if lease.id not in self._book.leases or lease.stuck or not lease.running:
-            return []
-        if now < lease.due:
-            self._book.wakes.add(lease.due, lease)
-            return [Renew(lease.node.id, lease.id, lease.due)] if lease.begun else []
-        if now >= lease.limit and not lease.extended and now - lease.at < lease.step + 1.0:
-            # It takes much longer than foreseen but gets on: believed once.
-            lease.extended = True
-            lease.limit = min(now + 3 * max(lease.left, lease.predicted), lease.started + MAX_LEASE_SECONDS)
-            lease.look(lease.at)
-            self._book.wakes.add(lease.due, lease)
-            return [Renew(lease.node.id, lease.id, lease.due)]
-        others = any(node is not lease.node and node.usable(now) for node in self._book.nodes.values())
-        if not others and now - lease.at < LEASE_SECONDS and now - lease.started < MAX_LEASE_SECONDS:
-            lease.due = now + max(1.0, min(60.0, lease.step))
-            self._book.wakes.add(lease.due, lease)
-            return []
-        return self._expire(lease, now)
-
-    def _expire(self, lease: Lease, now: float) -> list[Decision]:
-        """Takes everything back from a node that is overdue. It gets nothing more until it has answered."""
-        why = "The node showed no progress."
-        self._moved = now
-        node = lease.node
-        lease.stuck = True
-        self._placement.changed()
-        decisions: list[Decision] = []
-        for each in node.leases:
-            current = next(iter(each.awaited))
-            wanted = tuple(each.wanted)
-            decisions += self._book.withdraw(each, wanted, why)
-            if each is lease and current in wanted and lease.begun:
-                decisions += self._blame(lease, current, FailureReason.ENGINE_TIMEOUT, why)
-                decisions += self._book.requeue(lease, (current,), why)
-            decisions += self._book.requeue(each, wanted, why)
-        self._set_aside(node, now)
-        return decisions + self._feed_all(now)
-
     def _put_back(self, lease: Lease, subtasks: tuple[SubtaskId, ...], why: str) -> list[Decision]:
         return self._book.withdraw(lease, subtasks, why) + self._book.requeue(lease, subtasks, why)
-
-    def _blame(self, lease: Lease, subtask: SubtaskId, reason: FailureReason, message: str) -> list[Decision]:
-        self._book.blame(subtask, lease.node.id, reason, message)
-        return self._book.give_up_failed(subtask)
-
-    def _set_aside(self, node: Node, now: float) -> None:
-        node.failures += 1
-        if node.failures >= FAILURES_BEFORE_PAUSE:
-            pause = min(MAX_PAUSE_SECONDS, PAUSE_SECONDS * 2 ** min(10, node.failures - FAILURES_BEFORE_PAUSE))
-            node.paused_until = max(node.paused_until, now + pause)
-            self._book.wakes.add(node.paused_until, node)
-            self._placement.changed()
 
     def _give_up_all(self, message: str) -> list[Decision]:
         decisions: list[Decision] = []

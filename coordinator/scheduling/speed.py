@@ -8,10 +8,10 @@ nothing becomes negative. Its gradient is simply the share of the duration that 
 Figures, chosen on generated traces (`tests/scheduling/test_speed.py`):
 
 - `DRIFT` .08 beside noise of .15 gives the last four or so observations most of the weight.
-- A surprise of more than `SURPRISE` deviations is taken for an outlier and counts as that many. A second one in a row to the same
-  side, by at least `CHANGE` in the logarithm, is a change of the device: all speeds are uncertain again (in common), and the second
-  observation is believed. So a device that slows to a tenth is known after two observations, and one reply in twenty that takes
-  ten times as long moves the estimate by a few per cent.
+- The first observation is believed as it is. After it a surprise of more than `SURPRISE` deviations is taken for an outlier and
+  counts as that many. A second one in a row to the same side, by at least `CHANGE` in the logarithm, is a change of the device: all
+  speeds are uncertain again (in common), and the second observation is believed. So a device that slows to a tenth is known after
+  two observations, and one reply in twenty that takes ten times as long moves the estimate by a few per cent.
 """
 
 import math
@@ -137,7 +137,7 @@ class SpeedModel:
         noise = (self._noise**2 + (JITTER_SECONDS / seconds) ** 2) / trust
         weights, variance = self._gain(shares, noise)
         limit = SURPRISE * math.sqrt(variance)
-        if abs(error) > max(limit, CHANGE):
+        if self.observations and abs(error) > max(limit, CHANGE):
             if self._surprise * error > 0:
                 for i in (1, 2, 3):
                     for j in (1, 2, 3):
@@ -152,7 +152,12 @@ class SpeedModel:
             self._surprise = 0.0
             if self.observations > 2:
                 self._noise = min(MAX_NOISE, max(MIN_NOISE, self._noise + 0.05 * (1.25 * abs(error) - self._noise)))
-        self._x = [min(30.0, max(-30.0, self._x[i] + weights[i] * error / variance)) for i in _PARTS]
+        self._x = [self._x[i] + weights[i] * error / variance for i in _PARTS]
+        # Shares change on the way, so a large step misses: made good in common, to what the gain says of the duration itself.
+        certain = 1 - noise / variance
+        self.paces = tuple(math.exp(min(30.0, max(-30.0, each))) for each in self._x)
+        missed = math.log(expected / sum(self._terms(demand))) + certain * error
+        self._x = [min(30.0, max(-30.0, each + missed)) for each in self._x]
         for i in _PARTS:
             for j in _PARTS:
                 self._p[i][j] -= weights[i] * weights[j] / variance
