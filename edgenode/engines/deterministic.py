@@ -13,6 +13,8 @@ from edgenode.types import Completion, EngineState, Model, Usage
 
 NAME: Final = "deterministic"
 STEP_TOKENS: Final = 64
+CATCH_UP_SECONDS: Final = 0.05
+"""How far a device may be behind its clock because of this machine and still catch up. A process that was stopped does not."""
 
 
 class DeterministicEngine:
@@ -45,8 +47,8 @@ class DeterministicEngine:
         self._read_speed = read_tokens_per_second
         self._write_speed = write_tokens_per_second
         self._slot = asyncio.Lock()
-        self._free_at = 0.0
-        """When the slot became free, by the event loop's clock."""
+        self._late = 0.0
+        """By how many seconds the last request was answered later than the device would have."""
         self._cache: list[str] = []
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -72,14 +74,14 @@ class DeterministicEngine:
                 f"The text does not fit the model's context: {len(prompt)} tokens and a reply of {request.max_reply_tokens} "
                 f"are more than {context}."
             )
-        reply = as_json(fill(schema, request.user))
-        reply = _cut(reply, request.max_reply_tokens)
+        reply = _cut(as_json(fill(schema, request.user)), request.max_reply_tokens)
+        # To make a reply by rule is part of the time that a device would need, and does not come on top of it.
+        waits = self._slot.locked()
         async with self._slot:
-            try:
-                # What it takes to make a reply by rule is part of the time that a device would need, not on top of it.
-                return await self._run(prompt, reply, progress, max(arrived, self._free_at))
-            finally:
-                self._free_at = asyncio.get_running_loop().time()
+            # Who waited for the last reply was kept waiting by what it was late.
+            late, self._late = self._late, 0.0
+            began = asyncio.get_running_loop().time() if waits else arrived
+            return await self._run(prompt, reply, progress, began - late)
 
     async def _run(self, prompt: list[str], reply: str, progress: Callable[[EngineProgress], None], started: float) -> Completion:
         due = started
@@ -97,15 +99,17 @@ class DeterministicEngine:
             step = min(STEP_TOKENS, count - at)
             due = await _work(step, self._write_speed, due)
             progress(EngineProgress(len(prompt), len(prompt), at + step))
-        seconds = asyncio.get_running_loop().time() - started
-        return Completion(reply, Usage(len(prompt), cached, count, seconds))
+        ended = asyncio.get_running_loop().time()
+        self._late = min(CATCH_UP_SECONDS, max(0.0, ended - due))
+        return Completion(reply, Usage(len(prompt), cached, count, ended - started))
 
 
 async def _work(count: int, speed: float | None, since: float) -> float:
     """Returns when `count` tokens that were begun at `since` are done, and when that should have been. By the clock, as sleeps are
     up to a millisecond too long each: steps of 20 ms would make a device 3 % slower than it was set."""
-    due = since + (count / speed if speed else 0.0)
-    await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+    now = asyncio.get_running_loop().time()
+    due = max(since, now - CATCH_UP_SECONDS) + (count / speed if speed else 0.0)
+    await asyncio.sleep(max(0.0, due - now))
     return due
 
 
