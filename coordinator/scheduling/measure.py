@@ -29,7 +29,7 @@ def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, writ
     first = not lease.begun
     if first:
         lease.begun = True
-        if at <= lease.cached + 1 and not out and len(node.leases) == 1:
+        if at <= lease.cached + 1 and not out and lease.granted == lease.started:
             waited = now - lease.granted
             if waited <= MAX_GAP_SECONDS:
                 node.gap += GAP_WEIGHT * (waited - node.gap)
