@@ -33,6 +33,8 @@ class _Level:
     """When a part of the backlog can be done, and what that was found from."""
 
     finish: float
+    first: float
+    """When somebody can have finished one bundle."""
     at: float
     bundles: int
     changes: int
@@ -137,7 +139,8 @@ class Placement:
         foreseen = self._foresee(run.interactive, now)
         level = foreseen.finish + SLACK * (foreseen.finish - now)
         typical = node.model.seconds(foreseen.typical) * slow
-        if start + min(seconds, typical) <= level:
+        # A bundle larger than most may not fit where one must begin: whoever would be first with a typical one takes it.
+        if start + seconds <= level or start + typical <= foreseen.first + SLACK * (foreseen.first - now):
             return ids
         if node.leases or len(ids) == 1 or not node.model.known or not self._spares(run, run.shapes[chunk].shared_tokens):
             return ()
@@ -165,7 +168,8 @@ class Placement:
             free = [now + node.free_in(now) for node in able]
             each = [max(1e-9, node.model.seconds(typical) * node.width.slowdown(node.width.now) / node.width.now) for node in able]
             finish = finish_time(free, each, bundles) if able else math.inf
-            level = self._levels[interactive] = _Level(finish, now, bundles, self._changes, typical)
+            first = min((at + one for at, one in zip(free, each, strict=True)), default=math.inf)
+            level = self._levels[interactive] = _Level(finish, first, now, bundles, self._changes, typical)
         return level
 
     def _spares(self, run: Run, tokens: float) -> bool:
