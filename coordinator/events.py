@@ -91,14 +91,14 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A node was lent subtasks of one chunk, `copies` of which another node holds too: a hedge against that one being late."""
+    """A node was lent subtasks of one chunk; as a `hedge`, when another node is late with them."""
 
     node: NodeId
     lease: LeaseId
     document: str
     page: int | None
     subtasks: int
-    copies: int
+    hedge: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,12 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A node went away with `subtasks` of a lease undone; they go back to be done elsewhere."""
+    """A node went away, or came to nothing, with `subtasks` of a lease; they go back to be done elsewhere."""
 
     node: NodeId
     lease: LeaseId
     subtasks: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

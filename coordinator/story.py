@@ -195,7 +195,7 @@ def _node_line(node: NodeStory) -> str:
     words = {
         "hedged": "of them hedges",
         "cancelled": "cancelled",
-        "lost": "lost by going away",
+        "lost": "lost",
         "retried": "failed",
         "rejected": "with a quotation that is not there",
     }
@@ -220,14 +220,14 @@ def _event_line(event: KeptEvent, names: dict[str, str]) -> str:
         case "gone":
             return f"{node} is gone: {value['why']}"
         case "lost":
-            return f"{several(value['subtasks'], 'subtask')} that {node} held went back, to be done elsewhere"
+            return f"{several(value['subtasks'], 'subtask')} that {node} held went back, to be done elsewhere: {value['why']}"
         case "planned":
             before = f", {value['done']:,} of them done before" if value["done"] else ""
             chunks = f"{value['chunks_read']:,} of {several(value['chunks'], 'chunk')}"
             return f"Planned: {chunks}, {several(value['subtasks'], 'subtask')}{before}"
         case "hedged":
             where = place(value["document"], value["page"])
-            return f"{node} was given {several(value['copies'], 'subtask')} on {where} that another node was late with"
+            return f"{node} was given {several(value['subtasks'], 'subtask')} on {where} that another node was late with"
         case "cancelled":
             return f"{several(value['subtasks'], 'subtask')} cancelled on {node}: {value['why']}"
         case "retried":

@@ -28,7 +28,7 @@ from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
 from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.roster import Roster
-from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Requeue, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
 from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, Task
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
@@ -192,7 +192,6 @@ class Execution:
         self._emit(NodeGone(node.id, node.name, why))
         for lease in [id for id, grant in self._granted.items() if grant.node == node.id]:
             self._roster.send(node.id, Cancel(lease))
-            self._emit(Lost(node.id, lease, len(self._awaited[lease])))
             self._forget(lease)
         self._apply(self._schedule.node_gone(node.id, why, now))
 
@@ -205,7 +204,7 @@ class Execution:
                 self._forget(lease)
                 if reason is not FailureReason.QUEUE_FULL:
                     self._emit(Retried(grant.node, message))
-                self._apply(self._schedule.refused(lease, reason, message, now))
+                self._apply(self._told(self._schedule.refused(lease, reason, message, now)))
             case Progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens):
                 if subtask in self._awaited[lease]:
                     self._apply(self._schedule.progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens, now))
@@ -252,7 +251,12 @@ class Execution:
     def _failed(self, grant: Grant, subtask: SubtaskId, failure: Failure, now: float) -> None:
         if failure.reason is not FailureReason.CANCELLED:
             self._emit(Retried(grant.node, failure.message))
-        self._apply(self._schedule.failed(grant.lease, subtask, failure.reason, failure.message, now))
+        self._apply(self._told(self._schedule.failed(grant.lease, subtask, failure.reason, failure.message, now)))
+
+    @staticmethod
+    def _told(decisions: list[Decision]) -> list[Decision]:
+        """Without what goes back because of a failure, which has been told already."""
+        return [decision for decision in decisions if not isinstance(decision, Requeue)]
 
     def _account(self, node: NodeId, completion: Completion) -> None:
         done, usage = self.work[node], completion.usage
@@ -272,11 +276,11 @@ class Execution:
                     self._granted[decision.lease] = decision
                     self._awaited[decision.lease] = set(decision.subtasks)
                     self._roster.send(decision.node, self._lease(decision))
-                case Withdraw(node, lease, subtasks):
-                    late = any(self._schedule.is_open(id) for id in subtasks)
-                    why = "it showed no progress" if late else "another node was first"
+                case Withdraw(node, lease, subtasks, why):
                     self._emit(Cancelled(node, lease, len(subtasks), why))
                     self._roster.send(node, Cancel(lease, subtasks))
+                case Requeue(node, lease, subtasks, why):
+                    self._emit(Lost(node, lease, len(subtasks), why))
                 case GiveUp(subtask, reason, message, nodes):
                     task, chunk = self._subtasks[subtask]
                     if subtask in self._rejected:
@@ -291,8 +295,7 @@ class Execution:
     def _leased(self, grant: Grant) -> Leased:
         chunk = self._chunks[grant.chunk]
         page = self._documents[chunk.document].page_at(chunk.start)
-        held = set().union(*self._awaited.values())
-        return Leased(grant.node, grant.lease, chunk.document, page, len(grant.subtasks), len(held.intersection(grant.subtasks)))
+        return Leased(grant.node, grant.lease, chunk.document, page, len(grant.subtasks), grant.hedge)
 
     def _lease(self, grant: Grant) -> Lease:
         model = usable_model(self._nodes[grant.node].models, self._context_tokens)

@@ -82,15 +82,14 @@ class Recorder:
             case Planned(tasks, overview, chunks, chunks_read, subtasks, done):
                 numbers = {"chunks": chunks, "chunks_read": chunks_read, "subtasks": subtasks, "done": done}
                 return "planned", {"tasks": len(tasks), "overview": overview, **numbers}
-            case Leased(node, lease, document, page, subtasks, copies):
+            case Leased(node, lease, document, page, subtasks, hedge):
+                # Hedges are rare and tell of trouble; they are not to be crowded out.
                 where = {"document": document, "page": page}
-                # Copies are rare and tell of trouble; they are not to be crowded out.
-                kind = "hedged" if copies else "leased"
-                return kind, {"node": node, "lease": lease, **where, "subtasks": subtasks, "copies": copies}
+                return "hedged" if hedge else "leased", {"node": node, "lease": lease, **where, "subtasks": subtasks}
             case Cancelled(node, lease, subtasks, why):
                 return "cancelled", {"node": node, "lease": lease, "subtasks": subtasks, "why": why}
-            case Lost(node, lease, subtasks):
-                return "lost", {"node": node, "lease": lease, "subtasks": subtasks}
+            case Lost(node, lease, subtasks, why):
+                return "lost", {"node": node, "lease": lease, "subtasks": subtasks, "why": why}
             case Retried(node, message):
                 return "retried", {"node": node, "message": message}
             case Found(Rejected(task, chunk, _, node)):
