@@ -12,7 +12,7 @@ from coordinator.scheduling.speed import PredictionError, reading
 from edgenode.types import SubtaskId, Usage
 
 # Pieces shorter than this are measured together with the next: time stamps are no better.
-PIECE_SECONDS: Final = 0.02
+PIECE_SECONDS: Final = 0.03
 PROGRESS_TRUST: Final = 0.5
 GAP_WEIGHT: Final = 0.3
 # A gap is a round trip and the start of a lease. What takes longer is something else, such as another coordinator's turn.
@@ -82,5 +82,9 @@ def take_outcome(lease: Lease, usage: Usage | None, now: float, error: Predictio
         after, share = lease.halfway
         model.confirm(math.log(max(1e-3, share * seconds / max(after, 1e-3))) - 0.2)
     demand = reading(cached, lease.prompt, calls=1.0, written=written)
+    if usage is not None:
+        # Outcomes that were held up and came all at once seem to have taken no time: the engine knows better. What it says can
+        # only make its node slower, and no slower than the time that it had the lease.
+        seconds = max(seconds, min(usage.seconds, now - lease.granted))
     node.width.observe(min(len(node.leases), node.width.now), seconds / max(1e-6, model.seconds(demand)))
     model.observe(demand, seconds / node.slowdown())

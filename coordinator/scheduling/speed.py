@@ -10,7 +10,7 @@ Figures, chosen on generated traces (`tests/scheduling/test_speed.py`):
 - `DRIFT` .08 beside noise of .15 gives the last four or so observations most of the weight.
 - The first observation is believed as it is. After it a surprise of more than `SURPRISE` deviations is taken for an outlier and
   counts as that many. A second one in a row to the same side, by at least `CHANGE` in the logarithm, is a change of the device: all
-  speeds are uncertain again (in common), and the second observation is believed. So a device that slows to a tenth is known after
+  speeds are uncertain again (in common), and what the two agree on is believed. So a device that slows to a tenth is known after
   two observations, and one reply in twenty that takes ten times as long moves the estimate by a few per cent.
 """
 
@@ -25,7 +25,7 @@ REOPENED: Final = 1.0
 MIN_NOISE: Final = 0.05
 MAX_NOISE: Final = 0.7
 # What the network and a busy event loop do to a time stamp: short pieces tell little.
-JITTER_SECONDS: Final = 0.004
+JITTER_SECONDS: Final = 0.01
 MIN_SECONDS: Final = 1e-5
 MAX_SECONDS: Final = 1e7
 # A laptop by the guess, a Pi and a large desktop within two deviations.
@@ -143,6 +143,8 @@ class SpeedModel:
                     for j in (1, 2, 3):
                         self._p[i][j] += REOPENED
                 self.changes += 1
+                # What both agree on: frames that were held up and then came all at once are two surprises as well.
+                error = math.copysign(min(abs(error), abs(self._surprise)), error)
                 self._surprise = 0.0
                 weights, variance = self._gain(shares, noise)
             else:
