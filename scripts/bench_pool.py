@@ -81,7 +81,8 @@ class Bench:
         self._pace = pace
         self._options = options
         self._devices: list[Device] = []
-        self.processor_shares: list[float] = []
+        self.processor: list[tuple[float, float]] = []
+        """Of each measurement: shares of all cores, used by it and by others."""
 
     async def scenarios(self, fault: str) -> AsyncIterator[Scenario]:
         limit = OWN_LIMIT * self._options.seconds
@@ -97,11 +98,11 @@ class Bench:
         (spare,) = await self._made.make([JOINS]) if fault == "join" else [None]
         measurement = Measurement(self._devices, spare, self._work, fault, self._pace)
         try:
-            measured = await measurement.run(policy, limit, time.process_time, os.cpu_count() or 1)
+            measured = await measurement.run(policy, limit)
         finally:
             if spare is not None:
                 await spare.end()
-        self.processor_shares.append(measured.processor_share)
+        self.processor.append((measured.processor_share, measured.others_share))
         if self._options.details:
             _show(f"{self._pool} {fault} {policy}", measured)
         return measured
@@ -140,7 +141,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> int:
     began = time.monotonic()
     work = Work(options.bundles, options.seed)
     scenarios: list[Scenario] = []
-    shares: list[float] = []
+    processor: list[tuple[float, float]] = []
     conditions = _conditions(options, work)
     print("; ".join(f"{name}: {value}" for name, value in conditions.items()) + ".", file=sys.stderr)
     for pool in (name for name in POOLS if options.pool in name):
@@ -152,8 +153,9 @@ async def bench(options: argparse.Namespace, folder: Path) -> int:
                 async for scenario in on_pool.scenarios(fault):
                     scenarios.append(scenario)
                     print(scenario.markdown(), file=sys.stderr, flush=True)
-            shares += on_pool.processor_shares
-    conditions["processor used"] = f"{100 * max(shares):.0f} % at most of all cores"
+            processor += on_pool.processor
+    ours, others = (100 * max(shares) for shares in zip(*processor, strict=True))
+    conditions["processor"] = f"of all cores at most {ours:.0f} % used by a measurement, {others:.0f} % by other programs meanwhile"
     conditions["took"] = f"{time.monotonic() - began:.0f} s"
     if options.json:
         print(json.dumps({"conditions": conditions, "scenarios": [asdict(each) for each in scenarios]}, indent=2))
@@ -173,7 +175,7 @@ def _show(what: str, measured: Measured) -> None:
     used = ", ".join(f"{use.speed:g}: {100 * use.worked:.0f} % (-{use.quiet:.2f} s)" for use in measured.devices)
     print(
         f"{what}: {measured.efficiency:.3f}, {measured.seconds:.2f} s of {measured.ideal:.2f}, wasted {measured.wasted_share:.3f}, "
-        f"processor {100 * measured.processor_share:.0f} %; devices worked (last heard before the end): {used}",
+        f"processor {100 * measured.processor_share:.0f} % (others {100 * measured.others_share:.0f} %); devices worked (last heard before the end): {used}",
         file=sys.stderr,
         flush=True,
     )
@@ -196,7 +198,7 @@ def _conditions(options: argparse.Namespace, work: Work) -> dict[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundles", type=int, default=80, help="chunks with three questions each (%(default)s)")
+    parser.add_argument("--bundles", type=int, default=120, help="chunks with three questions each (%(default)s)")
     parser.add_argument("--seconds", type=float, default=6.0, help="ideal time of a healthy pool; sets the speeds (%(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of edgenode, of which the median counts (%(default)s)")
     parser.add_argument("--pool", default="", metavar="WORD", help=f"only pools with WORD in their name: {', '.join(POOLS)}")

@@ -2,19 +2,21 @@
 
 import asyncio
 import contextlib
+import os
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
-
-from coordinator.nodes.news import Heard, News, Up
-from coordinator.nodes.pairing import Trust
-from coordinator.nodes.roster import Roster
 
 from bench.devices import Device, Used
 from bench.policies import Requests, edgenode
 from bench.work import Work, cost, ideal_seconds
 from coordinator.events import NodeState
+from coordinator.nodes.news import Heard, News, Up
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.roster import Roster
 from edgenode.net.interfaces import LOOPBACK, scope
 from edgenode.types import NodeId, Outcome, Progress
 
@@ -28,6 +30,7 @@ SLOWED: Final = 0.1
 TIMEOUT_REQUESTS: Final = 3.0
 """Time-out of the other policies, in requests of the slowest device: it holds two, so no healthy device ever runs into it."""
 JOIN_SECONDS: Final = 30.0
+CORES: Final = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Measured:
     wasted_share: float
     processor_share: float
     """Of all cores, by the coordinator and the nodes."""
+    others_share: float
+    """Of all cores, by everything else on the machine; 0 where that cannot be told."""
     devices: tuple[DeviceUse, ...]
 
     @property
@@ -79,25 +84,25 @@ class Measurement:
         self._tasks: list[asyncio.Task[None]] = []
         self._began = 0.0
 
-    async def run(self, policy: str, limit: float, processor: Callable[[], float], cores: int) -> Measured:
-        """Measures `policy` for at most `limit` seconds. `processor` tells the seconds of processor time of this process."""
+    async def run(self, policy: str, limit: float) -> Measured:
+        """Measures `policy` for at most `limit` seconds."""
         names = [device.name for device in self._devices]
         async with Roster(scope(LOOPBACK), Trust.load(), names) as roster:
             await _joined(roster, len(self._initial))
             with roster.listening(self._listen):
-                before, own = [device.used for device in self._devices], processor()
+                before, own, machine = [device.used for device in self._devices], time.process_time(), machine_seconds()
                 self._began = asyncio.get_running_loop().time()
                 self._speeds = [(0.0, device, 0.0 if device is self._spare else device.speed) for device in self._devices]
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(limit):
                         await self._carry_out(roster, policy)
                 seconds = self._now()
-                own = processor() - own
+                own, machine = time.process_time() - own, machine_seconds() - machine
             # A spare that is still starting is not left half started.
             await asyncio.gather(*self._tasks)
         # What cancelled work still read counts, so nodes are asked after their streams have ended.
         used = [device.used.since(old) for device, old in zip(self._devices, before, strict=True)]
-        return self._measured(seconds, used, (own + sum(each.processor for each in used)) / (seconds * cores))
+        return self._measured(seconds, used, own + sum(each.processor for each in used), machine)
 
     async def _carry_out(self, roster: Roster, policy: str) -> None:
         if policy == "edgenode":
@@ -146,7 +151,7 @@ class Measurement:
     def _now(self) -> float:
         return asyncio.get_running_loop().time() - self._began
 
-    def _measured(self, seconds: float, used: Sequence[Used], processor_share: float) -> Measured:
+    def _measured(self, seconds: float, used: Sequence[Used], processor: float, machine: float) -> Measured:
         demand = self._work.demand
         present: dict[Device, float] = {}
         sums: dict[float, float] = {}
@@ -163,7 +168,8 @@ class Measurement:
             lost=self._work.subtasks - done,
             duplicates=self._ended.total() - len(self._ended),
             wasted_share=max(0.0, spent - needed) / demand.cost,
-            processor_share=processor_share,
+            processor_share=processor / (seconds * CORES),
+            others_share=max(0.0, machine - processor) / (seconds * CORES),
             devices=tuple(self._use(device, each, seconds) for device, each in zip(self._devices, used, strict=True)),
         )
 
@@ -173,6 +179,15 @@ class Measurement:
         capacity = sum(self._pace * speed * max(0.0, end - at) for (at, speed), end in zip(changes, ends, strict=True))
         quiet = seconds - self._heard.get(device.id, 0.0) if device.id else seconds
         return DeviceUse(device.name, device.speed, cost(used.read, used.written) / capacity if capacity else 0.0, quiet)
+
+
+def machine_seconds() -> float:
+    """Processor time that all programs of this machine together have used since some moment; 0 where the kernel does not tell."""
+    try:
+        user, nice, system, _idle, _wait, *interrupts = map(int, Path("/proc/stat").read_text(encoding="ascii").split()[1:9])
+    except (OSError, ValueError):
+        return 0.0
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 async def _joined(roster: Roster, count: int) -> None:

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from coordinator.nodes.news import Down, Heard, News, Up
-from coordinator.nodes.roster import Roster
-
 from bench.work import Work
 from coordinator.events import NodeState
 from coordinator.minions import prompts
+from coordinator.nodes.news import Down, Heard, News, Up
+from coordinator.nodes.roster import Roster
 from coordinator.runs.execute import Execution
 from coordinator.types import Failed, Finding, Rejected, Retrieved
 from edgenode.types import Cancel, Completion, Lease, LeaseId, NodeId, Outcome, Refusal
