@@ -173,9 +173,10 @@ def _folder(path: Path) -> Path:
 def _show(what: str, measured: Measured) -> None:
     """For whoever tunes: where the time went."""
     used = ", ".join(f"{use.speed:g}: {100 * use.worked:.0f} % (-{use.quiet:.2f} s)" for use in measured.devices)
+    processor = f"processor {100 * measured.processor_share:.0f} %, others {100 * measured.others_share:.0f} %"
     print(
         f"{what}: {measured.efficiency:.3f}, {measured.seconds:.2f} s of {measured.ideal:.2f}, wasted {measured.wasted_share:.3f}, "
-        f"processor {100 * measured.processor_share:.0f} % (others {100 * measured.others_share:.0f} %); devices worked (last heard before the end): {used}",
+        f"{processor}; devices worked (last heard before the end): {used}",
         file=sys.stderr,
         flush=True,
     )
