@@ -76,6 +76,13 @@ def add_join(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--join", action="append", default=[], metavar="HOST[:PORT]", help=what)
 
 
+def port(text: str) -> int:
+    """The port that was typed. The next one is used as well."""
+    if not (text.isascii() and text.isdigit() and int(text) < 65_535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65534; the next one is used as well)")
+    return int(text)
+
+
 def version(program: str) -> str:
     return f"{program} {__version__}"
 

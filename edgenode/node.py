@@ -57,7 +57,8 @@ class NodeConfig:
 
 class Node:
     """An async context manager: entering locks the home, starts the engine, listens and announces; leaving undoes it in reverse,
-    so that the goodbye goes out first and the engine is stopped last. A node that trusts nobody yet opens its pairing window.
+    so that the goodbye goes out first and the engine is stopped last. A node that trusts nobody yet and was not invited opens its
+    pairing window.
 
     `report` is told, in sentences, what the device's owner should know: who was paired, who guesses codes. Raises `HomeError`,
     `TrustError`, `EngineError` or `NetworkError` when it cannot start. Without mDNS it serves all the same and warns.
@@ -136,7 +137,7 @@ class Node:
             stack.push_async_callback(self._queue.stop)
             self._engine.watch(self._streams.announce_change)
             await stack.enter_async_context(self._device)
-            if not trusted:
+            if not trusted and not desk.introduction().invited_by:
                 self.open_window()
             running = RunningNode(self.trust.id, self._name, self._local_address(), secret, os.getpid())
             stack.enter_context(announced_running(running))

@@ -56,7 +56,7 @@ class Listening:
 @asynccontextmanager
 async def listening(folder: Path, port: int = 0) -> AsyncIterator[Listening]:
     there = Listening(folder, port or free_pair())
-    async with DialInListener(there.host, ("127.0.0.1",), there.port):
+    async with DialInListener(there.host, lambda: ("127.0.0.1",), there.port):
         yield there
 
 

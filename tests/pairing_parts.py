@@ -114,6 +114,7 @@ class Policy:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.known = secret
         self.authority = trusted
+        self.checked: list[bool] = []
 
     @property
     def id(self) -> NodeId:
@@ -121,6 +122,9 @@ class Policy:
 
     def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
         return self.known
+
+    def proved(self, kind: SecretKind, right: bool) -> None:
+        self.checked.append(right)
 
     def trusted(self, authority: AuthorityId) -> Certificate | Refused:
         assert self.authority is not None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from coordinator.account import print_answer
+from coordinator.commands.options import add_network, network
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
 from coordinator.events import Ended, Event
 from coordinator.output import NO_ANSWER, answer_json
@@ -16,7 +17,7 @@ from coordinator.runs.folders import RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.types import Answer, Reading, Status
 from coordinator.view import Lines, LiveView, Silent, Terminal, View
-from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, add_interface, add_join, print_json
+from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.text import names_a_file
 
@@ -66,8 +67,7 @@ def add_to(commands: Commands) -> None:
 
 def _add_nodes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node", action="append", default=[], metavar="NAME", help="use this node only (again for more)")
-    add_join(parser, "a node's address, where mDNS does not find it (again for more)")
-    add_interface(parser)
+    add_network(parser)
 
 
 def _add_aggregation(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +120,7 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
 
     async def watch() -> None:
         nonlocal answer
-        async with Pool.discover(interface=options.interface, nodes=options.node, join=options.join, config=config) as pool:
+        async with Pool.discover(nodes=options.node, config=config, **network(options)) as pool:
             async for event in events(pool):
                 if isinstance(event, Ended):
                     answer = event.answer

@@ -7,13 +7,14 @@ import sys
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
+from coordinator.commands.options import add_network, network
 from coordinator.events import NodeInfo
 from coordinator.nodes.pair_node import unpair
 from coordinator.nodes.pairing import Trust
 from coordinator.pool import Pool
 from coordinator.trust.invites import LIFE
 from coordinator.trust.paired import PairedNode
-from edgenode.console import ANSWERED, Commands, add_common, add_interface, print_json
+from edgenode.console import ANSWERED, Commands, add_common, print_json
 from edgenode.errors import UsageError
 from edgenode.threads import in_thread
 from edgenode.trust.token import format_token
@@ -29,7 +30,7 @@ def add_to(commands: Commands) -> None:
     )
     pair.add_argument("node", metavar="NAME", help="its name, id or HOST:PORT, or the link that its QR code holds")
     pair.add_argument("--code", help="the code that the device shows, for scripts (default: it is asked for)")
-    add_interface(pair)
+    add_network(pair)
     add_common(pair)
     pair.set_defaults(act=_pair)
 
@@ -63,7 +64,7 @@ def _pair(options: argparse.Namespace) -> int:
         return await in_thread(getpass.getpass, f"Code that {node.name} ({node.address}) shows: ", sys.stderr)
 
     async def carry_out() -> PairedNode:
-        async with Pool.discover(interface=options.interface) as pool:
+        async with Pool.discover(**network(options)) as pool:
             return await pool.pair(wanted, ask)
 
     kept = asyncio.run(carry_out())

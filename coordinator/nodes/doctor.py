@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -63,18 +63,20 @@ def _own() -> tuple[OwnCoordinator, bytes, tuple[PairedNode, ...]]:
 
 
 def _everybody(
-    heard: Iterable[Heard], paired: Iterable[PairedNode], running: Iterable[RunningNode]
+    heard: Sequence[Heard], paired: Sequence[PairedNode], running: Sequence[RunningNode]
 ) -> tuple[tuple[Target, tuple[str, ...]], ...]:
-    """Everybody known by identity, with all addresses known of each."""
+    """Everybody known by identity, with all addresses known of each: those of this machine and the paired ones come first, since
+    anybody can make mDNS tell of as many others as he likes."""
+    mine = [(str(each.id), each.name, (each.address,)) for each in running]
+    ours = [(str(each.id), each.name, each.addresses) for each in paired]
+    others = [(each.id, each.name, each.addresses) for each in heard]
     names: dict[str, str] = {}
-    addresses: dict[str, list[str]] = {}
-    for id, name, more in (
-        *((str(each.id), each.name, (each.address,)) for each in running),
-        *((each.id, each.name, each.addresses) for each in heard),
-        *((str(each.id), each.name, each.addresses) for each in paired),
-    ):
+    for id, name, _ in (*mine, *ours, *others):
         names.setdefault(id, name)
-        addresses.setdefault(id, []).extend(more)
+    addresses: dict[str, list[str]] = {id: [] for id in names}
+    # Where it says that it is now comes before where it once was.
+    for id, _, more in (*mine, *others, *ours):
+        addresses[id].extend(more)
     records = {str(each.id): _record(each) for each in paired}
     return tuple(
         (Target(names[id] or id[:8], _port(addresses[id]), paired=records.get(id)), tuple(addresses[id]))

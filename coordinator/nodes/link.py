@@ -36,6 +36,10 @@ class Around(Protocol):
     def addresses(self) -> tuple[str, ...]:
         """Where to dial now."""
 
+    @property
+    def unheard(self) -> str:
+        """Why a node that dials cannot get to this process, a sentence; empty for others, and where nothing is in the way."""
+
     def info(self) -> NodeInfo: ...
 
     def tell(self, news: News) -> None:
@@ -178,7 +182,10 @@ class Link:
                 await self._serve(connection, dials_in=False)
 
     def _failed(self, why: str) -> None:
-        self._follow(self.member.failed(why, time.monotonic()))
+        if unheard := self._around.unheard:
+            self._follow(self.member.refused(unheard, time.monotonic()))
+        else:
+            self._follow(self.member.failed(why, time.monotonic()))
 
     async def _serve(self, stream: WorkStream, dials_in: bool) -> None:
         try:

@@ -7,7 +7,8 @@ from typing import Final
 
 from coordinator.nodes.pairing import Trust
 from edgenode.errors import EdgenodeError
-from edgenode.net.dial_in import DIAL_IN_PORT, DialInListener, Host
+from edgenode.net.addresses import COORDINATOR_PORT
+from edgenode.net.dial_in import DialInListener, Host, PortTaken
 from edgenode.net.dialled_in import DialledIn, WaitingDevice
 from edgenode.net.interfaces import Scope
 from edgenode.trust.certificates import now_utc
@@ -35,9 +36,12 @@ class Listening:
     ) -> None:
         self.is_wanted = port is not None
         """Whether a person gave a reason."""
+        self.problem = ""
+        """Why devices that dial in do not get to this process, a sentence; empty while they do, or need not."""
+        self._is_named = port is not None
         self._scope = scope
         self._trust = trust
-        self._port = port or DIAL_IN_PORT
+        self._port = port or COORDINATOR_PORT
         self._host = Host(
             server_tls=trust.authority.server_tls,
             placeholder_tls=trust.authority.placeholder_tls,
@@ -50,19 +54,29 @@ class Listening:
         )
 
     async def run(self) -> None:
-        """Listens from the first reason on until it is cancelled. A port that cannot be had is told once and tried again."""
+        """Listens from the first reason on until it is cancelled. A port that cannot be had is tried again; that is a warning only
+        where a person asked for that port, since each device that it keeps away says so itself."""
         while not self._has_reason():  # noqa: ASYNC110 - another process may have given one, in a file
             await asyncio.sleep(LOOK_SECONDS)
-        told = ""
         while True:
             try:
-                async with DialInListener(self._host, self._scope.listen_addresses(), self._port):
+                async with DialInListener(self._host, self._scope.listen_addresses, self._port):
+                    self.problem = ""
                     await asyncio.get_running_loop().create_future()
+            except PortTaken as error:
+                self._tell(
+                    f"It dials in at port {self._port}, which another program has, most likely another coordinator command: end "
+                    "that one, or give this one --listen-port PORT and start the device with edgenode start --join HOST:PORT.",
+                    str(error),
+                )
             except EdgenodeError as error:
-                if str(error) != told:
-                    told = str(error)
-                    logger.warning("%s", error)
+                self._tell(f"It dials in, and this command cannot listen: {error}", str(error))
             await asyncio.sleep(AGAIN_SECONDS)
+
+    def _tell(self, problem: str, error: str) -> None:
+        if self.problem != problem:
+            self.problem = problem
+            logger.log(logging.WARNING if self._is_named else logging.INFO, "%s", error)
 
     def _has_reason(self) -> bool:
         try:

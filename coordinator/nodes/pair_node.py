@@ -16,7 +16,6 @@ from edgenode.net.addresses import NODE_PORT, parse_host_port, parse_ip
 from edgenode.trust.frames import RefusalReason, SecretKind
 from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.trust.window import parse_code
-from edgenode.types import NodeId
 
 # As `coordinator nodes` shows them, a few digits of an id tell it apart.
 ID_BEGINNING: Final = 6
@@ -86,7 +85,7 @@ async def _pair_by_code(trust: Trust, peer: Peer, ask: Ask) -> PairedNode:
 async def _find(roster: Roster, wanted: str) -> Peer:
     """The one node that is meant, once there has been time to hear of others of its name."""
     address = _address(wanted)
-    roster.listen()
+    roster.dial_in.is_wanted = True
     if address is not None:
         roster.join(address)
     started = time.monotonic()
@@ -105,7 +104,9 @@ async def _find(roster: Roster, wanted: str) -> Peer:
             return others[0]
         if passed >= NAMED_SECONDS:
             why = roster.unreachable.get(address or "", "")
-            raise NetworkError(why or f"No node called {wanted} was found. Is it on? Try its address: coordinator pair HOST:PORT")
+            told = why or f"No node called {wanted} was found. Is it on? Try its address: coordinator pair HOST:PORT"
+            unheard = roster.dial_in.problem
+            raise NetworkError(f"{told} If it is a device that can only dial out: {unheard}" if unheard else told)
         await roster.changed(min(NAMED_SECONDS - passed, max(LISTEN_SECONDS - passed, 0.05) if found else NAMED_SECONDS))
 
 
@@ -113,7 +114,7 @@ def _is_meant(peer: Peer, wanted: str, address: str | None) -> bool:
     if address is not None:
         return peer.is_at(address)
     beginning = re.fullmatch(rf"[0-9a-f]{{{ID_BEGINNING},}}", wanted) is not None and peer.id.startswith(wanted)
-    return beginning or wanted in (peer.name, NodeId(peer.id))
+    return beginning or wanted in (peer.name, peer.id)
 
 
 def _address(wanted: str) -> str | None:

@@ -128,33 +128,51 @@ def named_invites(
     return tuple(invite for invite in invites if invite.id in told or "" in told)
 
 
+def invites_for(trust: Trust, node: NodeId, invites: Iterable[OutstandingInvite]) -> tuple[OutstandingInvite, ...]:
+    """Those of `invites` by which `node` may be paired: not taken by another, and, if it was removed, made after that."""
+    kept = trust.paired.get(node)
+    removed = kept.removed if kept is not None else None
+    return tuple(each for each in invites if each.taken_by in {None, node} and (removed is None or each.made > removed))
+
+
 async def pair_invited(
     trust: Trust, ways: Sequence[tuple[Way, str]], invites: Sequence[OutstandingInvite], node: NodeId
 ) -> PairedNode:
     """Pairs with a node that says that it was invited, by the first of `ways` (each with its address) that works. `invites` are
     those that it may hold, see `named_invites`. Raises `PairingError` and `NetworkError`."""
     error: EdgenodeError = PairingError("There is no invitation that could have been meant, or the device hung up.")
-    for invite in invites:
+    for invite in invites_for(trust, node, invites):
 
-        def sign(key: PublicKey, id: str = invite.id) -> Certificate:
-            # Used up here and nowhere else, so that of two devices with one token only the first gets in.
-            if not trust.invites.use(id):
+        def sign(key: PublicKey, invite: OutstandingInvite = invite) -> Certificate:
+            # Taken here and nowhere else, so that of two devices with one token only the first gets in. Used up when that one says
+            # that it has its certificate: if the connection breaks before, it may try again.
+            if not invites_for(trust, node, (invite,)) or not trust.invites.take(invite.id, node):
                 raise PairingError("The invitation has been used by another device: make one for each.")
             return trust.sign(key)
 
         for way, address in ways:
             try:
-                return await pair(trust, way, SecretKind.INVITE, invite.secret, node, address, sign)
+                kept = await pair(trust, way, SecretKind.INVITE, invite.secret, node, address, sign)
             except (PairingError, NetworkError) as one:
                 error = one
+            else:
+                trust.invites.use(invite.id)
+                return kept
     raise error
 
 
 async def renew(trust: Trust, way: Way, node: NodeId) -> None:
     """Gives a paired node its next certificate. Raises `PairingError`, also for one that is not paired, and `NetworkError`."""
+
+    def sign(key: PublicKey) -> Certificate:
+        # At the last moment, since the device may take as long as it likes to ask.
+        if not trust.paired.is_paired(node):
+            raise PairingError("It was unpaired.")
+        return trust.sign(key)
+
     if not trust.paired.is_paired(node):
         raise PairingError("It was unpaired.")
-    machine = CoordinatorRenewal(trust.authority.certificate, trust.sign, node)
+    machine = CoordinatorRenewal(trust.authority.certificate, sign, node)
     await way(machine)
     assert machine.result is not None, "a way ends with a result or raises"
     trust.paired.renewed(node, machine.result.leaf.not_valid_after_utc)

@@ -12,8 +12,9 @@ from coordinator.nodes.link import Link, Spawn
 from coordinator.nodes.news import News, WorkStream
 from coordinator.nodes.pairing import Trust, Way
 from coordinator.nodes.refusal import not_paired, was_removed, why_refused
+from coordinator.nodes.renewals import Renewals
 from coordinator.trust.invites import OutstandingInvite
-from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.errors import EdgenodeError
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.threads import in_thread
 from edgenode.trust.certificates import RENEW_BEFORE_END, now_utc
@@ -27,16 +28,23 @@ MAX_ADDRESSES: Final = 16
 MAX_KEPT: Final = 4
 # Between two attempts to pair without being asked.
 PAIR_AGAIN_SECONDS: Final = 2.0
-# A renewal that did not help is not repeated at each dial.
-RENEW_AGAIN_SECONDS: Final = 60.0
 
 logger = logging.getLogger(__name__)
 
 
 class Peer:
-    """A node that was seen or is paired. `tell` hears of its stream, `changed` of everything that is shown; `spawn` owns tasks."""
+    """A node that was seen or is paired. `tell` hears of its stream, `changed` of everything that is shown; `spawn` owns tasks;
+    `unheard` says why nodes that dial in do not get to this coordinator, if they do not."""
 
-    def __init__(self, id: NodeId, trust: Trust, spawn: Spawn, tell: Callable[[News], None], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        id: NodeId,
+        trust: Trust,
+        spawn: Spawn,
+        tell: Callable[[News], None],
+        changed: Callable[[], None],
+        unheard: Callable[[], str] = str,
+    ) -> None:
         self.id = id
         self.tell = tell
         self.changed = changed
@@ -46,13 +54,15 @@ class Peer:
         """Connections that it, or somebody in its name, opened and over which it waits to be paired or renewed."""
         self._trust = trust
         self._spawn = spawn
+        self._unheard = unheard
         self._name = ""
         self._places: dict[str, tuple[str, ...]] = {}
         self._link: Link | None = None
         self._pairing: asyncio.Task[None] | None = None
         self._pair_at = 0.0
-        self._renew_at = 0.0
         self._why = ""
+        self._removed = False
+        self._renewals = Renewals(id, trust, spawn)
 
     @property
     def state(self) -> NodeState:
@@ -91,8 +101,20 @@ class Peer:
         """Whether anything still speaks for it."""
         return self._link is not None or bool(self._places)
 
-    def info(self) -> NodeInfo:
+    @property
+    def is_rumour(self) -> bool:
+        """Whether nothing but mDNS speaks for it."""
+        return self._link is None and self._places.keys() <= {"seen"}
+
+    @property
+    def unheard(self) -> str:
+        kept = self._trust.paired.get(self.id)
+        return self._unheard() if kept is not None and kept.dials_in else ""
+
+    def info(self, is_shared: bool = False) -> NodeInfo:
+        """`is_shared` tells that another node goes by its name, so that this is not what to type."""
         told = self._link.description if self._link else None
+        unpaired = was_removed if self._removed else not_paired
         return NodeInfo(
             id=self.id,
             name=self.name,
@@ -103,7 +125,7 @@ class Peer:
             models=told.models if told else (),
             status=self._link.status if self._link else None,
             draining=told.draining if told else "",
-            why=self._link.member.why if self._link else self._why or not_paired(self.name, self.id),
+            why=self._link.member.why if self._link else self._why or unpaired(self.name, self.id, is_shared),
         )
 
     def _dials_from(self) -> str:
@@ -147,19 +169,21 @@ class Peer:
                 self._why = ""
                 self.found("kept", kept.name, kept.addresses[:MAX_KEPT])
                 self._link = Link(self, self._trust, self._spawn)
-            elif self.waiting and not self._link.is_open and self._may_pair():
-                self._pairing = self._spawn(self._help_waiting(invites), f"renew-{self.name}")
+            else:
+                self._help_waiting(invites)
             return
         if self._link is not None:
             self._link.close("It was unpaired.")
             self._link = None
             self._places.pop("kept", None)
             self.changed()
-        if kept is not None:
-            self._why = was_removed(self.name, self.id)
-        elif self._may_pair():
-            if self.running is not None:
-                self._pairing = self._spawn(self._pair_unasked((), invites), f"pair-{self.name}")
+        invites = pairing.invites_for(self._trust, self.id, invites)
+        self._removed = kept is not None
+        if self._removed and not invites:
+            return
+        if self._may_pair():
+            if self.running is not None and not self._removed:
+                self._pairing = self._spawn(self._pair_unasked((), ()), f"pair-{self.name}")
             elif invites and (self.addresses or self.waiting):
                 self._pairing = self._spawn(self._ask_whether_invited(invites), f"invited-{self.name}")
 
@@ -182,7 +206,7 @@ class Peer:
     # What a link asks.
 
     async def joined(self, dials_in: bool) -> None:
-        """Keeps where it was met, and renews its certificate in good time."""
+        """Keeps where it was met, and renews its certificate in good time. One that dials waits for that by itself."""
         try:
             kept = self._trust.paired.get(self.id)
             if kept is None or self._link is None:
@@ -190,8 +214,8 @@ class Peer:
             # Only where it has proved to be: rumours are not kept.
             met = () if dials_in else tuple(dict.fromkeys((self._link.address, *kept.addresses)))[:MAX_KEPT]
             await in_thread(self._trust.paired.met, self.id, self.name, met, dials_in)
-            if kept.certificate_ends - now_utc() < RENEW_BEFORE_END:
-                await self._renew()
+            if not dials_in and kept.certificate_ends - now_utc() < RENEW_BEFORE_END:
+                await self._renewals.over(self.ways(self.addresses), self.name)
         except EdgenodeError as error:
             logger.warning("%s: %s", self.name, error)
 
@@ -205,8 +229,8 @@ class Peer:
         try:
             kept = self._trust.paired.get(self.id)
             ended = greeting.verdict is Verdict.OWN_EXPIRED or (kept is not None and kept.certificate_ends <= now_utc())
-            if ended and time.monotonic() >= self._renew_at:
-                await self._renew()
+            if ended and self._renewals.is_due:
+                await self._renewals.over(self.ways(self.addresses), self.name)
                 return ""
             if greeting.verdict is Verdict.UNKNOWN_AUTHORITY and time.monotonic() >= self._pair_at:
                 invites = self._named([greeting.introduction], self._trust.invites.outstanding(now_utc()))
@@ -229,19 +253,6 @@ class Peer:
     def _may_pair(self) -> bool:
         return (self._pairing is None or self._pairing.done()) and time.monotonic() >= self._pair_at
 
-    async def _renew(self) -> None:
-        self._renew_at = time.monotonic() + RENEW_AGAIN_SECONDS
-        error: EdgenodeError = NetworkError("It has told no address.")
-        for way, _ in self.ways(self.addresses):
-            try:
-                await pairing.renew(self._trust, way, self.id)
-            except EdgenodeError as one:
-                error = one
-            else:
-                logger.info("The certificate of %s was renewed.", self.name)
-                return
-        raise error
-
     def _named(self, met: Sequence[Introduction], invites: Sequence[OutstandingInvite]) -> Sequence[OutstandingInvite]:
         return pairing.named_invites(self._trust.authority.id, met, invites)
 
@@ -260,27 +271,22 @@ class Peer:
         if named:
             await self._pair_unasked(addresses, named)
 
-    async def _help_waiting(self, invites: Sequence[OutstandingInvite]) -> None:
+    def _help_waiting(self, invites: Sequence[OutstandingInvite]) -> None:
         """A paired device that waits needs another certificate, or has forgotten us and may have been invited again."""
-        self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
         devices = [device for device in self.waiting if device.is_waiting]
-        named = self._named([device.introduction for device in devices], invites)
-        if named:
-            await self._pair_unasked((), named)
-            return
-        for device in devices:
-            try:
-                await pairing.renew(self._trust, device.run, self.id)
-            except EdgenodeError as error:
-                logger.info("%s waits to be paired or renewed, in vain: %s", self.name, error)
-            else:
-                return
+        invited = [device for device in devices if self._named([device.introduction], invites)]
+        # First those that are to be renewed: a pairing tries all that wait then.
+        self._renewals.begin((device for device in devices if device not in invited), self.name)
+        if invited and self._may_pair():
+            named = self._named([device.introduction for device in invited], invites)
+            self._pairing = self._spawn(self._pair_unasked((), named), f"pair-{self.name}")
 
     async def _pair_unasked(self, addresses: Sequence[str], invites: Sequence[OutstandingInvite]) -> None:
         """By the node's private file, else by an invitation; says in `_why` what stood in the way."""
         self._pair_at = time.monotonic() + PAIR_AGAIN_SECONDS
         try:
-            if self.running is not None:
+            # What one of the two has dropped comes back by an invitation, and not because both run here.
+            if self.running is not None and not invites:
                 way = pairing.over(self.running.address, self.id)
                 await pairing.pair(self._trust, way, SecretKind.LOCAL, self.running.secret, self.id, self.running.address)
             else:

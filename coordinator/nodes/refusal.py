@@ -9,6 +9,8 @@ from edgenode.trust.frames import Introduction
 from edgenode.trust.verdict import Verdict
 from edgenode.types import NodeId
 
+# So much of an id tells devices apart that do not want to be mistaken for one another.
+ID_CHARACTERS: Final = 12
 # A name of this form can be typed as it is. Anything else may be meant to be pasted into a shell by someone who trusts it.
 _TYPEABLE: Final = re.compile(r"[\w.@][\w.@-]*")
 
@@ -18,12 +20,13 @@ def typeable(name: str, id: NodeId) -> str:
     return name if _TYPEABLE.fullmatch(name) else id
 
 
-def not_paired(name: str, id: NodeId) -> str:
-    return f"It is not paired: coordinator pair {typeable(name, id)}"
+def not_paired(name: str, id: NodeId, is_shared: bool = False) -> str:
+    """`is_shared` tells that another node goes by its name, as in the next."""
+    return f"It is not paired: coordinator pair {id[:ID_CHARACTERS] if is_shared else typeable(name, id)}"
 
 
-def was_removed(name: str, id: NodeId) -> str:
-    return f"It was unpaired. To take it back: coordinator pair {typeable(name, id)}"
+def was_removed(name: str, id: NodeId, is_shared: bool = False) -> str:
+    return f"It was unpaired. To take it back: coordinator pair {id[:ID_CHARACTERS] if is_shared else typeable(name, id)}"
 
 
 def why_refused(met: Introduction, verdict: Verdict | None, name: str, now: float) -> str:

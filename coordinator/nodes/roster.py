@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final, Self
@@ -33,8 +34,8 @@ DISCOVER_SECONDS: Final = 4.0
 DIAL_IN_SECONDS: Final = 7.0
 # Nodes that were asked for by name or address are waited for longer than those that may happen to be there.
 NAMED_SECONDS: Final = 10.0
-# A home has a handful; forged records must not fill the memory with peers to be dialled.
-MAX_PEERS: Final = 256
+# Of whom nothing but mDNS tells. A home has a handful; forged records must fill neither the memory nor the place of others.
+MAX_STRANGERS: Final = 256
 # How soon what another process does is seen: a node that starts on this machine, one that is unpaired.
 LOOK_SECONDS: Final = 1.0
 # Watchers get what has changed at most this often.
@@ -65,7 +66,7 @@ class Roster:
         self._tasks = Tasks()
         self._spawn = self._tasks.spawn
         self._joins = Joins(self._spawn, self._is_connected, self._met, self._changed)
-        self._listening = Listening(scope, trust, listen_port, self._is_connected, self.take, self._waits, self._waits_no_more)
+        self.dial_in = Listening(scope, trust, listen_port, self._is_connected, self.take, self._waits, self._waits_no_more)
         self._browser = Browser(scope, self._seen, self._goodbye, self._is_ours)
         self._stack = AsyncExitStack()
         self._peers: dict[NodeId, Peer] = {}
@@ -80,7 +81,7 @@ class Roster:
             self.look()
             await stack.enter_async_context(self._browser)
             self._spawn(self._look_again(), "look-around")
-            self._spawn(self._listening.run(), "listen")
+            self._spawn(self.dial_in.run(), "listen")
             for address in self._join:
                 self._joins.add(address)
             self._stack = stack.pop_all()
@@ -91,7 +92,9 @@ class Roster:
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """All nodes ever seen, and the paired ones, by name."""
-        return tuple(sorted((peer.info() for peer in self._peers.values()), key=lambda node: (node.name, node.id)))
+        names = Counter(peer.name for peer in self._peers.values())
+        infos = (peer.info(names[peer.name] > 1) for peer in self._peers.values())
+        return tuple(sorted(infos, key=lambda node: (node.name, node.id)))
 
     async def settle(self) -> None:
         """Returns once every node found is either connected or was tried in vain and no news has come for a moment; bounded by
@@ -189,10 +192,6 @@ class Roster:
 
     # Nodes that dial this coordinator.
 
-    def listen(self) -> None:
-        """Listens for nodes that dial in, also where there is no other reason to."""
-        self._listening.is_wanted = True
-
     def take(self, stream: WorkStream) -> None:
         """A work stream that a node opened, whose certificate agrees with its description. It is kept in place of an older one, or
         closed."""
@@ -253,12 +252,15 @@ class Roster:
             return peer
         kept = self.trust.paired.get(id)
         if self.only and source != "joined" and not self.only & {id, name, kept.name if kept else ""}:
-            if source != "kept" and len(self.others) < MAX_PEERS:
+            if source != "kept" and len(self.others) < MAX_STRANGERS:
                 self.others.add(name)
             return None
-        if len(self._peers) >= MAX_PEERS and (kept is None or kept.removed is not None):
-            return None
-        peer = self._peers[id] = Peer(id, self.trust, self._spawn, self._tell, self._changed)
+        strangers = [each.id for each in self._peers.values() if each.is_rumour]
+        if len(strangers) >= MAX_STRANGERS:
+            if source == "seen" and not self.trust.paired.is_paired(id):
+                return None
+            del self._peers[strangers[-1]]
+        peer = self._peers[id] = Peer(id, self.trust, self._spawn, self._tell, self._changed, lambda: self.dial_in.problem)
         return peer
 
     async def _look_again(self) -> None:

@@ -115,7 +115,8 @@ def _kept(folder: Path, name: str) -> tuple[PrivateKey, Certificate]:
             f"The key of this coordinator, {folder / KEY}, is missing, and with it all pairings. Restore it, or delete the folder "
             f"{folder} and pair your devices again."
         )
-    key = load_or_make_key(folder / KEY)
+    # Without its key an authority is worth nothing, and neither are the pairings that it made.
+    key = load_or_make_key(folder / KEY, f"delete the folder {folder} and pair your devices again")
     try:
         certificate = parse_certificate(path.read_bytes())
         if check_authority(certificate) != fingerprint(key.public_key()):

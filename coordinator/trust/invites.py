@@ -2,8 +2,8 @@
 
 import re
 import secrets
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from edgenode.text import clean_line
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.records import Records, Values, date_of, text_of
 from edgenode.trust.token import ID_BYTES, SECRET_BYTES, Invite
-from edgenode.types import AuthorityId
+from edgenode.types import AuthorityId, NodeId
 
 INVITES: Final = "invites"
 LIFE: Final = timedelta(days=7)
@@ -27,6 +27,9 @@ class OutstandingInvite(Invite):
     name: str
     """What the person who made it calls it; may be empty."""
     ends: datetime
+    made: datetime
+    taken_by: NodeId | None = None
+    """The node that was given a certificate by it and has not said that it has it: no other may use it."""
 
 
 class Invites:
@@ -46,19 +49,14 @@ class Invites:
             if old.ends <= now:
                 self._records.remove(id)
         invite = OutstandingInvite(
+            made=now,
             authority=Authority(self._folder).id,
             id=secrets.token_hex(ID_BYTES),
             secret=secrets.token_bytes(SECRET_BYTES),
             name=clean_line(name or "", NAME_CHARACTERS),
             ends=now + life,
         )
-        values = {
-            "authority": invite.authority,
-            "secret": invite.secret.hex(),
-            "name": invite.name,
-            "ends": invite.ends.isoformat(),
-        }
-        self._records.write(invite.id, values)
+        self._write(invite)
         return invite
 
     def outstanding(self, now: datetime) -> tuple[OutstandingInvite, ...]:
@@ -66,14 +64,37 @@ class Invites:
         kept = (invite for invite in self._records.all().values() if invite.ends > now)
         return tuple(sorted(kept, key=lambda invite: (invite.ends, invite.id)))
 
+    def take(self, id: str, node: NodeId) -> bool:
+        """Whether `node` may use it, and no other from now on. It stays, for that node to try again, until it is used up."""
+        with self._records.changing():
+            invite = self._records.all().get(id)
+            if invite is None or invite.taken_by not in {None, node}:
+                return False
+            self._write(replace(invite, taken_by=node))
+            return True
+
     def use(self, id: str) -> bool:
         """Uses an invitation up. Of several who try at once one is told True."""
-        return _is_id(id) and self._records.remove(id)
+        if not _is_id(id):
+            return False
+        with self._records.changing():
+            return self._records.remove(id)
 
     def withdraw(self, id: str) -> None:
         """Makes an invitation that was not used worthless. Raises `UsageError` when there is none by that id."""
         if not self.use(id):
             raise UsageError(f"There is no invitation “{clean_line(id, 40)}”: it was used or withdrawn, or never made.")
+
+    def _write(self, invite: OutstandingInvite) -> None:
+        values = {
+            "authority": invite.authority,
+            "secret": invite.secret.hex(),
+            "name": invite.name,
+            "ends": invite.ends.isoformat(),
+            "made": invite.made.isoformat(),
+            "taken_by": invite.taken_by,
+        }
+        self._records.write(invite.id, values)
 
 
 def _is_id(text: str) -> bool:
@@ -84,6 +105,8 @@ def _parse(name: str, values: Values) -> OutstandingInvite:
     authority, secret = text_of(values, "authority"), bytes.fromhex(text_of(values, "secret"))
     if not _is_id(name) or len(secret) != SECRET_BYTES or not re.fullmatch(r"[0-9a-f]{32}", authority):
         raise ValueError("it makes no sense")
-    return OutstandingInvite(
-        AuthorityId(authority), name, secret, text_of(values, "name", NAME_CHARACTERS), date_of(values, "ends")
-    )
+    # One of an earlier version brings back nobody who was removed, since it is not known when it was made.
+    made = date_of(values, "made") if "made" in values else datetime.min.replace(tzinfo=UTC)
+    taken_by = NodeId(text_of(values, "taken_by")) if values.get("taken_by") is not None else None
+    ends, called = date_of(values, "ends"), text_of(values, "name", NAME_CHARACTERS)
+    return OutstandingInvite(AuthorityId(authority), name, secret, called, ends, made, taken_by)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgenode.commands import code
-from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, add_join, print_json
+from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, add_join, port, print_json
 from edgenode.device.drain import MIN_BATTERY_PERCENT
 from edgenode.device.status import memory_bytes
 from edgenode.engines.choose import ENGINES, EngineSettings, choose_engine, default_threads, running_ollama
@@ -44,7 +44,7 @@ def add_to(commands: Commands) -> None:
     start.add_argument("--listen", metavar="ADDRESS", help="the one address to serve on (default: all of the interfaces used)")
     start.add_argument(
         "--port",
-        type=_port,
+        type=port,
         default=0,
         help=f"port for work, the next one is for pairing (default: {NODE_PORT}, or a free pair)",
     )
@@ -189,12 +189,6 @@ async def _engine(options: argparse.Namespace) -> Engine:
 def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
     return int(text)
 
 

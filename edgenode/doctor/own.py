@@ -113,12 +113,17 @@ def _listening(node: OwnNode, facts: Facts) -> Iterator[Finding]:
             f"Give this one two other ports: edgenode start --port {node.port + 100}",
         )
     if beyond and all(_loopback(address) for address in open_at):
-        yield problem(
-            "loopback-only",
-            f"The node {node.name} answers on this machine only (port {node.port}), not at "
-            f"{listed(way.address for way in beyond)}.",
-            "Start it without --listen and --interface, and with EDGENODE_INTERFACE unset: edgenode start",
-        )
+        where = f"The node {node.name} answers on this machine only (port {node.port}), not at {listed(w.address for w in beyond)}"
+        openly = "without --listen and --interface, and with EDGENODE_INTERFACE unset: edgenode start"
+        if node.trusted:
+            # It may well be that a coordinator is dialled and gives it work: from here that is not seen.
+            yield warning(
+                "loopback-only",
+                f"{where}: only coordinators that it dials can give it work.",
+                f"Nothing, if it was started with --join COORDINATOR and works. Else start it {openly}",
+            )
+        else:
+            yield problem("loopback-only", f"{where}.", f"Start it {openly} (or, to dial out, with --join COORDINATOR)")
     else:
         shut = [way.pairing.number for way in tried if way.address in open_at and way.pairing.reach is not Reach.OPEN]
         if shut:

@@ -45,10 +45,11 @@ def _findings(target: Target, facts: Facts) -> Iterator[Finding]:
     meant = greeted is not None and (target.paired is None or greeted.id == target.paired.id)
     name = (greeted.name if greeted is not None and meant else "") or target.asked
     if target.paired is not None and target.paired.removed is not None:
+        code = f" ({_code(greeted, name)})" if greeted is not None and meant else ""
         yield problem(
             "removed",
             f"{name} was unpaired on {target.paired.removed:%Y-%m-%d} and is shut out since.",
-            f"To take it back in: coordinator pair {typed(name)}",
+            f"To take it back in: coordinator pair {typed(name)}{code}",
         )
     if target.unresolved:
         yield problem(
@@ -187,20 +188,21 @@ def _clock(greeting: Greeting, name: str, facts: Facts) -> Iterator[Finding]:
 
 
 def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]:
-    window = "shows its code now" if greeting.window_open else "run edgenode pair there to see its code"
+    window = _code(greeting, name)
+    removed = target.paired is not None and target.paired.removed is not None  # which has been said
     paired = target.paired is not None and target.paired.removed is None
     match greeting.verdict:
         case Verdict.UNKNOWN_AUTHORITY if paired:
             yield problem(
                 "no-longer-trusted",
                 f"{name} no longer trusts this coordinator: it was dropped there (edgenode untrust), or its home was deleted.",
-                f"Pair anew: coordinator pair {typed(name)} ({name} {window})",
+                f"Pair anew: coordinator pair {typed(name)} ({window})",
             )
-        case Verdict.UNKNOWN_AUTHORITY:
+        case Verdict.UNKNOWN_AUTHORITY if not removed:
             yield problem(
                 "unpaired",
                 f"{name} is not paired with this coordinator.",
-                f"Pair it: coordinator pair {typed(name)} ({name} {window})",
+                f"Pair it: coordinator pair {typed(name)} ({window})",
             )
         case Verdict.EXPIRED | Verdict.NOT_YET_VALID as verdict:
             state = "expired" if verdict is Verdict.EXPIRED else "not valid yet"
@@ -222,12 +224,16 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
                 "It is renewed when the two meet: coordinator nodes",
             )
         case Verdict.TRUSTED | None:
-            if not paired:
+            if not paired and not removed:
                 yield problem(
                     "unpaired",
                     f"This coordinator has not paired {name}.",
-                    f"Pair it: coordinator pair {typed(name)} ({name} {window})",
+                    f"Pair it: coordinator pair {typed(name)} ({window})",
                 )
+
+
+def _code(greeting: Greeting, name: str) -> str:
+    return f"{name} shows its code now" if greeting.window_open else f"on {name}: edgenode pair"
 
 
 def _records(target: Target, name: str, now: datetime) -> Iterator[Finding]:

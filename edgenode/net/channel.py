@@ -18,6 +18,8 @@ from edgenode.net.wire import MAX_MESSAGE_BYTES
 from edgenode.trust.tls import ClientTls, ServerTls
 
 MAX_PAIRING_MESSAGE_BYTES: Final = 64 * 1024
+WORK_CONNECTIONS: Final = 32
+STREAMS_OF_CONNECTION: Final = 4
 
 # Seen on idle streams: with these a cut cable is noticed within 5 s and a frozen process within 3 s (without: never, 61 s).
 KEEPALIVE: Final = (
@@ -38,7 +40,14 @@ PAIRING_SIZES: Final = (
     ("grpc.max_send_message_length", MAX_PAIRING_MESSAGE_BYTES),
     *METADATA,
 )
+# The window of a stream stays at 64 kB, and a socket is read in pieces of that: with windows that grow with the traffic (gRPC's
+# probe for the bandwidth) every connection of a flooding peer costs megabytes, for good.
+WINDOWS: Final = (
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.experimental.tcp_max_read_chunk_size", 64 * 1024),
+)
 SERVER: Final = (
+    *WINDOWS,
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.max_ping_strikes", 0),
     # Whoever connects and says nothing, or half of it, is hung up on.
@@ -52,8 +61,11 @@ WORK_SERVER: Final = (
     *SERVER,
     *KEEPALIVE,
     *WORK_SIZES,
-    ("grpc.max_allowed_incoming_connections", 64),
-    ("grpc.max_concurrent_streams", 16),
+    # Several coordinators with a few commands each. A coordinator has one stream of work, and asks for the description before.
+    ("grpc.max_allowed_incoming_connections", WORK_CONNECTIONS),
+    ("grpc.max_concurrent_streams", STREAMS_OF_CONNECTION),
+    # A connection in use has a stream of work: others do not keep a place.
+    ("grpc.max_connection_idle_ms", 10_000),
 )
 # Strangers come here: short visits, small messages.
 PAIRING_SERVER: Final = (
@@ -68,6 +80,7 @@ PAIRING_SERVER: Final = (
 )
 CLIENT: Final = (
     *KEEPALIVE,
+    *WINDOWS,
     # A channel looks for its peer again quickly: on a home network an address that was dead a second ago is often back.
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # A connection of its own, which waits for nothing that an earlier one has brought about.
@@ -119,7 +132,9 @@ def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
         changed,  # type: ignore[arg-type]  # None for "as before" is in gRPC's documentation, not in its stubs
         require_client_authentication=True,
     )
-    return TlsServer(grpc.aio.server(options=WORK_SERVER, maximum_concurrent_rpcs=64), credentials)
+    # As many as the connections can carry: fewer, and one flooding peer had them all.
+    calls = WORK_CONNECTIONS * STREAMS_OF_CONNECTION
+    return TlsServer(grpc.aio.server(options=WORK_SERVER, maximum_concurrent_rpcs=calls), credentials)
 
 
 def make_pairing_server(tls: ServerTls) -> TlsServer:

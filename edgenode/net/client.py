@@ -10,7 +10,14 @@ import grpc
 from edgenode import __version__
 from edgenode.errors import NetworkError
 from edgenode.net.channel import open_work_channel
-from edgenode.net.wire import MESSAGE_CHARACTERS, WireError, describe_from_proto, frame_from_proto, frame_to_proto
+from edgenode.net.wire import (
+    MAX_MESSAGE_BYTES,
+    MESSAGE_CHARACTERS,
+    WireError,
+    describe_from_proto,
+    frame_from_proto,
+    frame_to_proto,
+)
 from edgenode.net.work_streams import HEARTBEAT_SECONDS
 from edgenode.text import clean_line
 from edgenode.trust.certificates import node_host_name
@@ -21,6 +28,8 @@ from edgenode.v1 import node_service_pb2, node_service_pb2_grpc
 CONNECT_SECONDS: Final = 5.0
 # Ten missed heartbeats: a busy Pi may stop scheduling us for seconds while it reads, a frozen phone never answers.
 SILENCE_SECONDS: Final = 10.0
+# Frames for a node that does not read. A lease or two and their cancellations wait at most.
+OUTGOING_LIMIT: Final = 256
 
 
 class NodeLost(NetworkError):
@@ -47,7 +56,9 @@ class NodeConnection:
         self._tls = tls
         self._host_name = node_host_name(node, authority)
         self._outgoing: asyncio.Queue[node_service_pb2.WorkRequest] = asyncio.Queue()
+        self._why = "The connection broke."
         self._stack = contextlib.AsyncExitStack()
+        self._call: grpc.aio.StreamStreamCall[node_service_pb2.WorkRequest, node_service_pb2.WorkResponse] | None = None
         self._incoming: AsyncIterator[node_service_pb2.WorkResponse | None] | None = None
         self._description: NodeDescription | None = None
 
@@ -60,7 +71,7 @@ class NodeConnection:
     async def __aenter__(self) -> Self:
         try:
             channel = await self._dial()
-            call = node_service_pb2_grpc.NodeServiceStub(channel).Work(self._requests())
+            self._call = call = node_service_pb2_grpc.NodeServiceStub(channel).Work(self._requests())
             self._stack.callback(call.cancel)
             self._incoming = aiter(call)
             first = await self._next(CONNECT_SECONDS)
@@ -80,11 +91,19 @@ class NodeConnection:
         await self._stack.aclose()
 
     def send(self, frame: Frame) -> None:
-        """Queues a frame. Frames to a connection that is over are lost, as `frames` will have said.
+        """Queues a frame. Frames to a connection that is over are lost, as `frames` will have said; a node that does not read is
+        hung up on.
 
         Raises ValueError, here and not in the middle of the stream, for a frame that cannot be encoded (lone surrogates).
         """
-        self._outgoing.put_nowait(node_service_pb2.WorkRequest(frame=frame_to_proto(frame)))
+        request = node_service_pb2.WorkRequest(frame=frame_to_proto(frame))
+        if request.ByteSize() > MAX_MESSAGE_BYTES:
+            raise ValueError(f"a frame of {request.ByteSize()} bytes; {MAX_MESSAGE_BYTES} is the limit")
+        if self._outgoing.qsize() < OUTGOING_LIMIT:
+            self._outgoing.put_nowait(request)
+        elif self._call is not None:
+            self._why = "The node does not read what it is sent."
+            self._call.cancel()
 
     async def frames(self) -> AsyncIterator[Frame]:
         """What the node sends, until the connection is over: then raises `NodeLost`."""
@@ -162,7 +181,7 @@ class NodeConnection:
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled us: gRPC gave up the call by itself.
-            raise NodeLost("The connection broke.") from None
+            raise NodeLost(self._why) from None
         if isinstance(frame, NodeDescription) and frame.id != self._node:
             raise NodeLost("The node says it is another one than its certificate does.")
         return frame

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum, auto
 from typing import Final, Self
 
@@ -15,17 +15,18 @@ import grpc
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.addresses import split_host_port
 from edgenode.net.channel import open_work_channel
+from edgenode.net.dial_out_call import STOP_SECONDS, Call, finish, messages, write
 from edgenode.net.pairing_desk import PairingDesk
 from edgenode.net.pairing_service import parse
 from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
 from edgenode.net.pinned import pinned_channel
 from edgenode.net.reachable import reachable_addresses
 from edgenode.net.wire import frame_from_proto, frame_to_proto
-from edgenode.net.work_streams import COORDINATOR_SILENCE_SECONDS, PeerRefused, WorkStreams
-from edgenode.trust.certificates import coordinator_host_name
+from edgenode.net.work_streams import PeerRefused, WorkStreams
+from edgenode.trust.certificates import RENEW_BEFORE_END, coordinator_host_name, now_utc
 from edgenode.trust.frames import PairingFrame
 from edgenode.trust.store import TrustedCoordinator
-from edgenode.types import Frame
+from edgenode.types import AuthorityId, Frame
 from edgenode.v1 import node_service_pb2, pairing_service_pb2
 
 CONNECT_SECONDS: Final = 5.0
@@ -36,17 +37,13 @@ SETTLED_SECONDS: Final = 2.0
 # A coordinator ends connections at its pairing port after a minute: the node begins anew before, at a moment of its own choice.
 WAIT_SECONDS: Final = 45.0
 LOOK_SECONDS: Final = 1.0
-# For the last outcomes on their way to a coordinator, when the node stops.
-STOP_SECONDS: Final = 1.0
+# Between looks whether a certificate ends soon, while there is a work stream.
+RENEW_LOOK_SECONDS: Final = 5.0
 
 WORK_METHOD: Final = "/edgenode.v1.DialInService/WorkDialIn"
 PAIR_METHOD: Final = "/edgenode.v1.DialInPairingService/PairDialIn"
 
 logger = logging.getLogger(__name__)
-
-_Call = grpc.aio.StreamStreamCall[bytes, bytes]
-# What gRPC raises for a call that has ended meanwhile.
-_ENDED: Final = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
 
 class Visit(Enum):
@@ -133,7 +130,9 @@ class DialOut:
                 if visit is not None:
                     return visit
         # Nobody lets it in: it is not paired there (any more), or a certificate has expired.
-        return await self._wait(reachable[0], join)
+        return await self._wait(
+            reachable[0], lambda: self._tell(join, "It waits there to be paired or renewed by the coordinator.")
+        )
 
     def _tell(self, join: str, text: str) -> None:
         """Logs what has changed."""
@@ -148,14 +147,15 @@ class DialOut:
         in. Nothing is sent before it has proved by its certificate who it is, and said hello."""
         tls, name = self._trust.client_tls(one.authority), coordinator_host_name(one.authority)
         async with open_work_channel(address, tls, name) as channel:
-            call: _Call = channel.stream_stream(WORK_METHOD)()
+            call: Call = channel.stream_stream(WORK_METHOD)()
             answered = asyncio.Event()
             is_in = False
+            renewing: asyncio.Task[None] | None = None
 
             async def frames() -> AsyncIterator[Frame | None]:
                 nonlocal is_in
                 try:
-                    async for data in _messages(call):
+                    async for data in messages(call):
                         if not is_in:
                             is_in = True
                             answered.set()
@@ -176,16 +176,22 @@ class DialOut:
                         await answered.wait()
                         if not is_in:
                             break
-                        await _write(call, node_service_pb2.WorkDialInRequest(frame=frame_to_proto(frame)).SerializeToString())
-                status = await _finish(call)
+                        renewing = renewing or asyncio.create_task(
+                            self._renew_in_time(address, one.authority), name="dial-out-renewal"
+                        )
+                        await write(call, node_service_pb2.WorkDialInRequest(frame=frame_to_proto(frame)).SerializeToString())
+                status = await finish(call)
             except PeerRefused:  # by this node, which has been logged
                 return Visit.SERVED if is_in else Visit.TAKEN
             except NetworkError:
-                status = await _finish(call)
+                status = await finish(call)
             except TimeoutError:
                 pass
             finally:
                 call.cancel()
+                if renewing is not None:
+                    renewing.cancel()
+                    await asyncio.gather(renewing, return_exceptions=True)
         logger.debug("%s: the call to %s ended as %s.", address, name, status)
         if is_in:
             return Visit.SERVED
@@ -193,17 +199,30 @@ class DialOut:
 
     # Pairing and renewal.
 
-    async def _wait(self, address: str, join: str) -> Visit:
-        """Introduces this node there and waits for the coordinator to begin."""
+    async def _renew_in_time(self, address: str, authority: AuthorityId) -> None:
+        """Beside the work: the coordinator cannot dial this node, so once its certificate ends soon it waits to be renewed too."""
+        while True:
+            try:
+                ends = [each.leaf.not_valid_after_utc for each in self._trust.trusted() if each.authority == authority]
+                if any(end - now_utc() < RENEW_BEFORE_END for end in ends):
+                    await self._wait(address)
+            except EdgenodeError as error:
+                logger.debug("%s: waiting there to be renewed failed: %s", address, error)
+            except Exception:
+                logger.exception("Waiting at %s to be renewed failed unexpectedly.", address)
+            await asyncio.sleep(RENEW_LOOK_SECONDS)
+
+    async def _wait(self, address: str, waiting: Callable[[], None] | None = None) -> Visit:
+        """Introduces this node there and waits for the coordinator to begin. `waiting` is called once it is connected."""
         host, _ = split_host_port(address)
         async with pinned_channel(address, None) as (channel, _):
-            call: _Call = channel.stream_stream(PAIR_METHOD)()
+            call: Call = channel.stream_stream(PAIR_METHOD)()
             begun = False
             left = asyncio.Event()
 
             async def frames() -> AsyncIterator[PairingFrame]:
                 nonlocal begun
-                async for data in _messages(call):
+                async for data in messages(call):
                     begun = True
                     yield pairing_frame_from_proto(parse(pairing_service_pb2.PairDialInResponse, data).frame)
                 if not begun:
@@ -212,7 +231,7 @@ class DialOut:
                     await asyncio.Event().wait()
 
             async def send(frame: PairingFrame) -> None:
-                await _write(call, pairing_service_pb2.PairDialInRequest(frame=pairing_frame_to_proto(frame)).SerializeToString())
+                await write(call, pairing_service_pb2.PairDialInRequest(frame=pairing_frame_to_proto(frame)).SerializeToString())
 
             async def outdated() -> None:
                 """Returns when the introduction is, or should be made to a coordinator that lets this node in by now."""
@@ -223,14 +242,15 @@ class DialOut:
 
             serving = asyncio.create_task(self._desk.serve(frames(), send, host, waits=True), name="dial-out-pairing")
             others = [asyncio.create_task(left.wait()), asyncio.create_task(outdated())]
-            self._tell(join, "It waits there to be paired or renewed by the coordinator.")
+            if waiting is not None:
+                waiting()
             try:
                 await asyncio.wait({serving, *others}, return_when=asyncio.FIRST_COMPLETED)
                 if not serving.done():
                     return await self._hung_up(call) if left.is_set() else Visit.WAITED
                 if serving.result() is None:
                     return Visit.FAILED
-                await _finish(call)
+                await finish(call)
                 return Visit.GRANTED
             finally:
                 for task in (serving, *others):
@@ -238,7 +258,7 @@ class DialOut:
                 await asyncio.gather(serving, *others, return_exceptions=True)
                 call.cancel()
 
-    async def _hung_up(self, call: _Call) -> Visit:
+    async def _hung_up(self, call: Call) -> Visit:
         if await call.code() is grpc.StatusCode.UNIMPLEMENTED:
             raise NetworkError("What answers there is no coordinator of this version of edgenode.")
         return Visit.WAITED
@@ -246,47 +266,3 @@ class DialOut:
     def _standing(self) -> object:
         """What an introduction and the attempt to work depend on."""
         return dataclasses.replace(self._desk.introduction(), time=0.0), self._trust.trusted()
-
-
-async def _messages(call: _Call) -> AsyncIterator[bytes]:
-    """Until the call is over, however that came about. Leaving it early does not end the call."""
-    while True:
-        # To cancel a read is to cancel the call, and with it what is still on its way to the coordinator.
-        reading = asyncio.ensure_future(call.read())
-        reading.add_done_callback(lambda task: task.cancelled() or task.exception())
-        try:
-            data = await asyncio.shield(reading)
-        except _ENDED:
-            return
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return  # nobody cancelled us: gRPC gave up the call by itself
-        if not isinstance(data, bytes):  # grpc.aio.EOF
-            return
-        yield data
-
-
-async def _write(call: _Call, data: bytes) -> None:
-    """Raises `NetworkError` when the call is over, or the coordinator has not read for as long as it may be silent."""
-    try:
-        async with asyncio.timeout(COORDINATOR_SILENCE_SECONDS):
-            await call.write(data)
-    except (*_ENDED, TimeoutError) as error:
-        raise NetworkError("The connection is over.") from error
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise NetworkError("The connection is over.") from None
-
-
-async def _finish(call: _Call) -> grpc.StatusCode | None:
-    """Says that nothing more comes, and gives what is on its way a moment. How the call ended, None if it has not by then."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(STOP_SECONDS):
-            with contextlib.suppress(*_ENDED):
-                await call.done_writing()
-            return await call.code()
-    return None

@@ -14,8 +14,9 @@ from edgenode.net.pairing_session import EXCHANGE_SECONDS, PATIENCE_SECONDS, Sen
 from edgenode.net.pairing_wire import VERSION_CHARACTERS
 from edgenode.net.wire import NAME_CHARACTERS
 from edgenode.text import clean_line
-from edgenode.trust.certificates import Certificate, make_request, now_utc, subject_name
+from edgenode.trust.certificates import Certificate, now_utc, subject_name
 from edgenode.trust.frames import Introduction, PairingFrame, RefusalReason, Refused, SecretKind
+from edgenode.trust.keys import PrivateKey
 from edgenode.trust.pairing import Granted, NodePairing
 from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.trust.store import NodeTrust
@@ -25,6 +26,9 @@ from edgenode.trust.window import TRIES, PairingWindow
 from edgenode.types import AuthorityId, NodeDescription
 
 BUSY_SECONDS: Final = 5.0
+# Pairings that one host may begin in a window without ever trying a code: a bad connection breaks a few.
+ABANDONED: Final = 10
+ABANDONED_HOSTS: Final = 64
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +64,8 @@ class PairingDesk:
         self.window = window
         self.local_secret = local_secret
         self.invite = invite
+        if invite is not None:
+            trust.hold(invite)
         self.clock = clock
         self._describe = describe
         self._report = report
@@ -67,8 +73,10 @@ class PairingDesk:
         self._patience = patience
         self._seconds = seconds
         self._once = LogOnce(logger, clock)
-        self.code_taken_by: object | None = None
-        """The pairing that tries the code: one at a time."""
+        self.code_proved_by: object | None = None
+        """The pairing that has proved the code and is not over: one at a time."""
+        self.abandoned: Counter[str] = Counter()
+        """How often each host began with the code that counts now and gave none."""
 
     def introduction(self) -> Introduction:
         node = self._describe()
@@ -99,13 +107,14 @@ class PairingDesk:
         if not hmac.compare_digest(secret, self.local_secret):
             self._once.warning(who, "asked to open the pairing window without the secret of the user who runs this node.")
             raise TrustError("Only the user who runs this node can open its pairing window.")
+        self.abandoned.clear()
         code = self.window.open(self.clock())
         return code, self.window.seconds_left(self.clock())
 
     async def serve(self, incoming: AsyncIterator[PairingFrame], send: Send, who: str, *, waits: bool = False) -> Granted | None:
         """One pairing or renewal with the coordinator at the other end, of which `who` is the address. None, and logged, when it
         came to nothing. `waits`: the coordinator may take its time to begin (it was dialled by this node)."""
-        session = _Session(self)
+        session = _Session(self, who)
         machine = NodePairing(self.introduction(), session)
 
         def keep() -> None:
@@ -120,8 +129,10 @@ class PairingDesk:
         except EdgenodeError as error:
             self._once.warning(who, f"pairing was not finished: {error}")
         finally:
-            if self.code_taken_by is session:
-                self.code_taken_by = None
+            if self.code_proved_by is session:
+                self.code_proved_by = None
+            if session.tries is not None and session.tries == self.window.code:
+                self._count_abandoned(who)
         return machine.result
 
     def _keep(self, granted: Granted) -> None:
@@ -140,10 +151,9 @@ class PairingDesk:
             self._once.warning(who, f"pairing was not finished: {stopped}")
         elif kind is not SecretKind.CODE:
             self._once.warning(who, f"tried to pair with a wrong secret ({kind}).")
-        else:
-            self._count(who)
 
-    def _count(self, who: str) -> None:
+    def count_wrong(self, who: str) -> None:
+        """`who` gave a wrong code."""
         now = self.clock()
         self.window.failed(now, who)
         tries = Counter(self.window.failures)
@@ -155,12 +165,20 @@ class PairingDesk:
         elif tries[who] == 1:
             self._report(f"A wrong pairing code was tried ({told}; {TRIES} close the window).")
 
+    def _count_abandoned(self, who: str) -> None:
+        """Somebody began with the code that still counts and proved nothing."""
+        if who not in self.abandoned and len(self.abandoned) >= ABANDONED_HOSTS:
+            return
+        self.abandoned[who] += 1
+        if self.abandoned[who] == ABANDONED:
+            self._report(
+                f"{who} has begun to pair {ABANDONED} times without giving a code: it is not listened to until `edgenode pair` is "
+                "run again."
+            )
+
     def _invited_by(self) -> tuple[AuthorityId, ...]:
-        if self.invite is None or self.trust.is_removed(self.invite.authority):
-            return ()
-        if any(one.authority == self.invite.authority for one in self.trust.trusted()):
-            return ()
-        return (self.invite.authority,)
+        # Also when it is paired: the coordinator may have dropped it and invited it anew, or not have heard that it was done.
+        return () if self.invite is None or self.trust.is_void(self.invite) else (self.invite.authority,)
 
     def _called(self, certificate: bytes, who: str) -> str:
         try:
@@ -173,8 +191,11 @@ class PairingDesk:
 class _Session:
     """What one pairing may use: `edgenode.trust.pairing.NodePolicy`."""
 
-    def __init__(self, desk: PairingDesk) -> None:
+    def __init__(self, desk: PairingDesk, who: str) -> None:
         self._desk = desk
+        self._who = who
+        self.tries: str | None = None
+        """The code that it began with and has not proved."""
 
     def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
         desk = self._desk
@@ -182,12 +203,17 @@ class _Session:
             refusal = desk.window.refusal(desk.clock())
             if refusal is not None:
                 return refusal
-            if desk.code_taken_by not in {None, self}:
+            # Taken by a right proof and by nothing less, or whoever begins and stays silent would keep others out.
+            if desk.code_proved_by is not None:
                 return Refused(RefusalReason.BUSY, "The device is busy with another pairing.", BUSY_SECONDS)
-            desk.code_taken_by = self
-            assert desk.window.code is not None, "open"
-            return desk.window.code.encode("ascii")
-        if desk.trust.is_removed(authority):
+            if desk.abandoned[self._who] >= ABANDONED:
+                why = "Too many pairings were begun from there and not finished: run `edgenode pair` on the device."
+                return Refused(RefusalReason.WINDOW_CLOSED, why)
+            self.tries = desk.window.code
+            assert self.tries is not None, "open"
+            return self.tries.encode("ascii")
+        invited = kind is SecretKind.INVITE and authority in desk.introduction().invited_by
+        if desk.trust.is_removed(authority) and not invited:
             # What its owner dropped does not come back by itself.
             return Refused(RefusalReason.REMOVED, "This device has dropped this coordinator.")
         if kind is SecretKind.LOCAL:
@@ -195,6 +221,16 @@ class _Session:
         if desk.invite is None or desk.invite.authority != authority:
             return Refused(RefusalReason.INVALID, "This device holds no invitation of this coordinator.")
         return desk.invite.secret
+
+    def proved(self, kind: SecretKind, right: bool) -> None:
+        if kind is not SecretKind.CODE:
+            return
+        self.tries = None
+        if right:
+            self._desk.code_proved_by = self
+        else:
+            # Here and not when the refusal has been sent: of many who prove at once only as many are checked as may be wrong.
+            self._desk.count_wrong(self._who)
 
     def trusted(self, authority: AuthorityId) -> Certificate | Refused:
         for one in self._desk.trust.trusted():
@@ -204,5 +240,6 @@ class _Session:
             return Refused(RefusalReason.REMOVED, "This device has dropped this coordinator.")
         return Refused(RefusalReason.NOT_PAIRED, "This device is not paired with this coordinator.")
 
-    def request(self) -> bytes:
-        return make_request(self._desk.trust.key)
+    @property
+    def key(self) -> PrivateKey:
+        return self._desk.trust.key

@@ -8,6 +8,8 @@ from edgenode.net.wire import MESSAGE_CHARACTERS, NAME_CHARACTERS, WireError
 from edgenode.text import clean_line
 from edgenode.trust.certificates import MAX_CERTIFICATE_BYTES
 from edgenode.trust.frames import (
+    MAX_SIGNATURE_BYTES,
+    NONCE_BYTES,
     Answer,
     Begin,
     CertificateRequest,
@@ -41,10 +43,10 @@ def pairing_frame_to_proto(frame: PairingFrame) -> pairing_pb2.PairingFrame:
             return pairing_pb2.PairingFrame(answer=pairing_pb2.PairingAnswer(pake=pake))
         case Proof(confirmation):
             return pairing_pb2.PairingFrame(proof=pairing_pb2.PairingProof(confirmation=confirmation))
-        case Renew(authority_id):
-            return pairing_pb2.PairingFrame(renew=pairing_pb2.PairingRenew(authority_id=authority_id))
-        case CertificateRequest(request, confirmation):
-            asked = pairing_pb2.PairingCertificateRequest(request=request, confirmation=confirmation)
+        case Renew(authority_id, nonce):
+            return pairing_pb2.PairingFrame(renew=pairing_pb2.PairingRenew(authority_id=authority_id, nonce=nonce))
+        case CertificateRequest(request, confirmation, signature):
+            asked = pairing_pb2.PairingCertificateRequest(request=request, confirmation=confirmation, signature=signature)
             return pairing_pb2.PairingFrame(request=asked)
         case IssuedCertificate(certificate, confirmation):
             issued = pairing_pb2.PairingCertificate(certificate=certificate, confirmation=confirmation)
@@ -73,9 +75,12 @@ def pairing_frame_from_proto(message: pairing_pb2.PairingFrame) -> PairingFrame:
         case "proof":
             return Proof(_exactly(message.proof.confirmation, CONFIRMATION_BYTES))
         case "renew":
-            return Renew(AuthorityId(_identity(message.renew.authority_id)))
+            return Renew(AuthorityId(_identity(message.renew.authority_id)), _exactly(message.renew.nonce, NONCE_BYTES))
         case "request":
-            return CertificateRequest(_sized(message.request.request), _confirmation(message.request.confirmation))
+            asked = message.request
+            if len(asked.signature) > MAX_SIGNATURE_BYTES:
+                raise WireError(f"A signature of {len(asked.signature)} bytes; {MAX_SIGNATURE_BYTES} is the limit.")
+            return CertificateRequest(_sized(asked.request), _confirmation(asked.confirmation), asked.signature)
         case "certificate":
             issued = message.certificate
             return IssuedCertificate(_sized(issued.certificate), _confirmation(issued.confirmation))

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, NoReturn, Self
 
@@ -12,6 +11,7 @@ import grpc
 from edgenode.errors import NetworkError, TrustError
 from edgenode.net.addresses import NODE_PORT, host_port
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
+from edgenode.net.door import Door
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.pairing_service import PairingService, parse
 from edgenode.net.ports import are_free, bound
@@ -31,13 +31,6 @@ STOP_SECONDS: Final = 1.0
 # How soon a new address is served: as soon as it is announced.
 LOOK_SECONDS: Final = 2.0
 MAX_HOSTS: Final = 16
-# So many connections a minute that nobody came through with are told. A coordinator dials all of a node's addresses at once, and
-# drops all but one.
-KNOCKS: Final = 20
-KNOCKS_SECONDS: Final = 60.0
-# Remembered of those that came through; more than that would be odd in itself.
-PASSED_LIMIT: Final = 256
-
 logger = logging.getLogger(__name__)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -70,7 +63,7 @@ class NodeServer:
         self._pairing = pairing
         self._hosts = hosts
         self._told = port
-        self._door = _Door()
+        self._door = Door()
         self._once = LogOnce(logger)
         # gRPC cannot add an address to a server that runs, so each has servers of its own.
         self._servers: dict[str, tuple[TlsServer, TlsServer]] = {}
@@ -119,10 +112,11 @@ class NodeServer:
         self._servers[host] = servers
 
     async def _follow(self) -> None:
-        """Serves at addresses that appear while the node runs. One that is gone is left as it is: nothing reaches it, and if it
-        comes back, as after a cable was out, its connections go on."""
+        """Looks at the door, and serves at addresses that appear while the node runs. One that is gone is left as it is: nothing
+        reaches it, and if it comes back, as after a cable was out, its connections go on."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._door.look()
             try:
                 new = [host for host in await in_thread(self._hosts) if host not in self._servers]
             except NetworkError:  # it has none for now
@@ -145,38 +139,15 @@ class NodeServer:
         return work, pairing
 
     def _let_in(self) -> ServerTls:
-        self._door.knock(time.monotonic())
+        self._door.knock()
         return self._trust.server_tls()
-
-
-class _Door:
-    """Tells, once, when many come who do not get in: gRPC says of a failed handshake neither that it was nor whose. Connections are
-    counted in a thread of gRPC's, calls on the event loop."""
-
-    def __init__(self) -> None:
-        self._once = LogOnce(logger)
-        self._since = 0.0
-        self._knocks = 0
-        self._passed: set[str] = set()
-
-    def knock(self, now: float) -> None:
-        if now - self._since >= KNOCKS_SECONDS:
-            self._since, self._knocks, self._passed = now, 0, set()
-        self._knocks += 1
-        if self._knocks - len(self._passed) >= KNOCKS:
-            self._once.warning("Somebody", "connects again and again without a certificate that this device accepts.")
-
-    def passed(self, peer: str) -> None:
-        """`peer` is another for each connection."""
-        if len(self._passed) < PASSED_LIMIT:
-            self._passed.add(peer)
 
 
 class _NodeService:
     """Every call is checked here by the certificate that it came with, whatever the handshake let through. Requests are parsed here
     too: gRPC itself writes a traceback to the log for each message that is none."""
 
-    def __init__(self, streams: WorkStreams, trust: NodeTrust, door: _Door) -> None:
+    def __init__(self, streams: WorkStreams, trust: NodeTrust, door: Door) -> None:
         self._streams = streams
         self._trust = trust
         self._door = door
@@ -185,12 +156,13 @@ class _NodeService:
     def add_to(self, server: grpc.aio.Server) -> None:
         service = node_service_pb2.DESCRIPTOR.services_by_name["NodeService"].full_name
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Describe": grpc.unary_unary_rpc_method_handler(self._describe),
+            # To be called before the request is read: it says nothing, and is not.
+            "Describe": grpc.stream_unary_rpc_method_handler(self._describe),
             "Work": grpc.stream_stream_rpc_method_handler(self._work),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
-    async def _describe(self, request: bytes, context: _Context) -> bytes:  # noqa: ARG002 - there is nothing in it
+    async def _describe(self, requests: AsyncIterator[bytes], context: _Context) -> bytes:  # noqa: ARG002 - not read
         await self._coordinator(context)
         return node_service_pb2.DescribeResponse(description=describe_to_proto(self._streams.describe())).SerializeToString()
 
@@ -218,13 +190,16 @@ class _NodeService:
         if verdict in _REFUSALS:
             await self._refuse(context, _REFUSALS[verdict])
         try:
-            return self._trust.identify(certificate).authority
+            authority = self._trust.identify(certificate).authority
         except TrustError as error:  # dropped in this very moment
             await self._refuse(context, str(error))
+        if not self._door.may_call(authority):
+            await self._refuse(context, "The coordinator calls more often than is answered.", grpc.StatusCode.RESOURCE_EXHAUSTED)
+        return authority
 
-    async def _refuse(self, context: _Context, why: str) -> NoReturn:
+    async def _refuse(self, context: _Context, why: str, status: grpc.StatusCode = grpc.StatusCode.PERMISSION_DENIED) -> NoReturn:
         self._once.warning(peer_host(context.peer()), f"refused. {why}")
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, why)
+        await context.abort(status, why)
         raise AssertionError("abort raises")
 
 

@@ -29,11 +29,13 @@ from edgenode.types import (
 )
 from edgenode.v1 import node_pb2, work_pb2
 
-MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+# A lease of ours: a chunk of at most 1,125 estimated tokens, 5 kB; in each of 5 subtasks its sentences again as JSON; instructions.
+# About 50 kB, and 180 kB with the longest question that a command line takes.
+MAX_MESSAGE_BYTES: Final = 512 * 1024
 MAX_MODELS: Final = 64
 MAX_SUBTASKS: Final = 64
-MAX_TEXT_CHARACTERS: Final = 1_000_000
-MAX_REPLY_CHARACTERS: Final = 64_000
+MAX_TEXT_CHARACTERS: Final = 200_000
+MAX_REPLY_CHARACTERS: Final = 32_000
 MAX_REPLY_TOKENS: Final = 8_192
 MAX_COUNT: Final = 2**32 - 1
 NAME_CHARACTERS: Final = 63

@@ -17,6 +17,7 @@ from edgenode.trust.store import NodeTrust
 from edgenode.types import (
     AuthorityId,
     Cancel,
+    Completion,
     DeviceStatus,
     Frame,
     Heartbeat,
@@ -42,6 +43,8 @@ FRAMES_AT_ONCE: Final = 2_000.0
 # leases and reads no answers.
 OUTBOX_FRAMES: Final = 256
 OUTBOX_LIMIT: Final = 1_024
+# And characters of replies among them: a lease's 64 of the longest sort that a coordinator of ours takes.
+OUTBOX_CHARACTERS: Final = 512_000
 
 logger = logging.getLogger(__name__)
 
@@ -61,16 +64,18 @@ class _Outbox:
 
     _frames: deque[Frame] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _characters: int = 0
     closed: bool = False
     refusal: PeerRefused | None = None
 
     def put(self, frame: Frame) -> None:
         if self.closed or (isinstance(frame, Progress) and len(self._frames) >= OUTBOX_FRAMES):
             return
-        if len(self._frames) >= OUTBOX_LIMIT:
+        if len(self._frames) >= OUTBOX_LIMIT or self._characters >= OUTBOX_CHARACTERS:
             self.close(OverLimit("The coordinator does not read what it is sent."))
             return
         self._frames.append(frame)
+        self._characters += _reply_characters(frame)
         self._wake.set()
 
     def close(self, refusal: PeerRefused | None = None) -> None:
@@ -88,11 +93,19 @@ class _Outbox:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(seconds, 0.0)):
                     await self._wake.wait()
-        return self._frames.popleft() if self._frames else None
+        if not self._frames:
+            return None
+        frame = self._frames.popleft()
+        self._characters -= _reply_characters(frame)
+        return frame
 
     @property
     def done(self) -> bool:
         return self.closed and not self._frames
+
+
+def _reply_characters(frame: Frame) -> int:
+    return len(frame.result.text) if isinstance(frame, Outcome) and isinstance(frame.result, Completion) else 0
 
 
 class WorkStreams:

@@ -88,9 +88,8 @@ def make_authority(key: PrivateKey, name: str, now: datetime) -> Certificate:
 def issue(authority: Certificate, key: PrivateKey, subject: PublicKey, role: Role, now: datetime) -> Certificate:
     """A leaf for the key `subject`, signed by the authority's `key`."""
     id, of = fingerprint(subject), authority_id(authority)
-    host = node_host_name(NodeId(id), of) if role is Role.NODE else coordinator_host_name(of)
     life = NODE_LIFE if role is Role.NODE else COORDINATOR_LIFE
-    names = x509.SubjectAlternativeName([x509.DNSName(host), x509.UniformResourceIdentifier(f"edgenode://{of}/{role}/{id}")])
+    names = x509.SubjectAlternativeName(_names(of, role, id))
     usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     return (
         _builder(_subject(f"edgenode {role}", id), authority.subject, subject, now, life)
@@ -189,14 +188,16 @@ def identify(certificate: Certificate, authority: Certificate) -> Peer:
     of = authority_id(authority)
     try:
         certificate.verify_directly_issued_by(authority)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+        names = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        (uri,) = (name.value for name in names if isinstance(name, x509.UniformResourceIdentifier))
     except _UNUSABLE as error:
         raise TrustError("The peer's certificate was not signed by an authority that is trusted here.") from error
     told = re.fullmatch(r"edgenode://([0-9a-f]{32})/(coordinator|node)/([0-9a-f]{32})", uri)
-    # An authority speaks for itself alone: it can name neither another authority nor a key that the leaf does not hold.
-    if told is None or told[1] != of or told[3] != fingerprint(public_key(certificate)):
-        raise TrustError("The peer's certificate does not say who it belongs to.")
+    # An authority speaks for itself alone: it can name neither another authority nor a key that the leaf does not hold. Nor may the
+    # leaf go by any other name: served by a node that has several authorities, it would be picked for the wrong one.
+    alone = told is not None and len(names) == 2 and set(names) == set(_names(of, told[2], told[3]))
+    if told is None or not alone or told[1] != of or told[3] != fingerprint(public_key(certificate)):
+        raise TrustError("The peer's certificate does not say who it belongs to, or says more than that.")
     return Peer(Role(told[2]), told[3], of)
 
 
@@ -210,6 +211,12 @@ def der(certificate: Certificate) -> bytes:
 
 def now_utc() -> datetime:
     return datetime.now(UTC)
+
+
+def _names(authority: AuthorityId, role: str, id: str) -> list[x509.GeneralName]:
+    """All that a leaf goes by."""
+    host = node_host_name(NodeId(id), authority) if role == Role.NODE else coordinator_host_name(authority)
+    return [x509.DNSName(host), x509.UniformResourceIdentifier(f"edgenode://{authority}/{role}/{id}")]
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: datetime, life: timedelta) -> x509.CertificateBuilder:

@@ -4,8 +4,13 @@ import dataclasses
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from edgenode.types import AuthorityId, NodeId
+
+NONCE_BYTES: Final = 32
+# ECDSA over P-256 in DER: two numbers of 33 bytes at most, and what says so.
+MAX_SIGNATURE_BYTES: Final = 72
 
 
 class SecretKind(StrEnum):
@@ -65,14 +70,17 @@ class Proof:
 @dataclass(frozen=True, slots=True)
 class Renew:
     authority: AuthorityId
+    nonce: bytes
+    """`NONCE_BYTES` random bytes, new each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
-    """`request` is the DER of a PKCS #10 request; `confirmation` is empty in renewal, here and below."""
+    """`request` is the DER of a PKCS #10 request. `confirmation` is empty in renewal (below too), `signature` in pairing."""
 
     request: bytes
     confirmation: bytes = b""
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,45 +2,48 @@
 and RSA-2048 costs three times as much."""
 
 import hashlib
-import os
-import stat
 from pathlib import Path
+from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgenode.errors import TrustError
 from edgenode.home import write_private
+from edgenode.trust.private import read_private
+
+MAX_KEY_BYTES: Final = 16_384
 
 PrivateKey = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
 
 
-def load_or_make_key(path: Path) -> PrivateKey:
-    """The key kept in `path`, made and written there (readable by its owner alone) when there is none.
+def load_or_make_key(path: Path, remedy: str = "") -> PrivateKey:
+    """The key kept in `path`, made and written there (readable by its owner alone) when there is none. `remedy` says what to do
+    about one that cannot be used, by default for a node's.
 
-    Raises `TrustError` for a key that is damaged, of another kind or readable by others, and `HomeError` when it cannot be written.
+    Raises `TrustError` for a key that is damaged, of another kind, or not a file of this user alone, and `HomeError` when it cannot be
+    written.
     """
+    remedy = remedy or "delete it to get a new identity, and pair again"
     try:
-        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
-            raise TrustError(
-                f"The private key {path} can be read by other users of this machine. If nobody has, run: chmod 600 {path}. "
-                "Otherwise delete it and pair again."
-            )
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(read_private(path, MAX_KEY_BYTES), password=None)
     except FileNotFoundError:
         key = make_key()
         write_private(path, key_pem(key).decode("ascii"))
         return key
     except OSError as error:
         raise TrustError(f"The private key {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise TrustError(f"The private key {path} is damaged. Delete it to get a new identity, and pair again.") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+    except TrustError as error:
         raise TrustError(
-            f"The private key {path} is not of the kind used here (P-256). Delete it to get a new one, and pair again."
-        )
+            f"The private key {path} is not safe ({error}). If nobody else has it, make it yours alone (chmod 600 {path}). "
+            f"Otherwise {remedy}."
+        ) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise TrustError(f"The private key {path} is damaged: {remedy}.") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise TrustError(f"The private key {path} is not of the kind used here (P-256): {remedy}.")
     return key
 
 
@@ -50,6 +53,20 @@ def make_key() -> PrivateKey:
 
 def key_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def sign(key: PrivateKey, data: bytes) -> bytes:
+    """ECDSA with SHA-256, as DER. `data` begins with what it is signed for, so that no signature is good for anything else."""
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+def signed(key: PublicKey, signature: bytes, data: bytes) -> bool:
+    """Whether `signature` is one of `data` by the holder of `key`."""
+    try:
+        key.verify(signature, data, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def fingerprint(key: PublicKey) -> str:

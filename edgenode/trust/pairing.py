@@ -6,19 +6,22 @@ exchange, and each proof covers all frames before it and what it comes with (the
 stands in between and changes anything breaks the proofs. The coordinator proves first, so that a stranger learns from a node only
 whether his one guess was right, which is counted.
 
-Renewal needs no secret. What is signed is a key that the authority knows already, and what comes back is believed because that
-authority signed it for that key: whoever stands in between can only be in the way.
+Renewal needs no secret. The node signs what was said, with a number in it that the coordinator has just made up, by the key that
+the authority knows already; what comes back is believed because that authority signed it for that key. Whoever stands in between
+can only be in the way, and what he recorded is worth nothing.
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from edgenode.errors import PairingError
 from edgenode.trust import certificates
 from edgenode.trust.certificates import Certificate, Role
 from edgenode.trust.frames import (
+    NONCE_BYTES,
     Answer,
     Begin,
     CertificateRequest,
@@ -32,7 +35,7 @@ from edgenode.trust.frames import (
     Renew,
     SecretKind,
 )
-from edgenode.trust.keys import PublicKey, fingerprint
+from edgenode.trust.keys import PrivateKey, PublicKey, fingerprint, sign, signed
 from edgenode.trust.pairing_machine import Machine, PairingStopped, Turn, explain, out_of_turn
 from edgenode.trust.pake import Label, Pake, same
 from edgenode.types import AuthorityId, NodeId
@@ -66,11 +69,15 @@ class NodePolicy(Protocol):
     def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
         """The secret that this authority may prove now. Asked when it begins and again when it has proved."""
 
+    def proved(self, kind: SecretKind, right: bool) -> None:
+        """A proof was checked. Called before anything else can happen, so that what is counted here is counted in time."""
+
     def trusted(self, authority: AuthorityId) -> Certificate | Refused:
         """The certificate of a trusted authority, which may renew."""
 
-    def request(self) -> bytes:
-        """DER of a request for a certificate, signed by the node's key."""
+    @property
+    def key(self) -> PrivateKey:
+        """The node's own."""
 
 
 class _Coordinator(Machine):
@@ -167,8 +174,13 @@ class CoordinatorRenewal(_Coordinator):
         match turn, frame:
             case Turn.INTRODUCTION, Introduction():
                 self._meet(frame)
-                return Turn.REQUEST, (Renew(certificates.authority_id(self._authority)),)
-            case Turn.REQUEST, CertificateRequest(request, b""):
+                renew = Renew(certificates.authority_id(self._authority), secrets.token_bytes(NONCE_BYTES))
+                self._said.add(renew)
+                return Turn.REQUEST, (renew,)
+            case Turn.REQUEST, CertificateRequest(request, b"", signature):
+                data = self._said.labelled(Label.RENEWAL, CertificateRequest(request))
+                if not signed(certificates.requested_key(request), signature, data):
+                    raise PairingError("The device did not prove now that it holds its key.")
                 return Turn.DONE, (IssuedCertificate(self._issue(request)),)
             case Turn.DONE, Done():
                 return self._finish()
@@ -200,7 +212,10 @@ class NodePairing(Machine):
                 return Turn.PROOF, (self._begin(frame),)
             case Turn.BEGIN, Renew(authority):
                 self._authority = _or_stop(self._policy.trusted(authority))
-                return Turn.CERTIFICATE, (CertificateRequest(self._policy.request()),)
+                self._said.add(frame)
+                asked = CertificateRequest(certificates.make_request(self._policy.key))
+                signature = sign(self._policy.key, self._said.labelled(Label.RENEWAL, asked))
+                return Turn.CERTIFICATE, (replace(asked, signature=signature),)
             case Turn.PROOF, Proof():
                 return Turn.CERTIFICATE, (self._check_proof(frame),)
             case Turn.CERTIFICATE, IssuedCertificate(certificate, confirmation):
@@ -230,10 +245,12 @@ class NodePairing(Machine):
         # Asked again: since it began the window may have ended or been used up, and then no guess is answered any more.
         if not same(_or_stop(self._policy.secret(self.kind, certificates.authority_id(self._known()))), self._secret):
             raise PairingStopped(Refused(RefusalReason.WINDOW_CLOSED, "The device has another code by now."))
-        if not same(self._said.confirm(self._key, Label.COORDINATOR), proof.confirmation):
+        right = same(self._said.confirm(self._key, Label.COORDINATOR), proof.confirmation)
+        self._policy.proved(self.kind, right)
+        if not right:
             raise PairingStopped(Refused(RefusalReason.WRONG_SECRET, "That is not the secret which this device knows."))
         self._said.add(proof)
-        request = self._policy.request()
+        request = certificates.make_request(self._policy.key)
         asked = CertificateRequest(request, self._said.confirm(self._key, Label.NODE, CertificateRequest(request)))
         self._said.add(asked)
         return asked

@@ -25,6 +25,7 @@ class Label(StrEnum):
 
     COORDINATOR = "edgenode pairing v1: the coordinator knows the secret"
     NODE = "edgenode pairing v1: the node knows the secret and asks for this"
+    RENEWAL = "edgenode pairing v1: the holder of the node's key asks for this"
     CERTIFICATE = "edgenode pairing v1: the coordinator gives this certificate"
 
 
@@ -66,10 +67,14 @@ class Transcript:
 
     def confirm(self, key: bytes, label: Label, *frames: PairingFrame) -> bytes:
         """Proof of `key` that covers everything added, and then `frames`."""
+        return hmac.digest(key, self.labelled(label, *frames), "sha256")
+
+    def labelled(self, label: Label, *frames: PairingFrame) -> bytes:
+        """What is to be proved or signed: everything added, and then `frames`, under a label."""
         said = self._hash.copy()
         for frame in frames:
             said.update(frame_bytes(frame))
-        return hmac.digest(key, label.encode("ascii") + b"\x00" + said.digest(), "sha256")
+        return label.encode("ascii") + b"\x00" + said.digest()
 
 
 def same(mine: bytes, theirs: bytes) -> bool:

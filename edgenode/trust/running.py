@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Final
 from edgenode.errors import TrustError
 from edgenode.home import data_dir, make_private_folder, write_private
 from edgenode.text import clean_line
+from edgenode.trust.private import read_private
 from edgenode.trust.records import text_of
 from edgenode.types import NodeId
 
@@ -93,13 +93,7 @@ def running_nodes() -> tuple[RunningNode, ...]:
 
 
 def _read(path: Path) -> RunningNode:
-    # Without following links and without waiting for what is no file; then the open file is looked at, not the name.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        _check_private(os.fstat(file.fileno()))
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
+    data = read_private(path, MAX_FILE_BYTES)
     values = json.loads(data)
     if not isinstance(values, dict) or values.get("version") != VERSION:
         raise ValueError("it was not written by this version of edgenode")
@@ -108,17 +102,6 @@ def _read(path: Path) -> RunningNode:
         raise ValueError("it makes no sense")
     name, address = text_of(values, "name", NAME_CHARACTERS), text_of(values, "address", ADDRESS_CHARACTERS)
     return RunningNode(NodeId(path.stem), name, address, secret, pid)
-
-
-def _check_private(told: os.stat_result) -> None:
-    if not stat.S_ISREG(told.st_mode):
-        raise TrustError("it is no file")
-    if os.name != "posix":
-        return
-    if told.st_uid != os.getuid():
-        raise TrustError("it belongs to another user")
-    if stat.S_IMODE(told.st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        raise TrustError("other users of this machine can read it")
 
 
 def _is_alive(pid: int) -> bool:

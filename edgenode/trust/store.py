@@ -27,12 +27,14 @@ from edgenode.trust.certificates import (
 from edgenode.trust.keys import PrivateKey, fingerprint, key_pem, load_or_make_key
 from edgenode.trust.records import Records, Values, date_of, find_named, text_of
 from edgenode.trust.tls import ClientTls, ServerTls
+from edgenode.trust.token import Invite
 from edgenode.trust.verdict import Verdict
 from edgenode.types import AuthorityId, NodeId
 
 KEY: Final = "key.pem"
 TRUSTED: Final = "trusted"
 REMOVED: Final = "removed"
+INVITATIONS: Final = "invitations"
 VIA_CHARACTERS: Final = 40
 
 
@@ -61,6 +63,7 @@ class NodeTrust:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._records = Records(home / TRUSTED, _parse)
+        self._invitations = Records(home / INVITATIONS, _parse_invitation)
         self._lock = threading.Lock()
         self._key: PrivateKey | None = None
         self._placeholder: Certificate | None = None
@@ -130,6 +133,9 @@ class NodeTrust:
         one = find_named(name_or_id, ((one.authority, one.name, one) for one in self.trusted()), "coordinator")
         with self._records.changing():
             make_private_folder(self._home / REMOVED)
+            for id, (of, _) in self._invitations.all().items():
+                if of == one.authority:
+                    self._invitations.write(id, {"authority": of, "void": True})
             # The mark comes first, and counts alone: whatever fails after it, nobody gets in.
             write_private(self._removed(one.authority), now_utc().isoformat() + "\n")
             self._records.remove(one.authority)
@@ -139,6 +145,16 @@ class NodeTrust:
         """Whether it was trusted once and then dropped."""
         # A peer may have said it: it becomes a file's name only if it is an identity.
         return re.fullmatch(r"[0-9a-f]{32}", authority) is not None and self._removed(authority).exists()
+
+    def hold(self, invite: Invite) -> None:
+        """Remembers that this node was given it, so that it is void once its coordinator is dropped. Raises `HomeError`."""
+        if invite.id not in self._invitations.all():
+            self._invitations.write(invite.id, {"authority": invite.authority, "void": False})
+
+    def is_void(self, invite: Invite) -> bool:
+        """Whether it was held when its coordinator was dropped: only one that the owner gives afterwards brings that back."""
+        of, void = self._invitations.all().get(invite.id, (invite.authority, self.is_removed(invite.authority)))
+        return void or of != invite.authority
 
     def server_tls(self) -> ServerTls:
         """For the work port: a certificate for each trusted authority (also one that has expired: the coordinator then sees why and
@@ -216,6 +232,12 @@ def _parse(name: str, values: Values) -> TrustedCoordinator:
     identify(leaf, certificate)
     of, since, via = authority_id(certificate), date_of(values, "since"), text_of(values, "via")
     return TrustedCoordinator(of, subject_name(certificate), certificate, leaf, since, via)
+
+
+def _parse_invitation(name: str, values: Values) -> tuple[AuthorityId, bool]:
+    if not re.fullmatch(r"[0-9a-f]{8}", name):
+        raise ValueError("it is not named after an invitation")
+    return AuthorityId(text_of(values, "authority")), values["void"] is not False
 
 
 def _certificate(values: Values, field: str) -> Certificate:

@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65\x64genode/v1/pairing.proto\x12\x0b\x65\x64genode.v1\"\xcf\x03\n\x0cPairingFrame\x12\x38\n\x0cintroduction\x18\x01 \x01(\x0b\x32 .edgenode.v1.PairingIntroductionH\x00\x12*\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x19.edgenode.v1.PairingBeginH\x00\x12,\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x1a.edgenode.v1.PairingAnswerH\x00\x12*\n\x05proof\x18\x04 \x01(\x0b\x32\x19.edgenode.v1.PairingProofH\x00\x12*\n\x05renew\x18\x05 \x01(\x0b\x32\x19.edgenode.v1.PairingRenewH\x00\x12\x39\n\x07request\x18\x06 \x01(\x0b\x32&.edgenode.v1.PairingCertificateRequestH\x00\x12\x36\n\x0b\x63\x65rtificate\x18\x07 \x01(\x0b\x32\x1f.edgenode.v1.PairingCertificateH\x00\x12(\n\x04\x64one\x18\x08 \x01(\x0b\x32\x18.edgenode.v1.PairingDoneH\x00\x12.\n\x07refusal\x18\t \x01(\x0b\x32\x1b.edgenode.v1.PairingRefusalH\x00\x42\x06\n\x04kind\"\x8e\x01\n\x13PairingIntroduction\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04time\x18\x04 \x01(\x01\x12\x13\n\x0bwindow_open\x18\x05 \x01(\x08\x12\x12\n\ninvited_by\x18\x06 \x03(\t\x12\x15\n\rinvitation_id\x18\x07 \x01(\t\"[\n\x0cPairingBegin\x12*\n\x06secret\x18\x01 \x01(\x0e\x32\x1a.edgenode.v1.PairingSecret\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\x0c\n\x04pake\x18\x03 \x01(\x0c\"\x1d\n\rPairingAnswer\x12\x0c\n\x04pake\x18\x01 \x01(\x0c\"$\n\x0cPairingProof\x12\x14\n\x0c\x63onfirmation\x18\x01 \x01(\x0c\"$\n\x0cPairingRenew\x12\x14\n\x0c\x61uthority_id\x18\x01 \x01(\t\"B\n\x19PairingCertificateRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63onfirmation\x18\x02 \x01(\x0c\"?\n\x12PairingCertificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63onfirmation\x18\x02 \x01(\x0c\"\r\n\x0bPairingDone\"i\n\x0ePairingRefusal\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.edgenode.v1.PairingRefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0bretry_after\x18\x03 \x01(\x01*}\n\rPairingSecret\x12\x1e\n\x1aPAIRING_SECRET_UNSPECIFIED\x10\x00\x12\x17\n\x13PAIRING_SECRET_CODE\x10\x01\x12\x18\n\x14PAIRING_SECRET_LOCAL\x10\x02\x12\x19\n\x15PAIRING_SECRET_INVITE\x10\x03*\xc9\x02\n\x14PairingRefusalReason\x12&\n\"PAIRING_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12(\n$PAIRING_REFUSAL_REASON_WINDOW_CLOSED\x10\x01\x12&\n\"PAIRING_REFUSAL_REASON_BACKING_OFF\x10\x02\x12\'\n#PAIRING_REFUSAL_REASON_WRONG_SECRET\x10\x03\x12\"\n\x1ePAIRING_REFUSAL_REASON_REMOVED\x10\x04\x12%\n!PAIRING_REFUSAL_REASON_NOT_PAIRED\x10\x05\x12\x1f\n\x1bPAIRING_REFUSAL_REASON_BUSY\x10\x06\x12\"\n\x1ePAIRING_REFUSAL_REASON_INVALID\x10\x07*\xf6\x01\n\x0ePairingVerdict\x12\x1f\n\x1bPAIRING_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n\x17PAIRING_VERDICT_TRUSTED\x10\x01\x12%\n!PAIRING_VERDICT_UNKNOWN_AUTHORITY\x10\x02\x12\x1b\n\x17PAIRING_VERDICT_EXPIRED\x10\x03\x12!\n\x1dPAIRING_VERDICT_NOT_YET_VALID\x10\x04\x12\x1e\n\x1aPAIRING_VERDICT_WRONG_ROLE\x10\x05\x12\x1f\n\x1bPAIRING_VERDICT_OWN_EXPIRED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65\x64genode/v1/pairing.proto\x12\x0b\x65\x64genode.v1\"\xcf\x03\n\x0cPairingFrame\x12\x38\n\x0cintroduction\x18\x01 \x01(\x0b\x32 .edgenode.v1.PairingIntroductionH\x00\x12*\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x19.edgenode.v1.PairingBeginH\x00\x12,\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x1a.edgenode.v1.PairingAnswerH\x00\x12*\n\x05proof\x18\x04 \x01(\x0b\x32\x19.edgenode.v1.PairingProofH\x00\x12*\n\x05renew\x18\x05 \x01(\x0b\x32\x19.edgenode.v1.PairingRenewH\x00\x12\x39\n\x07request\x18\x06 \x01(\x0b\x32&.edgenode.v1.PairingCertificateRequestH\x00\x12\x36\n\x0b\x63\x65rtificate\x18\x07 \x01(\x0b\x32\x1f.edgenode.v1.PairingCertificateH\x00\x12(\n\x04\x64one\x18\x08 \x01(\x0b\x32\x18.edgenode.v1.PairingDoneH\x00\x12.\n\x07refusal\x18\t \x01(\x0b\x32\x1b.edgenode.v1.PairingRefusalH\x00\x42\x06\n\x04kind\"\x8e\x01\n\x13PairingIntroduction\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04time\x18\x04 \x01(\x01\x12\x13\n\x0bwindow_open\x18\x05 \x01(\x08\x12\x12\n\ninvited_by\x18\x06 \x03(\t\x12\x15\n\rinvitation_id\x18\x07 \x01(\t\"[\n\x0cPairingBegin\x12*\n\x06secret\x18\x01 \x01(\x0e\x32\x1a.edgenode.v1.PairingSecret\x12\x11\n\tauthority\x18\x02 \x01(\x0c\x12\x0c\n\x04pake\x18\x03 \x01(\x0c\"\x1d\n\rPairingAnswer\x12\x0c\n\x04pake\x18\x01 \x01(\x0c\"$\n\x0cPairingProof\x12\x14\n\x0c\x63onfirmation\x18\x01 \x01(\x0c\"3\n\x0cPairingRenew\x12\x14\n\x0c\x61uthority_id\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"U\n\x19PairingCertificateRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63onfirmation\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"?\n\x12PairingCertificate\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63onfirmation\x18\x02 \x01(\x0c\"\r\n\x0bPairingDone\"i\n\x0ePairingRefusal\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.edgenode.v1.PairingRefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x13\n\x0bretry_after\x18\x03 \x01(\x01*}\n\rPairingSecret\x12\x1e\n\x1aPAIRING_SECRET_UNSPECIFIED\x10\x00\x12\x17\n\x13PAIRING_SECRET_CODE\x10\x01\x12\x18\n\x14PAIRING_SECRET_LOCAL\x10\x02\x12\x19\n\x15PAIRING_SECRET_INVITE\x10\x03*\xc9\x02\n\x14PairingRefusalReason\x12&\n\"PAIRING_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12(\n$PAIRING_REFUSAL_REASON_WINDOW_CLOSED\x10\x01\x12&\n\"PAIRING_REFUSAL_REASON_BACKING_OFF\x10\x02\x12\'\n#PAIRING_REFUSAL_REASON_WRONG_SECRET\x10\x03\x12\"\n\x1ePAIRING_REFUSAL_REASON_REMOVED\x10\x04\x12%\n!PAIRING_REFUSAL_REASON_NOT_PAIRED\x10\x05\x12\x1f\n\x1bPAIRING_REFUSAL_REASON_BUSY\x10\x06\x12\"\n\x1ePAIRING_REFUSAL_REASON_INVALID\x10\x07*\xf6\x01\n\x0ePairingVerdict\x12\x1f\n\x1bPAIRING_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n\x17PAIRING_VERDICT_TRUSTED\x10\x01\x12%\n!PAIRING_VERDICT_UNKNOWN_AUTHORITY\x10\x02\x12\x1b\n\x17PAIRING_VERDICT_EXPIRED\x10\x03\x12!\n\x1dPAIRING_VERDICT_NOT_YET_VALID\x10\x04\x12\x1e\n\x1aPAIRING_VERDICT_WRONG_ROLE\x10\x05\x12\x1f\n\x1bPAIRING_VERDICT_OWN_EXPIRED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgenode.v1.pairing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAIRINGSECRET']._serialized_start=1108
-  _globals['_PAIRINGSECRET']._serialized_end=1233
-  _globals['_PAIRINGREFUSALREASON']._serialized_start=1236
-  _globals['_PAIRINGREFUSALREASON']._serialized_end=1565
-  _globals['_PAIRINGVERDICT']._serialized_start=1568
-  _globals['_PAIRINGVERDICT']._serialized_end=1814
+  _globals['_PAIRINGSECRET']._serialized_start=1142
+  _globals['_PAIRINGSECRET']._serialized_end=1267
+  _globals['_PAIRINGREFUSALREASON']._serialized_start=1270
+  _globals['_PAIRINGREFUSALREASON']._serialized_end=1599
+  _globals['_PAIRINGVERDICT']._serialized_start=1602
+  _globals['_PAIRINGVERDICT']._serialized_end=1848
   _globals['_PAIRINGFRAME']._serialized_start=43
   _globals['_PAIRINGFRAME']._serialized_end=506
   _globals['_PAIRINGINTRODUCTION']._serialized_start=509
@@ -48,13 +48,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAIRINGPROOF']._serialized_start=777
   _globals['_PAIRINGPROOF']._serialized_end=813
   _globals['_PAIRINGRENEW']._serialized_start=815
-  _globals['_PAIRINGRENEW']._serialized_end=851
-  _globals['_PAIRINGCERTIFICATEREQUEST']._serialized_start=853
-  _globals['_PAIRINGCERTIFICATEREQUEST']._serialized_end=919
-  _globals['_PAIRINGCERTIFICATE']._serialized_start=921
-  _globals['_PAIRINGCERTIFICATE']._serialized_end=984
-  _globals['_PAIRINGDONE']._serialized_start=986
-  _globals['_PAIRINGDONE']._serialized_end=999
-  _globals['_PAIRINGREFUSAL']._serialized_start=1001
-  _globals['_PAIRINGREFUSAL']._serialized_end=1106
+  _globals['_PAIRINGRENEW']._serialized_end=866
+  _globals['_PAIRINGCERTIFICATEREQUEST']._serialized_start=868
+  _globals['_PAIRINGCERTIFICATEREQUEST']._serialized_end=953
+  _globals['_PAIRINGCERTIFICATE']._serialized_start=955
+  _globals['_PAIRINGCERTIFICATE']._serialized_end=1018
+  _globals['_PAIRINGDONE']._serialized_start=1020
+  _globals['_PAIRINGDONE']._serialized_end=1033
+  _globals['_PAIRINGREFUSAL']._serialized_start=1035
+  _globals['_PAIRINGREFUSAL']._serialized_end=1140
 # @@protoc_insertion_point(module_scope)

@@ -276,14 +276,18 @@ class PairingRenew(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     AUTHORITY_ID_FIELD_NUMBER: builtins.int
+    NONCE_FIELD_NUMBER: builtins.int
     authority_id: builtins.str
     """Identity of the coordinator's authority."""
+    nonce: builtins.bytes
+    """32 random bytes, new each time: the node's signature covers them, so that none is good twice."""
     def __init__(
         self,
         *,
         authority_id: builtins.str = ...,
+        nonce: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["authority_id", b"authority_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["authority_id", b"authority_id", "nonce", b"nonce"]) -> None: ...
 
 Global___PairingRenew: typing_extensions.TypeAlias = PairingRenew
 
@@ -293,17 +297,23 @@ class PairingCertificateRequest(google.protobuf.message.Message):
 
     REQUEST_FIELD_NUMBER: builtins.int
     CONFIRMATION_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
     request: builtins.bytes
-    """DER of a PKCS #10 request, signed by the node's key: proof that it holds it."""
+    """DER of a PKCS #10 request, signed by the node's key."""
     confirmation: builtins.bytes
     """In pairing, the node's proof of the secret, which covers the request. Empty in renewal."""
+    signature: builtins.bytes
+    """In renewal, the signature by the node's key of everything said so far and the request (ECDSA with SHA-256, DER). Empty in
+    pairing.
+    """
     def __init__(
         self,
         *,
         request: builtins.bytes = ...,
         confirmation: builtins.bytes = ...,
+        signature: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["confirmation", b"confirmation", "request", b"request"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confirmation", b"confirmation", "request", b"request", "signature", b"signature"]) -> None: ...
 
 Global___PairingCertificateRequest: typing_extensions.TypeAlias = PairingCertificateRequest
 

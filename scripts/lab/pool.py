@@ -175,7 +175,3 @@ def start_paired(coordinator: Member, nodes: Sequence[LabNode], *options: str | 
     with Watch(coordinator) as watch:
         for node in nodes:
             watch.wait(node.name, ["joined"])
-
-
-def _is_foreign(variable: str) -> bool:
-    return variable.startswith(("EDGENODE_", "OPENAI_", "OLLAMA_")) or variable.lower().endswith("_proxy")

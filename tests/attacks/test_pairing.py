@@ -12,18 +12,24 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.nodes.pairing import Trust, over, renew
 from edgenode.errors import EdgenodeError, NetworkError, PairingError
 from edgenode.net.channel import MAX_PAIRING_MESSAGE_BYTES, make_pairing_server, open_pairing_channel, pairing_address
+from edgenode.net.dial_out import PAIR_METHOD
 from edgenode.net.pairing_client import greet, open_window, pair
-from edgenode.net.pairing_desk import PairingDesk
+from edgenode.net.pairing_desk import ABANDONED, PairingDesk
 from edgenode.net.pairing_service import GREETINGS, PAIRINGS, STREAMS_OF_ONE_HOST
 from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
+from edgenode.net.pinned import pinned_channel
 from edgenode.trust import certificates
+from edgenode.trust.certificates import Certificate
 from edgenode.trust.frames import (
+    NONCE_BYTES,
     Answer,
     Begin,
     CertificateRequest,
@@ -34,13 +40,19 @@ from edgenode.trust.frames import (
     Proof,
     RefusalReason,
     Refused,
+    Renew,
     SecretKind,
 )
+from edgenode.trust.keys import PublicKey
+from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
 from edgenode.trust.running import RunningNode
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.window import TRIES
 from edgenode.v1 import pairing_pb2, pairing_service_pb2
+from tests.dial_parts import listening
 from tests.pairing_parts import LOCAL_SECRET, Anna, Desk, make_desk, served
+from tests.trust.people import Ca, forge
+from tests.trusted import paired
 
 SERVICE = "/edgenode.v1.PairingService/"
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
@@ -109,6 +121,99 @@ async def test_guessing_in_parallel(tmp_path: Path) -> None:
     assert all(isinstance(each, EdgenodeError) for each in outcomes)
     assert sum("not the code" in str(each) for each in outcomes) <= TRIES
     assert len(node.window.failures) <= TRIES
+
+
+async def test_a_certificate_by_another_authoritys_name(tmp_path: Path) -> None:
+    """A paired coordinator cannot give the node a leaf that would be served to another's: it is not kept, and that one still is."""
+    node, anna, bob = make_desk(tmp_path), Anna(), Ca("bob")
+    stolen = x509.DNSName(certificates.node_host_name(node.id, anna.id))
+
+    def sign(key: PublicKey) -> Certificate:
+        own = x509.DNSName(certificates.node_host_name(node.id, bob.id))
+        told = f"edgenode://{bob.id}/node/{node.id}"
+        return forge(bob.key, bob.certificate.subject, key, (told,), names=(stolen, own))
+
+    async with served(node.desk) as address:
+        await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+        with pytest.raises(PairingError, match="more than that"):
+            await pair(address, CoordinatorPairing(SecretKind.LOCAL, LOCAL_SECRET, bob.certificate, sign))
+    assert [one.authority for one in node.trust.trusted()] == [anna.id]
+
+
+async def test_wrong_proofs_all_at_once(tmp_path: Path) -> None:
+    """Of sixty exchanges that all got as far as the proof three are checked, even if nobody reads what comes of it; the right code
+    comes too late among them."""
+    node, mallory = make_desk(tmp_path), Anna("mallory")
+    code = node.window.open(node.clock())
+    wrong = [f"{(int(code) + n) % 10**8:08d}" for n in range(1, 61)]
+    all_begun, all_refused = asyncio.Barrier(len(wrong) + 1), asyncio.Barrier(len(wrong) + 1)
+    refusals: list[Refused] = []
+
+    async def attempt(guess: str, who: str) -> None:
+        machine, to_node = mallory.pairing(guess), asyncio.Queue[PairingFrame]()
+
+        async def frames() -> AsyncIterator[PairingFrame]:
+            yield await to_node.get()
+            await all_begun.wait()
+            yield await to_node.get()
+
+        async def send(frame: PairingFrame) -> None:
+            if isinstance(frame, Refused):
+                refusals.append(frame)
+                await all_refused.wait()
+            else:
+                for answer in machine.receive(frame):
+                    to_node.put_nowait(answer)
+
+        assert await node.desk.serve(frames(), send, who) is None
+
+    await asyncio.gather(*(attempt(guess, f"10.0.0.{n}") for n, guess in enumerate([*wrong[:30], code, *wrong[30:]])))
+    assert Counter(each.reason for each in refusals) == {
+        RefusalReason.WRONG_SECRET: TRIES,
+        RefusalReason.BACKING_OFF: len(wrong) + 1 - TRIES,
+    }
+    assert len(node.window.failures) == TRIES
+    assert not node.window.is_open(node.clock())
+
+
+async def test_beginning_without_ever_proving(tmp_path: Path) -> None:
+    """Whoever begins with the code and stays silent keeps nobody out; who does it again and again is not listened to any more, and
+    the owner hears of it once. Another code forgives him."""
+    node = make_desk(tmp_path)
+    code = node.window.open(node.clock())
+    async with served(node.desk) as address:
+
+        async def begin(channel: grpc.aio.Channel) -> tuple[Call, PairingFrame | None]:
+            call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+            await received(call)
+            for frame in MALLORYS.pairing("00000000").receive(node.desk.introduction()):
+                await call.write(packed(frame))
+            return call, await received(call)
+
+        async with stranger(node.desk, address) as channel:
+            held = [await begin(channel) for _ in range(STREAMS_OF_ONE_HOST - 1)]
+            assert all(isinstance(answer, Answer) for _, answer in held)
+            await pair(address, Anna().pairing(code))
+            assert node.reports == ["Paired with anna@laptop."]
+            for call, _ in held:
+                await call.done_writing()
+                while await received(call) is not None:
+                    pass
+            code = node.desk.open_window(LOCAL_SECRET, "")[0]
+            answers: list[PairingFrame | None] = []
+            for _ in range(ABANDONED + 2):
+                node.clock.seconds += 2.0
+                call, answer = await begin(channel)
+                answers.append(answer)
+                await call.done_writing()
+                while await received(call) is not None:
+                    pass
+        assert [type(each) for each in answers] == [Answer] * ABANDONED + [Refused] * 2
+        assert len(node.reports) == 2
+        assert f"127.0.0.1 has begun to pair {ABANDONED} times without giving a code" in node.reports[1]
+        with pytest.raises(PairingError, match="run `edgenode pair` on it"):
+            await pair(address, Anna().pairing(code))
+        await pair(address, Anna().pairing(node.desk.open_window(LOCAL_SECRET, "")[0]))
 
 
 async def test_a_code_used_by_two_at_once(tmp_path: Path) -> None:
@@ -249,6 +354,50 @@ async def test_replay(tmp_path: Path) -> None:
         await assert_serves(node, address)
 
 
+async def test_a_request_for_renewal_replayed_to_the_coordinator(tmp_path: Path) -> None:
+    """What a stranger gets out of a node by asking it to renew, and sends to its coordinator in its name, is signed for another
+    question: the coordinator signs nothing and remembers no renewal."""
+    async with listening(tmp_path / "coordinator") as there:
+        trust = there.trust
+        trusted = paired(tmp_path / "node", trust.authority, trust.paired)
+        node = make_desk(tmp_path / "node")
+        before = trust.paired.get(trusted.id)
+        async with served(node.desk) as address, stranger(node.desk, address) as channel:
+            call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+            introduction = await received(call)
+            await call.write(packed(Renew(trust.authority.id, bytes(NONCE_BYTES))))
+            request = await received(call)
+        assert isinstance(request, CertificateRequest)
+        async with pinned_channel(there.address, None) as (channel, _):
+            dialled: Call = channel.stream_stream(PAIR_METHOD)()
+            for frame in (introduction, request, Done()):
+                assert frame is not None
+                message = pairing_service_pb2.PairDialInRequest(frame=pairing_frame_to_proto(frame))
+                await dialled.write(message.SerializeToString())
+            with pytest.raises(PairingError, match="did not prove now"):
+                await renew(trust, (await there.device()).run, trusted.id)
+        assert trust.paired.get(trusted.id) == before
+
+
+async def test_a_device_unpaired_during_its_renewal(tmp_path: Path) -> None:
+    """Between the question and the signature it was unpaired: it gets no certificate."""
+    trust = Trust.load(tmp_path / "coordinator")
+    paired(tmp_path / "node", trust.authority, trust.paired)
+    node = make_desk(tmp_path / "node")
+
+    async with served(node.desk) as address:
+
+        async def way(machine: CoordinatorPairing | CoordinatorRenewal) -> None:
+            trust.paired.remove(node.id)
+            await over(address, node.id)(machine)
+
+        with pytest.raises(PairingError, match="was unpaired"):
+            await renew(trust, way, node.id)
+    kept = trust.paired.get(node.id)
+    assert kept is not None
+    assert kept.removed is not None
+
+
 async def test_frames_out_of_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Proof, request, certificate or done first: refused as senseless, and logged once for each kind."""
     node = make_desk(tmp_path)
@@ -321,7 +470,7 @@ async def test_endless_messages(tmp_path: Path) -> None:
 
 
 async def test_a_stream_that_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Silence at the beginning and silence in the middle both end at a deadline, and the second frees the code for others."""
+    """Silence at the beginning and silence in the middle both end at a deadline, and neither keeps others from the code."""
     node = make_desk(tmp_path, patience=0.05, seconds=0.05)
     code = node.window.open(node.clock())
     caplog.set_level(logging.DEBUG, "edgenode")
@@ -338,7 +487,6 @@ async def test_a_stream_that_says_nothing(tmp_path: Path, caplog: pytest.LogCapt
                 refusal = await received(call)
                 assert isinstance(refusal, Refused)
                 assert "silent" in refusal.message
-        assert node.desk.code_taken_by is None
         assert node.window.failures == ()
         assert len(caplog.messages) == 1
     patient = PairingDesk(node.trust, node.window, node.desk._describe, LOCAL_SECRET, node.reports.append, clock=node.clock)

@@ -62,6 +62,20 @@ CASES = {
         "port 7434",
         "--port 7533",
     ),
+    "firewall that rejects": (
+        with_way(Reach.REJECTED),
+        "firewall",
+        PROBLEM,
+        "rejects what is sent to 192.168.1.5 (TCP port 7433)",
+        "sudo ufw allow 7433:7434/tcp",
+    ),
+    "in the network of our own containers": (
+        with_way(Reach.NO_HOST, address="172.17.0.9", interface="docker0", kind=Kind.CONTAINER),
+        "container-address",
+        PROBLEM,
+        "172.17.0.9 is in the network of this machine's own containers (docker0)",
+        "coordinator doctor ADDRESS",
+    ),
     "guest Wi-Fi": (
         with_way(Reach.SILENT, heard=False),
         "firewall-or-isolation",
@@ -344,8 +358,15 @@ CASES = {
         "port 7433",
         "edgenode start",
     ),
-    "own node on loopback": (
+    "own node on loopback, which may dial out": (
         with_node(answers=(replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))),
+        "loopback-only",
+        WARNING,
+        "only coordinators that it dials",
+        "Nothing, if it was started with --join COORDINATOR and works",
+    ),
+    "own node on loopback": (
+        with_node(trusted=(), answers=(replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))),
         "loopback-only",
         PROBLEM,
         "not at 192.168.1.5",
@@ -516,3 +537,12 @@ def test_the_worst_comes_first() -> None:
 def test_which_versions_agree(ours: str, theirs: str, agree: bool | None) -> None:
     """Before 1.0 a minor version is a protocol, afterwards a major one is."""
     assert compatible(ours, theirs) is agree
+
+
+@pytest.mark.parametrize("verdict", [Verdict.TRUSTED, Verdict.UNKNOWN_AUTHORITY, None])
+def test_an_unpaired_device_is_one_problem(verdict: Verdict | None) -> None:
+    """That it was shut out is said once, with what to type on either side."""
+    facts = with_target(paired=replace(PAIRED, removed=NOW), greeting=replace(GREETING, verdict=verdict))
+    (found,) = [each for each in diagnose(facts).findings if each.severity is PROBLEM]
+    assert found.code == "removed"
+    assert found.remedy == "To take it back in: coordinator pair pi (on pi: edgenode pair)"

@@ -250,8 +250,22 @@ async def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
     async with listening(tmp_path / "anna") as there:
         for port in (there.port - 1, there.port, there.port + 1):
             with pytest.raises(NetworkError, match="in use"):
-                async with DialInListener(there.host, ("127.0.0.1",), port):
+                async with DialInListener(there.host, lambda: ("127.0.0.1",), port):
                     pass
+
+
+async def test_addresses_that_appear_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that the coordinator joins while it listens."""
+    monkeypatch.setattr("edgenode.net.dial_in.FOLLOW_SECONDS", 0.05)
+    there = Listening(tmp_path / "anna", free_pair())
+    hosts = ["127.0.0.1"]
+    paired(tmp_path / "node", there.trust.authority, there.trust.paired)
+    async with (
+        DialInListener(there.host, lambda: tuple(hosts), there.port),
+        dialling_node(tmp_path / "node", f"127.0.0.2:{there.port}"),
+    ):
+        hosts.append("127.0.0.2")
+        await assert_works(there)
 
 
 @given(st.sampled_from(Visit), st.floats(0, 1e6), st.integers(0, 10_000), st.floats(0, 1))

@@ -3,23 +3,27 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from coordinator.nodes.pairing import Trust, over, pair_invited
 from edgenode.errors import NetworkError, PairingError
 from edgenode.net.pairing_client import greet, open_window, pair, renew
 from edgenode.net.pairing_session import converse
 from edgenode.net.rates import HOSTS, OVERALL, RateLimit
 from edgenode.trust import certificates
 from edgenode.trust.certificates import Role, now_utc
-from edgenode.trust.frames import PairingFrame, SecretKind
+from edgenode.trust.frames import CertificateRequest, IssuedCertificate, PairingFrame, SecretKind
+from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
 from edgenode.trust.running import RunningNode
+from edgenode.trust.store import NodeTrust
 from edgenode.trust.verdict import Verdict
 from edgenode.trust.window import TRIES
 from edgenode.types import NodeId
-from tests.pairing_parts import LOCAL_SECRET, Anna, make_desk, served
+from tests.pairing_parts import LOCAL_SECRET, Anna, Policy, make_desk, meet, served
 
 
 async def test_a_code_pairs_once(tmp_path: Path) -> None:
@@ -53,7 +57,7 @@ async def test_the_users_own_node_pairs_without_a_code(tmp_path: Path) -> None:
 
 
 async def test_an_invited_node_says_so_and_takes_the_one_who_invited(tmp_path: Path) -> None:
-    """The token pins the authority: whoever else knows the secret is refused. Once paired it asks no more."""
+    """The token pins the authority: whoever else knows the secret is refused. It may be used again by that one."""
     anna, bob = Anna(), Anna("bob")
     invite = anna.invite()
     node = make_desk(tmp_path, invite=invite)
@@ -66,7 +70,7 @@ async def test_an_invited_node_says_so_and_takes_the_one_who_invited(tmp_path: P
             await pair(address, anna.pairing(b"W" * 16, SecretKind.INVITE))
         await pair(address, anna.pairing(invite.secret, SecretKind.INVITE))
         introduction = (await greet(address)).introduction
-        assert (introduction.invited_by, introduction.invitation) == ((), "")
+        assert (introduction.invited_by, introduction.invitation) == ((anna.id,), invite.id)
 
 
 async def test_what_the_owner_dropped_comes_back_by_code_alone(tmp_path: Path) -> None:
@@ -84,6 +88,77 @@ async def test_what_the_owner_dropped_comes_back_by_code_alone(tmp_path: Path) -
         assert (await greet(address)).introduction.invited_by == ()
         await pair(address, anna.pairing(node.window.open(node.clock())))
     assert [one.via for one in node.trust.trusted()] == ["code"]
+
+
+async def test_what_the_owner_dropped_comes_back_by_a_new_invitation(tmp_path: Path) -> None:
+    """One that the device was given before `untrust` is void, also after a restart; one that it is given afterwards counts."""
+    anna = Anna()
+    old, new = anna.invite(), replace(anna.invite(), id="4567cdef", secret=b"J" * 16)
+    async with served(make_desk(tmp_path, invite=old).desk) as address:
+        await pair(address, anna.pairing(old.secret, SecretKind.INVITE))
+    NodeTrust(tmp_path).untrust(anna.id)
+    node = make_desk(tmp_path, invite=old)
+    async with served(node.desk) as address:
+        assert (await greet(address)).introduction.invited_by == ()
+        with pytest.raises(PairingError, match="has dropped this coordinator"):
+            await pair(address, anna.pairing(old.secret, SecretKind.INVITE))
+    for _ in range(2):
+        node = make_desk(tmp_path, invite=new)
+    async with served(node.desk) as address:
+        assert (await greet(address)).introduction.invitation == new.id
+        with pytest.raises(PairingError, match="has dropped this coordinator"):
+            await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+        await pair(address, anna.pairing(new.secret, SecretKind.INVITE))
+    assert [one.via for one in node.trust.trusted()] == ["invite"]
+
+
+async def test_an_invitation_is_good_for_one_device_until_it_is_done(tmp_path: Path) -> None:
+    """The connection breaks once the certificate is signed: the same device may try again, another not; then it is used up."""
+    trust = Trust.load(tmp_path / "coordinator")
+    invite = trust.invites.make()
+    one, other = (make_desk(tmp_path / name, invite=invite) for name in ("one", "other"))
+
+    async def breaks(machine: CoordinatorPairing | CoordinatorRenewal) -> None:
+        policy = Policy(invite.secret)
+        policy.key = one.trust.key
+        with pytest.raises(NetworkError, match="gone"):
+            meet(machine, policy.machine(), to_node=gone)
+        raise NetworkError("gone")
+
+    def gone(frame: PairingFrame) -> PairingFrame:
+        if isinstance(frame, IssuedCertificate):
+            raise NetworkError("gone")
+        return frame
+
+    async with served(one.desk) as address, served(other.desk) as elsewhere:
+        with pytest.raises(NetworkError, match="gone"):
+            await pair_invited(trust, [(breaks, "")], trust.invites.outstanding(now_utc()), one.id)
+        (taken,) = trust.invites.outstanding(now_utc())
+        assert taken.taken_by == one.id
+        with pytest.raises(PairingError, match="no invitation that could have been meant"):
+            await pair_invited(trust, [(over(elsewhere, other.id), elsewhere)], (taken,), other.id)
+        with pytest.raises(PairingError, match="used by another device"):
+            await pair_invited(trust, [(over(elsewhere, other.id), elsewhere)], (invite,), other.id)
+        await pair_invited(trust, [(over(address, one.id), address)], (taken,), one.id)
+    assert trust.invites.outstanding(now_utc()) == ()
+    assert [node.id for node in trust.paired.all()] == [one.id]
+
+
+async def test_an_unpaired_device_comes_back_by_a_newer_invitation(tmp_path: Path) -> None:
+    """An invitation that was made before it was unpaired does not bring it back, one made afterwards does."""
+    trust = Trust.load(tmp_path / "coordinator")
+    invites = [trust.invites.make() for _ in range(2)]
+    node = make_desk(tmp_path / "node", invite=invites[0])
+    async with served(node.desk) as address:
+        ways = [(over(address, node.id), address)]
+        await pair_invited(trust, ways, invites[:1], node.id)
+        trust.paired.remove(node.id)
+        node.desk.invite = invites[1]
+        with pytest.raises(PairingError, match="no invitation that could have been meant"):
+            await pair_invited(trust, ways, invites[1:], node.id)
+        node.desk.invite = trust.invites.make()
+        await pair_invited(trust, ways, trust.invites.outstanding(now_utc()), node.id)
+    assert trust.paired.is_paired(node.id)
 
 
 async def test_a_certificate_is_renewed(tmp_path: Path) -> None:
@@ -161,16 +236,30 @@ async def test_two_coordinators_are_both_trusted(tmp_path: Path) -> None:
 
 
 async def test_one_code_pairing_at_a_time(tmp_path: Path) -> None:
-    """While one coordinator has begun with the code another is told that the node is busy; afterwards it is free."""
-    node = make_desk(tmp_path)
+    """While one coordinator has proved the code another is told that the node is busy; when that one breaks off, it is free."""
+    node, anna = make_desk(tmp_path), Anna()
     code = node.window.open(node.clock())
+    machine, to_node, proved = anna.pairing(code), asyncio.Queue[PairingFrame | None](), asyncio.Event()
+
+    async def frames() -> AsyncIterator[PairingFrame]:
+        while (frame := await to_node.get()) is not None:
+            yield frame
+
+    async def send(frame: PairingFrame) -> None:
+        if isinstance(frame, CertificateRequest):
+            proved.set()
+            return
+        for answer in machine.receive(frame):
+            to_node.put_nowait(answer)
+
     async with served(node.desk) as address:
-        node.desk.code_taken_by = object()
+        first = asyncio.create_task(node.desk.serve(frames(), send, "192.168.1.2"))
+        await proved.wait()
         with pytest.raises(PairingError, match="busy with somebody else's pairing"):
             await pair(address, Anna().pairing(code))
-        node.desk.code_taken_by = None
+        to_node.put_nowait(None)
+        assert await first is None
         await pair(address, Anna().pairing(code))
-        assert node.desk.code_taken_by is None
 
 
 async def test_pairing_over_a_stream_that_the_node_dialled(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from coordinator.trust.authority import Authority
 from edgenode.errors import NetworkError, TrustError
 from edgenode.net.channel import make_pairing_server, make_work_server, open_pairing_channel, open_work_channel, pairing_address
+from edgenode.net.door import Door
 from edgenode.net.once import LIMIT, LogOnce, peer_host
 from edgenode.trust.certificates import node_host_name, pem
 from edgenode.trust.tls import ServerTls
@@ -86,14 +87,69 @@ def test_a_warning_about_a_peer_is_told_once(caplog: pytest.LogCaptureFixture) -
     for number in range(1_000):
         once.warning(f"192.0.2.{number}", "is refused.")
     assert len(caplog.messages) == LIMIT + 1
-    assert "no more of them are listed" in caplog.messages[-1]
+    assert "only one in a minute is listed" in caplog.messages[-1]
     caplog.clear()
     now = 3_600.0
     once.warning("192.0.2.1", "is refused.")
     assert caplog.messages == ["192.0.2.1: is refused."]
 
 
+def test_strangers_cannot_silence_a_warning_about_another(caplog: pytest.LogCaptureFixture) -> None:
+    """However many sources they choose: a minute later somebody else is listed, and the log grows by one a minute."""
+    now = 0.0
+    once = LogOnce(logging.getLogger("test"), lambda: now)
+    for number in range(1_000):
+        once.warning(f"2001:db8::{number}", "is refused.")
+    now = 60.0
+    once.warning("192.0.2.1", "has expired.")
+    assert caplog.messages[-1] == "192.0.2.1: has expired."
+    for number in range(3_600):
+        now += 1.0
+        once.warning(f"2001:db8:1::{number}", "is refused.")
+    assert len(caplog.messages) <= 2 * LIMIT + 4
+
+
 def test_a_peer_is_its_host_whatever_its_port() -> None:
-    """As gRPC writes it, for IPv4 and IPv6."""
-    told = ["ipv4:127.0.0.1:50374", "ipv6:%5B::1%5D:50374", "ipv6:[::1]:1", "unix:"]
-    assert [peer_host(each) for each in told] == ["127.0.0.1", "::1", "::1", "unknown"]
+    """As gRPC writes it, for IPv4 and IPv6, with its interface and without what could change a terminal."""
+    told = [
+        "ipv4:127.0.0.1:50374",
+        "ipv6:%5B::1%5D:50374",
+        "ipv6:[::1]:1",
+        "ipv6:%5Bfe80::1%25eth0%5D:1",
+        "ipv6:%5B::1%1B%5D:1",
+        "unix:",
+    ]
+    assert [peer_host(each) for each in told] == ["127.0.0.1", "::1", "::1", "fe80::1%eth0", "::1", "unknown"]
+
+
+def test_connections_with_a_good_certificate_are_not_called_strangers(caplog: pytest.LogCaptureFixture) -> None:
+    """However many begin before the first has made its call, and however many there are in a minute."""
+    now = 0.0
+    door = Door(lambda: now)
+    for batch in range(20):
+        for _ in range(50):
+            door.knock()
+        door.look()
+        for number in range(50):
+            for _ in range(3):
+                door.passed(f"ipv4:192.0.2.1:{batch * 50 + number}")
+        now += 5.0
+        door.look()
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("a_second", [1, 1_000], ids=["a few", "a flood"])
+def test_connections_that_come_to_nothing_are_told_once(a_second: int, caplog: pytest.LogCaptureFixture) -> None:
+    """While they come, and between others that are let in; nothing is kept of them."""
+    now = 0.0
+    door = Door(lambda: now)
+    for second in range(50):
+        for _ in range(a_second):
+            door.knock()
+        now += 1.0
+        if second % 10 == 0:
+            door.knock()
+            door.passed(f"ipv4:192.0.2.1:{second}")
+        door.look()
+    assert [message for message in caplog.messages if "connects again and again" in message] == caplog.messages
+    assert len(caplog.messages) == 1

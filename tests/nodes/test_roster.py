@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -15,16 +16,19 @@ from coordinator.events import NodeInfo, NodeState
 from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.pair_node import pair_node, unpair
 from coordinator.nodes.pairing import Trust
-from coordinator.nodes.roster import Roster
-from edgenode.errors import PairingError, UsageError
+from coordinator.nodes.roster import MAX_STRANGERS, Roster
+from coordinator.trust.paired import PairedNode
+from edgenode.errors import NetworkError, PairingError, UsageError
+from edgenode.net.discovery import Sighting
 from edgenode.net.interfaces import scope
-from edgenode.net.ports import are_free
+from edgenode.net.ports import are_free, bound
 from edgenode.node import Node, NodeConfig
 from edgenode.trust import certificates
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.token import Invite
-from edgenode.types import Completion, EngineState, Lease, LeaseId, Outcome, Subtask, SubtaskId
+from edgenode.types import Completion, EngineState, Lease, LeaseId, NodeId, Outcome, Subtask, SubtaskId
 from tests.scripted_engine import ScriptedEngine
+from tests.trusted import paired
 
 LEASE = Lease(LeaseId("l1"), "scripted-model", "system", "chunk ", (Subtask(SubtaskId("1"), "task", "{}", 10),))
 
@@ -209,6 +213,8 @@ async def test_namesakes_are_told_apart_by_id(trust: Trust, elsewhere: Callable[
         await seen(roster, lambda node: node.id == two.trust.id and is_joined(node))
         unpair(trust, two.trust.id)
         await seen(roster, lambda node: node.id == two.trust.id and node.state is NodeState.UNPAIRED)
+        for node in (one, two):
+            await seen(roster, lambda info, id=node.trust.id: info.why.endswith(f"coordinator pair {id[:12]}"))
         with pytest.raises(UsageError) as refused:
             await pair_node(roster, name, never)
         assert all(f"{node.trust.id[:12]} ({node.address})" in str(refused.value) for node in (one, two))
@@ -475,3 +481,98 @@ async def test_an_invited_node_that_only_dials_out_needs_nobody(
         assert kept is not None
         assert kept.via == "invite"
         assert kept.certificate_ends > now_utc()
+
+
+async def test_a_node_that_only_dials_out_is_renewed_in_good_time(
+    trust: Trust,
+    elsewhere: Callable[..., Node],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    port: int,
+) -> None:
+    """Weeks before its certificate ends it waits for the next one, beside its work and without a word to anybody."""
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
+    name = unique("phone")
+    known = paired(tmp_path / name, trust.authority)
+    soon = now_utc() + timedelta(days=20)
+    leaf = trust.authority.sign_node(known.key.public_key(), soon - certificates.NODE_LIFE)
+    known.trust(trust.authority.certificate, leaf, "code")
+    trust.paired.add(PairedNode(known.id, name, now_utc(), "code", leaf.not_valid_after_utc, (), True))
+    async with (
+        elsewhere(name, join=(f"127.0.0.1:{port}",)) as node,
+        Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster,
+        asyncio.timeout(20),
+    ):
+        await seen(roster, is_joined)
+        while (kept := trust.paired.find(name)).certificate_ends == leaf.not_valid_after_utc:
+            await roster.changed(0.1)
+        while (own := node.trust.trusted()[0].leaf.not_valid_after_utc) <= soon:
+            await roster.changed(0.1)
+        assert own == kept.certificate_ends
+        assert is_joined(roster.nodes()[0])
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_crowd_of_rumours_takes_nobodys_place(
+    trust: Trust, elsewhere: Callable[..., Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forged records fill the list of strangers; who runs here, was named by address or is paired is listed all the same."""
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Crowd)
+    kept = PairedNode(NodeId("f" * 32), "kept", now_utc(), "code", now_utc() + timedelta(days=80))
+    async with elsewhere(unique("far")) as far, Roster(scope("127.0.0.1"), trust) as roster:
+        assert len(roster.nodes()) == MAX_STRANGERS
+        roster.join(far.address)
+        await seen(roster, lambda node: node.id == far.trust.id)
+        async with Node(NodeConfig(home=tmp_path / "near", name=unique("near")), ScriptedEngine()) as near:
+            await seen(roster, lambda node: node.id == near.trust.id and is_joined(node))
+        trust.paired.add(kept)
+        await seen(roster, lambda node: node.id == kept.id)
+        assert len([peer for peer in roster.peers() if peer.is_rumour]) <= MAX_STRANGERS
+
+
+class Crowd(Deaf):
+    """A browser where somebody forges more records than anybody has nodes."""
+
+    def __init__(self, _: object, sighted: Callable[[Sighting], None], *__: object) -> None:
+        self._sighted = sighted
+
+    async def __aenter__(self) -> Self:
+        for number in range(MAX_STRANGERS + 10):
+            self._sighted(Sighting(NodeId(f"{number:032x}"), "kitchen", ("127.0.0.1:1",)))
+        return self
+
+
+async def test_a_node_that_dials_in_to_another_command(
+    trust: Trust, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, port: int
+) -> None:
+    """One process has the port: the others say what to do, of the device and not as a warning of their own."""
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.listening.COORDINATOR_PORT", port)
+    monkeypatch.setattr("coordinator.nodes.pair_node.NAMED_SECONDS", 0.0)
+    trust.paired.add(PairedNode(NodeId("f" * 32), "phone", now_utc(), "code", now_utc() + timedelta(days=80), (), True))
+    async with Roster(scope("127.0.0.1"), trust) as first:
+        async with asyncio.timeout(20):
+            while are_free(("127.0.0.1",), port):
+                await first.changed(0.05)
+        async with Roster(scope("127.0.0.1"), trust) as second:
+            told = await seen(second, lambda node: "--listen-port" in node.why)
+            assert told.state is NodeState.SUSPECT
+            assert told.why.startswith(f"It dials in at port {port}, which another program has")
+            with pytest.raises(NetworkError, match="--listen-port"):
+                await pair_node(second, "nobody", never)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_is_a_warning(
+    trust: Trust, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, port: int
+) -> None:
+    """Told once."""
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.listening.AGAIN_SECONDS", 0.05)
+    with bound("127.0.0.1", port) as taken:
+        taken.listen()
+        async with Roster(scope("127.0.0.1"), trust, listen_port=port) as roster, asyncio.timeout(20):
+            while not roster.dial_in.problem:
+                await roster.changed(0.05)
+    assert len([record for record in caplog.records if "cannot listen for devices" in record.getMessage()]) == 1

@@ -37,10 +37,13 @@ def forge(
     start: datetime | None = None,
     end: datetime | None = None,
     ca: bool = False,
+    names: tuple[x509.GeneralName, ...] | None = None,
 ) -> Certificate:
-    """A leaf that says whatever it is told to say."""
+    """A leaf that says whatever it is told to say. `names` are those besides the URIs, by default what goes with the first."""
     now = now_utc()
-    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri) for uri in uris])
+    if names is None:
+        names = tuple(x509.DNSName(_host(each)) for each in uris[:1])
+    alternative = x509.SubjectAlternativeName([*names, *(x509.UniformResourceIdentifier(each) for each in uris)])
     usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     builder = (
         x509.CertificateBuilder()
@@ -54,8 +57,13 @@ def forge(
         .add_extension(usages, critical=False)
     )
     if uris:
-        builder = builder.add_extension(names, critical=False)
+        builder = builder.add_extension(alternative, critical=False)
     return builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def _host(uri: str) -> str:
+    authority, role, id = uri.strip().lower().removeprefix("edgenode://").split("/")[:3]
+    return f"{id if role == 'node' else role}.{authority}.edge"
 
 
 def uri(authority: str, key: PrivateKey, role: str = "coordinator") -> str:

@@ -13,6 +13,14 @@ from edgenode.trust.keys import fingerprint, make_key
 from tests.trust.faults import full_disk
 
 
+def test_an_unsafe_key_is_told_with_the_whole_remedy(tmp_path: Path) -> None:
+    """To delete the key alone would only end in the next refusal: the sentence names the folder."""
+    Authority(tmp_path)
+    (tmp_path / "key.pem").chmod(0o644)
+    with pytest.raises(TrustError, match="delete the folder .* and pair your devices again"):
+        Authority(tmp_path)
+
+
 def test_an_authority_survives(tmp_path: Path) -> None:
     """Who it is, its name and its certificate are those of the first time, whatever name is given later."""
     first = Authority(tmp_path / "c", "花子@居間のパソコン")

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
@@ -119,6 +120,32 @@ def test_who_cannot_be_identified() -> None:
     ):
         with pytest.raises(TrustError):
             identify(leaf, ours.certificate)
+
+
+def test_a_leaf_goes_by_its_own_name_alone() -> None:
+    """A leaf of a good authority that bears any further name, or not its own, is nobody's: by another's name it would be served to
+    that authority's coordinators."""
+    ours, theirs, key = Ca(), Ca(), make_key()
+    id, of, host = fingerprint(key.public_key()), uri(ours.id, key, "node"), x509.DNSName
+
+    def leaf(*names: x509.GeneralName) -> Certificate:
+        return forge(ours.key, ours.certificate.subject, key.public_key(), (of,), names=names)
+
+    own = host(f"{id}.{ours.id}.edge")
+    assert identify(leaf(own), ours.certificate).id == id
+    for names in (
+        (own, host(f"{id}.{theirs.id}.edge")),
+        (own, host("*.edge")),
+        (own, host(f"coordinator.{ours.id}.edge")),
+        (own, own),
+        (own, x509.IPAddress(ip_address("127.0.0.1"))),
+        (own, x509.RFC822Name("anna@example.org")),
+        (host(f"{id}.{theirs.id}.edge"),),
+        (host(f"*.{ours.id}.edge"),),
+        (),
+    ):
+        with pytest.raises(TrustError, match="more than that"):
+            identify(leaf(*names), ours.certificate)
 
 
 def test_only_p256_certificates_are_read() -> None:

@@ -38,6 +38,19 @@ def test_a_key_that_others_can_touch_is_refused(tmp_path: Path, mode: int) -> No
         load_or_make_key(path)
 
 
+def test_a_key_elsewhere_or_of_another_owner_is_refused(tmp_path: Path) -> None:
+    """A link may point to what others choose, and whoever owns the file has the key."""
+    path, other = tmp_path / "key.pem", tmp_path / "other.pem"
+    load_or_make_key(other)
+    path.symlink_to(other)
+    with pytest.raises(TrustError, match="a link"):
+        load_or_make_key(path)
+    if os.getuid() == 0:
+        os.chown(other, 12_345, -1)
+        with pytest.raises(TrustError, match="another user"):
+            load_or_make_key(other)
+
+
 def test_damaged_and_foreign_keys_are_refused(tmp_path: Path) -> None:
     """Empty, cut, encrypted, and keys of every other kind end in a sentence and stay where they are."""
     whole = key_pem(make_key())

@@ -217,7 +217,7 @@ def frames() -> list[PairingFrame]:
         Begin(SecretKind.CODE, certificates.der(ANNA.certificate), b"A" + bytes(32)),
         Answer(b"B" + bytes(32)),
         Proof(bytes(32)),
-        Renew(ANNA.id),
+        Renew(ANNA.id, bytes(32)),
         CertificateRequest(node.request()),
         IssuedCertificate(certificates.der(ANNA.leaf(Role.NODE))),
         Done(),
@@ -309,6 +309,39 @@ def test_a_renewal_is_for_the_known_key_alone() -> None:
     policy.key = ec.generate_private_key(ec.SECP256R1())
     with pytest.raises(PairingStopped, match="not its own"):
         meet(ANNA.renewal(id), node)
+
+
+@pytest.mark.parametrize("what", ["nonce", "authority", "name", "signature", "no signature", "request"])
+def test_a_renewal_is_signed_for_this_once(what: str) -> None:
+    """Whatever is changed on its way, or was said to another question, the coordinator signs nothing."""
+    policy = Policy(CLOSED, ANNA.certificate)
+    signed = list[PublicKey]()
+
+    def sign(key: PublicKey) -> Certificate:
+        signed.append(key)
+        return ANNA.sign(key)
+
+    def between(frame: PairingFrame) -> PairingFrame:
+        match what, frame:
+            case "nonce", Renew():
+                return replace(frame, nonce=bytes(32))
+            case "authority", Renew():
+                return replace(frame, authority=MALLORY.id)
+            case "name", Introduction():
+                return replace(frame, name="hall-pi")
+            case "signature", CertificateRequest():
+                return replace(frame, signature=frame.signature[:-1] + bytes([frame.signature[-1] ^ 1]))
+            case "no signature", CertificateRequest():
+                return replace(frame, signature=b"")
+            case "request", CertificateRequest():
+                return replace(frame, request=certificates.make_request(policy.key))
+        return frame
+
+    coordinator = CoordinatorRenewal(ANNA.certificate, sign, policy.id)
+    with pytest.raises(PairingStopped, match="did not prove now"):
+        meet(coordinator, policy.machine(), between, between)
+    assert signed == []
+    assert coordinator.result is None
 
 
 @pytest.mark.parametrize("reason", RefusalReason)
