@@ -31,5 +31,10 @@ class SupervisorUnavailable(SupervisorError):
     """The supervisor stayed unreachable, overloaded or silent through every retry."""
 
 
+class SupervisorUnsure(SupervisorError):
+    """An earlier request may have been answered and paid for, which nobody here can know. Another is sent only when that is asked
+    for."""
+
+
 class SupervisorGarbled(SupervisorError):
     """The supervisor's reply was not the schema, through every retry."""

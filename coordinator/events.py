@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from coordinator.types import AggregationRequest, Answer, Finding, RunId
-from edgenode.types import DeviceStatus, EngineState, Model, NodeId
+from edgenode.types import DeviceStatus, EngineState, LeaseId, Model, NodeId
 
 
 class NodeState(StrEnum):
@@ -78,13 +78,47 @@ class NodeChanged:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`chunks_read` of `chunks` are read; `overview` tells that the question asks about the whole."""
+    """`chunks_read` of `chunks` are read; `overview` tells that the question asks about the whole. Of the subtasks `done` had
+    come to their end before the run was resumed."""
 
     tasks: tuple[str, ...]
     overview: bool
     chunks: int
     chunks_read: int
     subtasks: int
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A node was lent subtasks of one chunk; as a `hedge`, when another node is late with them."""
+
+    node: NodeId
+    lease: LeaseId
+    document: str
+    page: int | None
+    subtasks: int
+    hedge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A node was told to stop `subtasks` of a lease, and why."""
+
+    node: NodeId
+    lease: LeaseId
+    subtasks: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A node went away, or came to nothing, with `subtasks` of a lease; they go back to be done elsewhere."""
+
+    node: NodeId
+    lease: LeaseId
+    subtasks: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +186,9 @@ Event = (
     | NodeGone
     | NodeChanged
     | Planned
+    | Leased
+    | Cancelled
+    | Lost
     | Reading
     | Found
     | Retried

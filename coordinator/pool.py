@@ -129,10 +129,14 @@ class Pool:
         )
 
     def resume(
-        self, run: str, *, show_names: bool = False, max_egress: int | None = None, dry_run: bool = False
+        self, run: str, *, show_names: bool = False, max_egress: int | None = None, dry_run: bool = False, again: bool = False
     ) -> AsyncIterator[Event]:
-        """Aggregates again what an earlier run found, without reading again, as the events of it."""
-        options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run)
+        """Goes on with an earlier run where it was, as the events of it: nothing that was done is done again, and no reply that
+        arrived is paid for again. `run` is its id, the beginning of it, or "last".
+
+        Raises as `ask` does, and `SupervisorUnsure` where an earlier request may have been paid for and `again` is not given.
+        """
+        options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run, again=again)
         return _events(lambda emit: running.resume(self._roster, self._config, runs_dir(), run, options, emit))
 
 

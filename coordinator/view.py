@@ -233,10 +233,11 @@ def _line(event: Event) -> str:
             return f"Node {name} is gone ({why}); its work goes to others"
         case NodeChanged(node):
             return f"Node {node.name}: {_note(node) or 'takes work again'}"
-        case Planned(tasks, overview, chunks, read, subtasks):
+        case Planned(tasks, overview, chunks, read, subtasks, done):
             whole = "the question is about the whole" if overview else "all of them"
             why = whole if read == chunks else "those that may hold the answer"
-            return f"Reading {read} of {chunks} chunks ({why}): {several(len(tasks), 'question')}, {several(subtasks, 'subtask')}"
+            plan = f"Reading {read} of {chunks} chunks ({why}): {several(len(tasks), 'question')}, {several(subtasks, 'subtask')}"
+            return f"{plan}, of which {done:,} were done before" if done else plan
         case Found(Failed(message=message)):
             return f"A subtask failed for good: {message}"
         case Retried(_, message):

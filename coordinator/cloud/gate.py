@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, NoReturn
 
 import httpx2
@@ -12,7 +13,7 @@ import httpx2
 import edgenode
 from coordinator.cloud import prices, reply
 from coordinator.config import SupervisorConfig
-from coordinator.errors import EgressRefused, SupervisorGarbled, SupervisorRejected
+from coordinator.errors import EgressRefused, SupervisorGarbled, SupervisorRejected, SupervisorUnsure
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.types import AggregationRequest
@@ -27,6 +28,8 @@ MAX_REPLY_BYTES = 4 * 2**20
 CONNECT_SECONDS = 20.0
 # Of a reply's headers, the ones that are of use.
 _REPLY_HEADERS = ("content-type", "retry-after", "x-request-id")
+# No connection, so nothing was asked. After any other failure the supervisor may have got the request, answered and charged.
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 
 
 class DryRun(EgressRefused):
@@ -42,14 +45,26 @@ class Gate:
 
     The form: a chat completion of two messages with the fixed system text and reply schema, whose user text has at most
     `budget_characters` characters. Anything else raises `EgressRefused`, unsent. With `dry_run` nothing is sent at all.
+
+    Where the run's last request before this gate was made may have been answered and paid for without its reply, nothing is sent
+    (`SupervisorUnsure`) unless `again`: only a person can look at the account.
     """
 
     def __init__(
-        self, config: SupervisorConfig, journal: Journal, *, system: str, schema: str, budget_characters: int, dry_run: bool = False
+        self,
+        config: SupervisorConfig,
+        journal: Journal,
+        *,
+        system: str,
+        schema: str,
+        budget_characters: int,
+        dry_run: bool = False,
+        again: bool = False,
     ) -> None:
         self.config = config
         self.journal = journal
         self.dry_run = dry_run
+        self._unsure = None if again else journal.unsure()
         self._system = system
         self._schema = json.loads(schema)
         self._budget = budget_characters
@@ -86,6 +101,15 @@ class Gate:
                 "Allow more with --max-egress."
             )
 
+    def replies(self, request: AggregationRequest) -> tuple[bytes, ...]:
+        """What came back when this run sent the same request before, the newest first: paid for already."""
+        wanted = self.parameters(request)
+        return tuple(
+            record.reply
+            for record in reversed(self.journal.requests())
+            if record.reply and record.status == 200 and record.url == str(self._endpoint) and json.loads(record.body) == wanted
+        )
+
     def _refuse(self, why: str) -> NoReturn:
         raise EgressRefused(
             f"A request was stopped because {why}. Nothing was sent. Please report this: it is a mistake in the program."
@@ -99,6 +123,13 @@ class Gate:
         if self.dry_run:
             self.journal.begin_request(url, model, body, "dry_run")
             raise DryRun(body)
+        if self._unsure is not None:
+            when = datetime.fromtimestamp(self._unsure.started).astimezone()
+            raise SupervisorUnsure(
+                f"Whether the supervisor answered the request of {when:%Y-%m-%d %H:%M:%S}, and charged for it, cannot be known: "
+                "no reply was recorded. Look at your account there if it matters. To ask again, and perhaps to pay again, type: "
+                f"coordinator resume {self.journal.run} --again"
+            )
         outgoing = self._outgoing(body)
         entry = self.journal.begin_request(url, model, body, "sending")
         log.info("Sending %d bytes to %s.", len(body), url)
@@ -107,7 +138,7 @@ class Gate:
                 response = await self._exchange(outgoing, send)
         except BaseException as error:
             # Whatever ended it, a cancellation too: the ledger says so, and the error goes on its way.
-            self.journal.end_request(entry, None, None, error=self._words(error))
+            self.journal.end_request(entry, None, None, error=self._words(error), lost=not isinstance(error, _NEVER_SENT))
             if isinstance(error, TimeoutError):
                 raise httpx2.ReadTimeout("no whole reply in time", request=request) from error
             raise

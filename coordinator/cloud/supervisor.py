@@ -1,6 +1,7 @@
 """The large model that turns findings into an answer, asked through the `openai` package, which is known to this module alone."""
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import random
@@ -61,10 +62,16 @@ class Supervisor:
     async def aggregate(self, request: AggregationRequest, parse: Callable[[str], Aggregate]) -> tuple[Aggregate, LedgerRequest]:
         """The supervisor's answer and what the request that brought it used; every attempt is in the journal's ledger.
 
+        A usable reply to the same request that the ledger has from before is used, and nothing is sent.
+
         `parse` reads the reply's text and raises `ValueError` when it is not the schema. Raises `EgressRefused` when the gate stops
         the request (`DryRun`, with the bytes, when it was told to stop all), `SupervisorRejected`, `SupervisorUnavailable` or
-        `SupervisorGarbled` when no usable reply could be had, `RunError` when the ledger cannot be written.
+        `SupervisorGarbled` when no usable reply could be had, `SupervisorUnsure` when an earlier request may have been paid for,
+        `RunError` when the ledger cannot be written.
         """
+        for body in () if self._gate.dry_run else self._gate.replies(request):
+            with contextlib.suppress(ValueError):
+                return parse(reply.completion_text(body)), self._gate.journal.ledger()[-1]
         began = time.monotonic()
         attempt = 0
         while True:
@@ -146,7 +153,12 @@ class Supervisor:
     def _gave_up(self, setback: "_Setback", attempt: int) -> SupervisorError:
         host = urlsplit(self._gate.config.base_url).netloc
         tried = f" after {attempt} attempts" if attempt > 1 else ""
-        later = f"The findings are kept; go on with: coordinator resume {self._gate.journal.run}"
+        run = self._gate.journal.run
+        later = f"The findings are kept; go on with: coordinator resume {run}"
+        if self._gate.journal.unsure() is not None:
+            later = (
+                f"It may have charged for it all the same. The findings are kept; to ask again: coordinator resume {run} --again"
+            )
         if setback.trouble in {Trouble.REJECTED, Trouble.OUT_OF_QUOTA}:
             return SupervisorRejected(f"The supervisor at {host} {setback.words}. {later}")
         if setback.trouble is Trouble.GARBLED:

@@ -13,6 +13,7 @@ from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_confi
 from coordinator.events import Ended, Event
 from coordinator.output import NO_ANSWER, answer_json
 from coordinator.pool import Pool
+from coordinator.runs.folders import RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.types import Answer, Reading, Status
 from coordinator.view import Lines, LiveView, Silent, Terminal, View
@@ -48,8 +49,16 @@ def add_to(commands: Commands) -> None:
     add_common(ask)
     ask.set_defaults(act=_ask)
 
-    resume = commands.add_parser("resume", help="aggregate a run's findings again, without reading again", epilog=supervisor)
-    resume.add_argument("run", metavar="RUN")
+    resume = commands.add_parser(
+        "resume",
+        help="go on with a run that was interrupted or failed",
+        description="Goes on with a run where it was: what was read is not read again, a reply that arrived is not paid for again.",
+        epilog=supervisor,
+    )
+    resume.add_argument("run", metavar="RUN", help=RUN_HELP)
+    resume.add_argument(
+        "--again", action="store_true", help="ask the supervisor although an earlier request may have been answered and charged"
+    )
     _add_nodes(resume)
     _add_aggregation(resume)
     add_common(resume)
@@ -93,7 +102,13 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     def events(pool: Pool) -> AsyncIterator[Event]:
-        return pool.resume(options.run, show_names=options.show_names, max_egress=options.max_egress, dry_run=options.dry_run)
+        return pool.resume(
+            options.run,
+            show_names=options.show_names,
+            max_egress=options.max_egress,
+            dry_run=options.dry_run,
+            again=options.again,
+        )
 
     return _run(options, events)
 
@@ -141,7 +156,7 @@ def _view(options: argparse.Namespace) -> View:
 
 
 def _last_request(answer: Answer) -> Any:
-    with Journal.open(runs_dir(), answer.run) as journal:
+    with Journal.look(runs_dir(), answer.run) as journal:
         return json.loads(journal.requests()[-1].body)
 
 

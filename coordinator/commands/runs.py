@@ -1,27 +1,40 @@
-"""`coordinator ledger`, `forget` and `text`: what a run sent and kept, and what its offsets refer to."""
+"""`coordinator runs`, `show`, `ledger`, `forget` and `text`: what was asked, what came of it, what a run sent and kept."""
 
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.text import Text
 
 from coordinator.config import runs_dir
 from coordinator.errors import DocumentError
-from coordinator.runs.journal import Journal, forget
+from coordinator.runs.database import forget
+from coordinator.runs.folders import RUN_HELP
+from coordinator.runs.journal import Journal
+from coordinator.story import list_stories, story_json, story_lines, story_of, summary_json, summary_line
 from coordinator.view import Terminal
 from edgenode.console import ANSWERED, Commands, add_common, print_json
 
 
 def add_to(commands: Commands) -> None:
+    listing = commands.add_parser("runs", help="list the runs that are kept, the newest last")
+    add_common(listing)
+    listing.set_defaults(act=_runs)
+
+    show = commands.add_parser("show", help="tell the story of a run: which node did what, and what went wrong")
+    show.add_argument("run", metavar="RUN", help=RUN_HELP)
+    add_common(show)
+    show.set_defaults(act=_show)
+
     ledger = commands.add_parser("ledger", help="show exactly what a run sent to the supervisor, and what came back")
-    ledger.add_argument("run", metavar="RUN")
+    ledger.add_argument("run", metavar="RUN", help=RUN_HELP)
     add_common(ledger)
     ledger.set_defaults(act=_ledger)
 
     remove = commands.add_parser("forget", help="delete all that a run kept")
-    remove.add_argument("run", metavar="RUN")
+    remove.add_argument("run", metavar="RUN", help="the run's whole id")
     add_common(remove)
     remove.set_defaults(act=_forget)
 
@@ -31,11 +44,33 @@ def add_to(commands: Commands) -> None:
     text.set_defaults(act=_text)
 
 
+def _runs(options: argparse.Namespace) -> int:
+    stories = list_stories(runs_dir())
+    if options.json:
+        print_json({"runs": [summary_json(each) for each in stories]})
+    else:
+        _print([summary_line(each) for each in stories] or ["No runs are kept."])
+    return ANSWERED
+
+
+def _show(options: argparse.Namespace) -> int:
+    with Journal.look(runs_dir(), options.run) as journal:
+        story = story_of(journal)
+    print_json(story_json(story)) if options.json else _print(story_lines(story))
+    return ANSWERED
+
+
+def _print(lines: Iterable[str]) -> None:
+    console = Terminal()
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
 def _ledger(options: argparse.Namespace) -> int:
-    with Journal.open(runs_dir(), options.run) as journal:
+    with Journal.look(runs_dir(), options.run) as journal:
         requests = journal.requests()
     if options.json:
-        print_json({"run": options.run, "requests": [
+        print_json({"run": journal.run, "requests": [
             {"url": each.url, "model": each.model, "state": each.state, "status": each.status, "error": each.error,
              "prompt_tokens": each.prompt_tokens, "completion_tokens": each.completion_tokens, "usd": each.usd,
              "body": each.body.decode("utf-8", "replace"), "reply": each.reply.decode("utf-8", "replace") if each.reply else None}

@@ -1,11 +1,10 @@
 """From a run's findings to its answer: what is selected, who is asked, what is kept of it."""
 
 import functools
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.supervisor import Supervisor
@@ -34,7 +33,7 @@ from coordinator.types import (
 )
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.net.client import NodeLost
-from edgenode.types import Completion, Failure, LeaseId, Model, NodeId
+from edgenode.types import Completion, Failure, LeaseId, Model
 
 # The budget of what leaves the house: this share of the documents' characters, and never less than this many characters.
 EGRESS_SHARE: Final = 0.05
@@ -60,9 +59,6 @@ class Kept:
     whole_document_tokens: int
     show_names: bool
     max_egress: int | None
-    seconds: float
-    """Time spent until the reading was done."""
-    nodes: tuple[dict[str, Any], ...] = ()
 
 
 def supervisor_of(config: Config, dry_run: bool) -> SupervisorConfig | None:
@@ -75,7 +71,14 @@ def egress_budget(config: Config, kept: Kept) -> int:
     return kept.max_egress or config.max_egress or max(EGRESS_FLOOR, round(kept.document_characters * EGRESS_SHARE))
 
 
-async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept, dry_run: bool, emit: Emit) -> Answer:
+async def aggregate(
+    roster: Roster, config: Config, journal: Journal, kept: Kept, emit: Emit, *, dry_run: bool = False, again: bool = False
+) -> Answer:
+    """Selects from what was found, has it put together, and makes the answer of it.
+
+    A reply to the same request that is in the ledger is used again and not paid for again. Where an earlier request may have been
+    paid for without its reply, none is sent unless `again`.
+    """
     findings = [finding for finding in journal.findings() if isinstance(finding, Answered | Retrieved)]
     # The file's own name and not its path, which tells more than the user meant to show.
     shown = {label: Path(name).name for label, name in kept.names.items()} if kept.show_names else {}
@@ -85,7 +88,10 @@ async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept
     selection = aggregation.select(findings, budget, kept.question, shown)
     failed = [finding for finding in journal.findings() if isinstance(finding, Failed)]
     if not findings and failed:
-        raise NoNodes(f"Nothing was found, and {len(failed)} subtasks failed. The last failure: {failed[-1].message}")
+        raise NoNodes(
+            f"Nothing was found, and {len(failed)} subtasks failed. The last failure: {failed[-1].message} "
+            f"When nodes are there again, go on with: coordinator resume {journal.run}"
+        )
     if not findings:
         # Nothing to show to anybody: the honest answer needs no request.
         return make_answer(journal, kept, Status.NOT_FOUND, "", "home", ())
@@ -94,14 +100,19 @@ async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept
             f"None of the {len(findings)} findings fits into the {budget} characters that may leave, so nothing was sent. "
             f"Allow more with: coordinator resume {journal.run} --max-egress N"
         )
-    started = time.monotonic()
     if supervisor is None:
         reply = await _aggregate_at_home(roster, journal, kept, selection, emit)
     else:
         request = aggregation.request(kept.question, selection)
         emit(Aggregating(by, supervisor.model, len(selection.entries), request))
         gate = Gate(
-            supervisor, journal, system=aggregation.SYSTEM, schema=aggregation.SCHEMA, budget_characters=budget, dry_run=dry_run
+            supervisor,
+            journal,
+            system=aggregation.SYSTEM,
+            schema=aggregation.SCHEMA,
+            budget_characters=budget,
+            dry_run=dry_run,
+            again=again,
         )
         parse = functools.partial(aggregation.parse, count=len(selection.entries))
         try:
@@ -109,7 +120,6 @@ async def aggregate(roster: Roster, config: Config, journal: Journal, kept: Kept
                 reply, _ = await client.aggregate(request, parse)
         except DryRun:
             return make_answer(journal, kept, Status.DRY_RUN, "", by, ())
-    kept = replace(kept, seconds=kept.seconds + time.monotonic() - started)
     status = Status.ANSWERED if reply.found else Status.NOT_FOUND
     entries = [selection.entries[position] for position in reply.citations]
     if not reply.found and by == "home":
@@ -141,7 +151,7 @@ async def _aggregate_at_home(
     trouble = "no node is there whose model could take it"
     for number, (node, model) in enumerate(able[:HOME_TRIES]):
         emit(Aggregating("home", model.name, len(selection.entries), request))
-        lease = LeaseId(f"{journal.run}-home-{number}")
+        lease = LeaseId(f"{journal.run}-{journal.sitting}-home-{number}")
         try:
             reply = await ask_node(
                 roster, node, model, lease, request.system, request.user, request.schema, aggregation.HOME_REPLY_TOKENS
@@ -166,17 +176,15 @@ async def _aggregate_at_home(
 
 def _account(journal: Journal, node: NodeInfo, model: Model, reply: Completion) -> None:
     """Adds the aggregation at home to what the nodes did in this run."""
-    raw: list[dict[str, Any]] = journal.value("kept")["nodes"]
-    work = {NodeId(each["id"]): NodeWork(**each) for each in raw}
-    before = work.get(node.id) or NodeWork(node.id, node.name, model.name, node.engine)
-    work[node.id] = replace(
+    before = journal.work().get(node.id) or NodeWork(node.id, node.name, model.name, node.engine)
+    after = replace(
         before,
         prompt_tokens=before.prompt_tokens + reply.usage.prompt_tokens,
         cached_tokens=before.cached_tokens + reply.usage.cached_tokens,
         completion_tokens=before.completion_tokens + reply.usage.completion_tokens,
         seconds=before.seconds + reply.usage.seconds,
     )
-    journal.set_value("kept", journal.value("kept") | {"nodes": [asdict(each) for each in work.values()]})
+    journal.set_work(after)
 
 
 def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str, citations: tuple[Citation, ...]) -> Answer:
@@ -187,9 +195,9 @@ def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str
         answered_by=by,
         citations=citations,
         findings=_count(journal.findings()),
-        nodes=tuple(NodeWork(**each) for each in journal.value("kept")["nodes"]),
+        nodes=tuple(journal.work().values()),
         ledger=Ledger(journal.ledger(dry_run=status is Status.DRY_RUN), kept.document_characters, kept.whole_document_tokens),
-        seconds=round(kept.seconds, 3),
+        seconds=round(journal.seconds(), 3),
     )
 
 

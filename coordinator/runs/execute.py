@@ -3,20 +3,34 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from coordinator.events import Event, Found, NodeChanged, NodeGone, NodeInfo, NodeJoined, NodeState, Reading, Retried
+from coordinator.documents.chunks import estimate_tokens
+from coordinator.events import (
+    Cancelled,
+    Event,
+    Found,
+    Leased,
+    Lost,
+    NodeChanged,
+    NodeGone,
+    NodeInfo,
+    NodeJoined,
+    NodeState,
+    Reading,
+    Retried,
+)
 from coordinator.minions import prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
 from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.roster import Roster
-from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Requeue, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
-from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, RunId, Task
+from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, Task
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.net.client import NodeLost
 from edgenode.types import (
@@ -37,6 +51,7 @@ from edgenode.types import (
 )
 
 TICK_SECONDS: Final = 0.25
+MIN_TICK_SECONDS: Final = 0.002
 # One model call outside the schedule (the aggregation at home): long, since a Pi may write it, but not for ever. Engines that do
 # not tell how far they have read are silent until they write.
 CALL_SECONDS: Final = 900.0
@@ -51,13 +66,15 @@ def usable_model(models: Iterable[Model], context_tokens: int) -> Model | None:
 class Execution:
     """One plan being read by the nodes of a roster.
 
-    `emit` gets the events; `record` gets each finding before its event, so that nothing is told that is not kept. Nodes with the
-    deterministic engine, which reads nothing, are left out unless `test_engine`.
+    `emit` gets the events; `record` gets each finding before its event, so that nothing is told that is not kept, and `close` the
+    task and chunk of a subtask that ends with the rejected quotations it has. Of the plan's subtasks those in `done`, as (task,
+    chunk), are left out; `work` is what the nodes did before. `prefix` sets this sitting's leases apart from those of others.
+    Nodes with the deterministic engine, which reads nothing, are left out unless `test_engine`.
     """
 
     def __init__(
         self,
-        run: RunId,
+        prefix: str,
         plan: Plan,
         chunks: Sequence[Chunk],
         documents: Mapping[str, Document],
@@ -67,6 +84,9 @@ class Execution:
         test_engine: bool,
         emit: Callable[[Event], None],
         record: Callable[[Finding], None],
+        close: Callable[[int, int], None],
+        done: Collection[tuple[int, int]] = (),
+        work: Mapping[NodeId, NodeWork] | None = None,
     ) -> None:
         self._plan = plan
         self._chunks = chunks
@@ -77,21 +97,32 @@ class Execution:
         self._test_engine = test_engine
         self._emit = emit
         self._record = record
+        self._close = close
         self._subtasks: dict[SubtaskId, tuple[Task, Chunk]] = {
             SubtaskId(f"{task}.{bundle.chunk}"): (plan.tasks[task], chunks[bundle.chunk])
             for bundle in plan.bundles
             for task in bundle.tasks
+            if (task, bundle.chunk) not in done
         }
+        bundles = (
+            Work(
+                bundle.chunk,
+                tuple(id for task in bundle.tasks if (id := SubtaskId(f"{task}.{bundle.chunk}")) in self._subtasks),
+                shared_tokens=estimate_tokens(prompts.SYSTEM + chunks[bundle.chunk].text),
+                own_tokens=estimate_tokens(prompts.instruction(plan.tasks[bundle.tasks[0]], plan.overview)),
+            )
+            for bundle in plan.bundles
+        )
         self._schedule = Schedule(
-            (Work(bundle.chunk, tuple(SubtaskId(f"{task}.{bundle.chunk}") for task in bundle.tasks)) for bundle in plan.bundles),
-            prefix=f"{run}-",
+            (bundle for bundle in bundles if bundle.subtasks),
+            prefix=prefix,
             now=time.monotonic(),
         )
         self._nodes: dict[NodeId, NodeInfo] = {}
         self._granted: dict[LeaseId, Grant] = {}
         self._awaited: dict[LeaseId, set[SubtaskId]] = {}
         self._rejected: set[SubtaskId] = set()
-        self.work: dict[NodeId, NodeWork] = {}
+        self.work: dict[NodeId, NodeWork] = dict(work or {})
         """What each node did, kept up to date."""
 
     async def run(self) -> None:
@@ -108,6 +139,7 @@ class Execution:
                     if time.monotonic() >= next_tick:
                         self._apply(self._schedule.tick(time.monotonic()))
                         next_tick = time.monotonic() + TICK_SECONDS
+                    next_tick = min(next_tick, max(self._schedule.wakes_at, time.monotonic() + MIN_TICK_SECONDS))
             finally:
                 for grant in self._granted.values():
                     self._roster.send(grant.node, Cancel(grant.lease))
@@ -146,18 +178,21 @@ class Execution:
             self.work.setdefault(node.id, NodeWork(node.id, node.name, model.name, node.engine))
             self._emit(NodeJoined(node))
             self._nodes[node.id] = node
-            self._apply(self._schedule.node_joined(node.id, now, ready=ready))
+            self._apply(self._schedule.node_joined(node.id, now, ready=ready, model=model.name))
             return
         self._nodes[node.id] = node
         if (before.state, before.draining) != (node.state, node.draining):
             self._emit(NodeChanged(node))
-        self._apply(self._schedule.node_ready(node.id, ready, now))
+        if node.state is NodeState.SUSPECT:
+            self._apply(self._schedule.node_suspect(node.id, now))
+        else:
+            self._apply(self._schedule.node_ready(node.id, ready, now))
 
     def _gone(self, node: NodeInfo, why: str, now: float) -> None:
+        self._emit(NodeGone(node.id, node.name, why))
         for lease in [id for id, grant in self._granted.items() if grant.node == node.id]:
             self._roster.send(node.id, Cancel(lease))
             self._forget(lease)
-        self._emit(NodeGone(node.id, node.name, why))
         self._apply(self._schedule.node_gone(node.id, why, now))
 
     def _forget(self, lease: LeaseId) -> None:
@@ -169,10 +204,10 @@ class Execution:
                 self._forget(lease)
                 if reason is not FailureReason.QUEUE_FULL:
                     self._emit(Retried(grant.node, message))
-                self._apply(self._schedule.refused(lease, reason, message, now))
+                self._apply(self._told(self._schedule.refused(lease, reason, message, now)))
             case Progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens):
                 if subtask in self._awaited[lease]:
-                    self._schedule.progress(lease, read_tokens + completion_tokens, now)
+                    self._apply(self._schedule.progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens, now))
                     chunk = self._chunks[grant.chunk]
                     page = self._documents[chunk.document].page_at(chunk.start)
                     self._emit(Reading(grant.node, chunk.document, page, read_tokens, prompt_tokens, completion_tokens))
@@ -192,7 +227,7 @@ class Execution:
         self._account(grant.node, completion)
         if not self._schedule.is_open(subtask):
             # A copy that came second. The schedule still has to know that its lease is done with it.
-            self._apply(self._schedule.settled(grant.lease, subtask, now) or [])
+            self._apply(self._schedule.settled(grant.lease, subtask, now, completion.usage) or [])
             return
         try:
             finding = check_reply(completion.text, task, chunk, self._documents[chunk.document], grant.node)
@@ -207,7 +242,7 @@ class Execution:
             return
         if isinstance(finding, Answered) and self._echo.copies(finding.answer, finding.quote):
             finding = replace(finding, answer="")
-        decisions = self._schedule.settled(grant.lease, subtask, now)
+        decisions = self._schedule.settled(grant.lease, subtask, now, completion.usage)
         if decisions is not None:
             self.work[grant.node] = replace(self.work[grant.node], subtasks=self.work[grant.node].subtasks + 1)
             self._keep(finding)
@@ -216,7 +251,12 @@ class Execution:
     def _failed(self, grant: Grant, subtask: SubtaskId, failure: Failure, now: float) -> None:
         if failure.reason is not FailureReason.CANCELLED:
             self._emit(Retried(grant.node, failure.message))
-        self._apply(self._schedule.failed(grant.lease, subtask, failure.reason, failure.message, now))
+        self._apply(self._told(self._schedule.failed(grant.lease, subtask, failure.reason, failure.message, now)))
+
+    @staticmethod
+    def _told(decisions: list[Decision]) -> list[Decision]:
+        """Without what goes back because of a failure, which has been told already."""
+        return [decision for decision in decisions if not isinstance(decision, Requeue)]
 
     def _account(self, node: NodeId, completion: Completion) -> None:
         done, usage = self.work[node], completion.usage
@@ -232,19 +272,30 @@ class Execution:
         for decision in decisions:
             match decision:
                 case Grant():
+                    self._emit(self._leased(decision))
                     self._granted[decision.lease] = decision
                     self._awaited[decision.lease] = set(decision.subtasks)
                     self._roster.send(decision.node, self._lease(decision))
-                case Withdraw(node, lease, subtasks):
+                case Withdraw(node, lease, subtasks, why):
+                    self._emit(Cancelled(node, lease, len(subtasks), why))
                     self._roster.send(node, Cancel(lease, subtasks))
+                case Requeue(node, lease, subtasks, why):
+                    self._emit(Lost(node, lease, len(subtasks), why))
                 case GiveUp(subtask, reason, message, nodes):
-                    if subtask not in self._rejected:
-                        task, chunk = self._subtasks[subtask]
+                    task, chunk = self._subtasks[subtask]
+                    if subtask in self._rejected:
+                        self._close(task.index, chunk.index)
+                    else:
                         self._keep(Failed(task.index, chunk.index, reason, message, nodes))
 
     def _keep(self, finding: Finding) -> None:
         self._record(finding)
         self._emit(Found(finding))
+
+    def _leased(self, grant: Grant) -> Leased:
+        chunk = self._chunks[grant.chunk]
+        page = self._documents[chunk.document].page_at(chunk.start)
+        return Leased(grant.node, grant.lease, chunk.document, page, len(grant.subtasks), grant.hedge)
 
     def _lease(self, grant: Grant) -> Lease:
         model = usable_model(self._nodes[grant.node].models, self._context_tokens)

@@ -5,11 +5,17 @@ import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from coordinator.errors import RunError
 from coordinator.types import RunId
 
+LAST: Final = "last"
+"""What stands for the run that was begun last."""
+RUN_HELP: Final = "the run's id, a beginning of it that no other has, or: last"
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}", re.ASCII)
+_BEGINNING = re.compile(r"[0-9][0-9a-f-]{0,19}", re.ASCII)
+_NAMED: Final = 3
 
 
 def list_runs(runs: Path) -> tuple[RunId, ...]:
@@ -33,17 +39,40 @@ def new_folder(runs: Path) -> RunId:
         return RunId(run)
 
 
-def existing_folder(runs: Path, run: str) -> Path:
-    """The folder of `run`, which may be anything a user typed. Raises `RunError`, which suggests runs, when there is none."""
-    if not _RUN.fullmatch(run):
+def begun(run: RunId) -> datetime:
+    """When a run was begun, to the second (UTC), as its id tells."""
+    try:
+        return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)  # a folder that somebody named so
+
+
+def existing_folder(runs: Path, run: str, *, whole: bool = False) -> Path:
+    """The folder of `run`: its id, the beginning of it that no other has, or "last"; with `whole` the id alone. `run` may be
+    anything a user typed: raises `RunError`, which suggests runs, when there is no one such."""
+    if _RUN.fullmatch(run):
+        folder = runs / run
+        if not folder.is_dir():
+            raise RunError(f"There is no run {run} in {runs}.{_suggestion(runs, run)}")
+        return folder
+    if run != LAST and not _BEGINNING.fullmatch(run):
         raise RunError(f"{run[:80]!r} is not the id of a run; ids look like 20261122-031502-7f3a.{_suggestion(runs, run)}")
-    folder = runs / run
-    if not folder.is_dir():
+    kept = list_runs(runs)
+    meant = kept[-1:] if run == LAST else tuple(each for each in kept if each.startswith(run))
+    if not meant:
         raise RunError(f"There is no run {run} in {runs}.{_suggestion(runs, run)}")
-    return folder
+    if whole:
+        raise RunError(f"Give the whole id, since this cannot be undone. Did you mean {_list(meant)}?")
+    if len(meant) > 1:
+        raise RunError(f"{len(meant)} runs begin with {run}. Did you mean {_list(meant)}?")
+    return runs / meant[0]
 
 
 def _suggestion(runs: Path, run: str) -> str:
     kept = list_runs(runs)
-    near = difflib.get_close_matches(run[:80], kept, n=3, cutoff=0.8) or list(reversed(kept[-3:]))
+    near = difflib.get_close_matches(run[:80], kept, n=_NAMED, cutoff=0.8) or list(reversed(kept[-_NAMED:]))
     return f" Did you mean {' or '.join(near)}?" if near else " No runs are kept."
+
+
+def _list(runs: tuple[RunId, ...]) -> str:
+    return " or ".join(reversed(runs[-_NAMED:]))

@@ -1,94 +1,76 @@
 """What a run keeps: one SQLite file in a folder of its own that only its owner can read. It outlives the coordinator's death.
 
-It holds settings, findings and the ledger. Of the documents it holds the findings' quotations and nothing else.
+It holds settings, findings, the ledger, and what happened. Of the documents it holds where they are, the digests of their texts and
+the findings' quotations, and nothing else.
 """
 
 import json
 import logging
-import shutil
+import os
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Iterable
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from coordinator.errors import RunError
-from coordinator.runs.folders import existing_folder, new_folder
-from coordinator.runs.records import RequestRecord, RequestState, decode_finding, encode_finding
-from coordinator.types import Finding, LedgerRequest, RunId
+from coordinator.runs.database import Database
+from coordinator.runs.records import KeptEvent, RequestRecord, RequestState, decode_finding, encode_finding
+from coordinator.types import Finding, LedgerRequest, NodeWork, Retrieved
+from edgenode.types import NodeId
 
 log = logging.getLogger(__name__)
 
-FILE = "run.sqlite3"
-SCHEMA_VERSION = 1
-# Marks the file as ours ("edge" in ASCII), so that some other program's database is not taken for a run.
-APPLICATION_ID = 0x65646765
-
-_SCHEMA = """
-CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE finding (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL);
-CREATE TABLE request (
-  id INTEGER PRIMARY KEY, url TEXT NOT NULL, model TEXT NOT NULL, body BLOB NOT NULL, state TEXT NOT NULL, started REAL NOT NULL,
-  ended REAL, status INTEGER, reply BLOB, prompt_tokens INTEGER, completion_tokens INTEGER, usd REAL, error TEXT
-);
-"""
+# Taken on the disk before a paid request goes, and given back for its reply: a reply that was paid for must find room. A reply of
+# the longest completion that is asked for has about a tenth of it.
+RESERVE: Final = "reserve"
+RESERVE_BYTES: Final = 1_048_576
+# Rows of one kind of event that are kept; further ones are counted. A run of a thousand chunks stays below it.
+MAX_EVENTS: Final = 2_000
 
 
 class Journal:
     """A run's file, held by this process alone until closed. Use it as a context manager.
 
     Methods are synchronous: a row takes well under a millisecond, a row of the ledger as long as the disk takes to confirm (about
-    4 ms). All raise `RunError` when the file cannot be read or written.
+    4 ms). All raise `RunError` when the file cannot be read or written; what was kept before stays as it was.
     """
 
-    def __init__(self, run: RunId, path: Path, connection: sqlite3.Connection) -> None:
-        self.run = run
-        self.path = path
-        self._connection = connection
+    def __init__(self, database: Database, before: float = 0.0) -> None:
+        self.run = database.run
+        self.path = database.path
+        self.running = database.running
+        self._database = database
+        self._connection = database.connection
+        self._began = time.monotonic() - before
+        self._sitting: int | None = None
+        self._events: dict[str, int] = {}
 
     @classmethod
-    def create(cls, runs: Path) -> "Journal":
-        """A new run below `runs`, which is made if need be."""
-        try:
-            runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-            run = new_folder(runs)
-            path = runs / run / FILE
-            # SQLite gives its side files the mode of the main file, so that one decides for all.
-            path.touch(mode=0o600, exist_ok=False)
-        except OSError as error:
-            raise RunError(f"A run cannot be kept in {runs}: {error.strerror}. Name another place with EDGENODE_DATA.") from error
-        journal = cls(run, path, _connect(path))
-        try:
-            with journal._sentences():
-                journal._hold()
-                journal._connection.execute("PRAGMA journal_mode=WAL")
-                journal._connection.executescript(
-                    f"BEGIN; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; {_SCHEMA} COMMIT;"
-                )
-        except RunError:
-            journal.close()
-            raise
+    def create(cls, runs: Path, before: float = 0.0) -> "Journal":
+        """A new run below `runs`, which is made if need be. `before` are seconds that were spent on it until now."""
+        journal = cls(Database.create(runs), before)
+        journal._sit()
         return journal
 
     @classmethod
     def open(cls, runs: Path, run: str) -> "Journal":
         """The journal of an earlier run. Requests that were being sent when its coordinator died become LOST."""
-        path = existing_folder(runs, run) / FILE
-        if not path.is_file():
-            raise RunError(f"The run {run} was interrupted before anything was kept. Remove it with: coordinator forget {run}")
-        journal = cls(RunId(run), path, _connect(path))
+        journal = cls(Database.open(runs, run))
         try:
-            # Looked at before it is held, because holding an empty file writes to it.
-            journal._check()
-            with journal._sentences():
-                journal._hold()
             journal._mark_lost()
+            journal._remove_reserve()
+            journal._sit()
         except RunError:
             journal.close()
             raise
         return journal
+
+    @classmethod
+    def look(cls, runs: Path, run: str) -> "Journal":
+        """The journal of an earlier run, to read only: it is left as it is. Another process may be carrying it on (`running`)."""
+        return cls(Database.look(runs, run))
 
     def __enter__(self) -> Self:
         return self
@@ -97,40 +79,89 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        self._connection.close()
+        self._database.close()
 
     def set_value(self, key: str, value: Any) -> None:
         """Keeps a JSON-able value under `key`, over any earlier one."""
-        text = json.dumps(value)
-        with self._sentences():
-            self._connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, text))
+        with self._database.sentences():
+            self._set(key, value)
 
     def value(self, key: str, default: Any = None) -> Any:
         """What was kept under `key`, as JSON gives it back (tuples are lists), or `default`."""
-        with self._sentences():
+        with self._database.sentences():
             row = self._connection.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
-        with self._sound():
+        with self._database.sound():
             return default if row is None else json.loads(row[0])
 
-    def add_finding(self, finding: Finding) -> None:
-        row = encode_finding(finding)
-        with self._sentences():
-            self._connection.execute("INSERT INTO finding (kind, value) VALUES (?, ?)", row)
+    def set_plan(self, plan: Any, retrieved: Iterable[Retrieved]) -> None:
+        """Keeps what the plan was made with, and what retrieval found: both or neither."""
+        with self._database.sentences(), self._database.at_once():
+            self._set("plan", plan)
+            for finding in retrieved:
+                self._insert(finding, None, ends=False)
+
+    def add_finding(self, finding: Finding, subtask: str | None = None, *, ends: bool = True, work: NodeWork | None = None) -> None:
+        """Keeps a finding, which ends `subtask` unless not `ends` (a rejected quotation is asked of another node), and what its
+        node has done by now. A subtask ends once: another end of it is a mistake of the program, and an `AssertionError`."""
+        with self._database.sentences():
+            try:
+                with self._database.at_once():
+                    self._insert(finding, subtask, ends=ends and subtask is not None)
+                    if work is not None:
+                        self._set_work(work)
+                    self._tick()
+            except sqlite3.IntegrityError as error:
+                raise AssertionError(f"the subtask {subtask} ended twice") from error
+
+    def end_subtask(self, subtask: str) -> None:
+        """The last finding of the subtask, which did not end it, ends it after all."""
+        with self._database.sentences():
+            self._connection.execute(
+                "UPDATE finding SET ends = 1 WHERE id = (SELECT max(id) FROM finding WHERE subtask = ?)", (subtask,)
+            )
+
+    def ended_subtasks(self) -> frozenset[str]:
+        with self._database.sentences():
+            return frozenset(row[0] for row in self._connection.execute("SELECT subtask FROM finding WHERE ends"))
+
+    def drop_failures(self) -> int:
+        """Forgets that subtasks failed, so that they can be tried again; how many. The events still tell of them."""
+        with self._database.sentences():
+            return self._connection.execute("DELETE FROM finding WHERE kind = 'failed'").rowcount
 
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order they were added."""
-        with self._sentences():
+        with self._database.sentences():
             rows = self._connection.execute("SELECT kind, value FROM finding ORDER BY id").fetchall()
-        with self._sound():
+        with self._database.sound():
             return tuple(decode_finding(kind, value) for kind, value in rows)
 
+    def set_work(self, work: NodeWork) -> None:
+        """Keeps what a node has done in this run by now."""
+        with self._database.sentences():
+            self._set_work(work)
+
+    def work(self) -> dict[NodeId, NodeWork]:
+        """What each node did in this run."""
+        with self._database.sentences():
+            rows = self._connection.execute("SELECT value FROM work").fetchall()
+        with self._database.sound():
+            every = (NodeWork(**json.loads(row[0])) for row in rows)
+            return {each.id: each for each in every}
+
     def begin_request(self, url: str, model: str, body: bytes, state: Literal["sending", "dry_run"]) -> int:
-        """Writes a request to the ledger and returns its id once the disk has it: only then may it be sent."""
-        with self._sentences(), self._on_disk():
-            cursor = self._connection.execute(
-                "INSERT INTO request (url, model, body, state, started) VALUES (?, ?, ?, ?, ?)",
-                (url, model, body, state, time.time()),
-            )
+        """Writes a request to the ledger and returns its id once the disk has it and room for its reply: then it may be sent."""
+        if state == "sending":
+            self._make_reserve()
+        try:
+            with self._database.sentences(), self._database.on_disk():
+                cursor = self._connection.execute(
+                    "INSERT INTO request (url, model, body, state, started) VALUES (?, ?, ?, ?, ?)",
+                    (url, model, body, state, time.time()),
+                )
+        except RunError:
+            self._remove_reserve()
+            raise
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
@@ -143,21 +174,26 @@ class Journal:
         completion_tokens: int | None = None,
         usd: float | None = None,
         error: str | None = None,
+        *,
+        lost: bool = False,
     ) -> None:
-        """Writes what came of a request: its reply, or in `error` why there is none."""
-        with self._sentences(), self._on_disk():
-            self._connection.execute(
-                "UPDATE request SET state = ?, ended = ?, status = ?, reply = ?, prompt_tokens = ?, completion_tokens = ?,"
-                " usd = ?, error = ? WHERE id = ?",
-                (RequestState.ENDED, time.time(), status, body, prompt_tokens, completion_tokens, usd, error, request),
-            )
+        """Writes what came of a request: its reply, or in `error` why there is none; with `lost` it may have been answered and paid
+        for all the same."""
+        state = RequestState.LOST if lost else RequestState.ENDED
+        row = (state, time.time(), status, body, prompt_tokens, completion_tokens, usd, error, request)
+        try:
+            self._end_request(row)
+        except RunError:
+            self._remove_reserve()
+            self._end_request(row)
+        self._remove_reserve()
 
     def requests(self) -> tuple[RequestRecord, ...]:
         """The ledger, oldest first."""
         columns = [field.name for field in fields(RequestRecord)]
-        with self._sentences():
+        with self._database.sentences():
             rows = self._connection.execute(f"SELECT {', '.join(columns)} FROM request ORDER BY id").fetchall()  # noqa: S608 (our own names)
-        with self._sound():
+        with self._database.sound():
             records = [dict(zip(columns, row, strict=True)) for row in rows]
             return tuple(RequestRecord(**record | {"state": RequestState(record["state"])}) for record in records)
 
@@ -169,24 +205,81 @@ class Journal:
             if (record.state is RequestState.DRY_RUN) == dry_run
         )
 
-    def _hold(self) -> None:
-        # The file is this process's alone, so that two coordinators do not pay for the same run; the lock dies with the process.
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.execute("COMMIT")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
+    def unsure(self) -> RequestRecord | None:
+        """The request that was sent last, if nobody knows whether it was answered and paid for."""
+        sent = [record for record in self.requests() if record.state is not RequestState.DRY_RUN]
+        return sent[-1] if sent and sent[-1].state in {RequestState.LOST, RequestState.SENDING} else None
 
-    def _check(self) -> None:
-        with self._sentences():
-            ours = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            sound = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if ours == APPLICATION_ID and version > SCHEMA_VERSION:
-            raise RunError(f"The run {self.run} was kept by a newer edgenode. Update edgenode to open it.")
-        if ours != APPLICATION_ID or version != SCHEMA_VERSION or sound != "ok":
-            raise RunError(self._damaged())
+    def add_event(self, kind: str, value: Any) -> None:
+        """Keeps something that happened; of a kind that happened too often only that it did."""
+        with self._database.sentences(), self._database.at_once():
+            if kind not in self._events:
+                row = self._connection.execute("SELECT count(*) FROM event WHERE kind = ?", (kind,)).fetchone()
+                self._events[kind] = row[0]
+            if self._events[kind] < MAX_EVENTS:
+                self._connection.execute(
+                    "INSERT INTO event (at, kind, value) VALUES (?, ?, ?)", (time.time(), kind, json.dumps(value))
+                )
+            else:
+                self._connection.execute(
+                    "INSERT INTO passed_over VALUES (?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (kind,)
+                )
+            self._tick()
+        self._events[kind] += 1
+
+    def events(self) -> tuple[KeptEvent, ...]:
+        """What happened, in order."""
+        with self._database.sentences():
+            rows = self._connection.execute("SELECT at, kind, value FROM event ORDER BY id").fetchall()
+        with self._database.sound():
+            return tuple(KeptEvent(at, kind, json.loads(value)) for at, kind, value in rows)
+
+    def passed_over(self) -> dict[str, int]:
+        """Of each kind of event how many were not kept, since there were too many."""
+        with self._database.sentences():
+            return dict(self._connection.execute("SELECT kind, count FROM passed_over ORDER BY kind").fetchall())
+
+    @property
+    def sitting(self) -> int:
+        """How often the run has been worked on, this time included: 1 when it is new."""
+        with self._database.sentences():
+            return int(self._connection.execute("SELECT count(*) FROM sitting").fetchone()[0])
+
+    def seconds(self) -> float:
+        """Time spent on the run, in all its sittings: in earlier ones as far as it was written down."""
+        with self._database.sentences():
+            total = self._connection.execute("SELECT coalesce(sum(seconds), 0) FROM sitting WHERE id IS NOT ?", (self._sitting,))
+            return float(total.fetchone()[0]) + (0.0 if self._sitting is None else time.monotonic() - self._began)
+
+    def _sit(self) -> None:
+        with self._database.sentences():
+            self._sitting = self._connection.execute("INSERT INTO sitting (began, seconds) VALUES (?, 0)", (time.time(),)).lastrowid
+
+    def _tick(self) -> None:
+        spent = time.monotonic() - self._began
+        self._connection.execute("UPDATE sitting SET seconds = ? WHERE id = ?", (spent, self._sitting))
+
+    def _set(self, key: str, value: Any) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, json.dumps(value)))
+
+    def _set_work(self, work: NodeWork) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO work VALUES (?, ?)", (work.id, json.dumps(asdict(work))))
+
+    def _insert(self, finding: Finding, subtask: str | None, *, ends: bool) -> None:
+        self._connection.execute(
+            "INSERT INTO finding (kind, value, subtask, ends) VALUES (?, ?, ?, ?)", (*encode_finding(finding), subtask, ends)
+        )
+
+    def _end_request(self, row: tuple[Any, ...]) -> None:
+        with self._database.sentences(), self._database.on_disk():
+            self._connection.execute(
+                "UPDATE request SET state = ?, ended = ?, status = ?, reply = ?, prompt_tokens = ?, completion_tokens = ?,"
+                " usd = ?, error = ? WHERE id = ?",
+                row,
+            )
 
     def _mark_lost(self) -> None:
-        with self._sentences(), self._on_disk():
+        with self._database.sentences(), self._database.on_disk():
             cursor = self._connection.execute(
                 "UPDATE request SET state = ?, error = ? WHERE state = ?",
                 (
@@ -202,76 +295,21 @@ class Journal:
                 cursor.rowcount,
             )
 
-    @contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        """What is committed inside is on the disk when it ends, and with it all that was written before."""
-        self._connection.execute("PRAGMA synchronous=FULL")
+    def _make_reserve(self) -> None:
+        path = self.path.parent / RESERVE
         try:
-            yield
-        finally:
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-
-    @contextmanager
-    def _sentences(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                raise RunError(f"The run {self.run} is in use by another coordinator. Wait until that one ends.") from error
+            path.touch(mode=0o600)
+            with path.open("wb") as file:
+                # Random, because a file system that compresses would keep no room for zeros.
+                file.write(os.urandom(RESERVE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            path.unlink(missing_ok=True)
             raise RunError(
-                f"The run's file {self.path} cannot be used: {error}. Look at the disk's free space and the file's permissions."
+                f"There is no room for the supervisor's reply in {self.path.parent} ({error.strerror}), so nothing was sent. "
+                f"Make room and go on with: coordinator resume {self.run}"
             ) from error
-        except sqlite3.ProgrammingError:
-            raise  # our own mistake, and no state of the file
-        except sqlite3.DatabaseError as error:
-            raise RunError(self._damaged()) from error
 
-    @contextmanager
-    def _sound(self) -> Iterator[None]:
-        """Inside, what was read is decoded; what cannot be was not written by us."""
-        try:
-            yield
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(self._damaged()) from error
-
-    def _damaged(self) -> str:
-        return f"The run's file {self.path} is damaged. It is left as it is; remove it with: coordinator forget {self.run}"
-
-
-def forget(runs: Path, run: str) -> None:
-    """Deletes all that a run kept, damaged or not. Raises `RunError` when there is no such run or when it is in use."""
-    folder = existing_folder(runs, run)
-    try:
-        if folder.is_symlink() or not ((folder / FILE).is_file() or not any(folder.iterdir())):
-            raise RunError(f"The folder {folder} does not hold a run, so nothing was deleted.")
-        _refuse_if_in_use(folder, run)
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise RunError(f"The run {run} cannot be deleted whole: {error.strerror or error}. Remove {folder} yourself.") from error
-
-
-def _refuse_if_in_use(folder: Path, run: str) -> None:
-    if not (folder / FILE).is_file():
-        return
-    connection = _connect(folder / FILE)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            raise RunError(f"The run {run} is in use by another coordinator. Wait until that one ends.") from error
-    except sqlite3.DatabaseError:
-        pass  # damaged: nobody can be using it
-    finally:
-        connection.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        # mode=rw: never makes a file. isolation_level=None: every statement is its own transaction. timeout=0: waiting would block
-        # the event loop, and the holder of a run holds it for minutes.
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0)
-    except sqlite3.Error as error:
-        raise RunError(f"The run's file {path} cannot be opened: {error}.") from error
-    # Set before the first access in WAL mode, exclusive locking also saves the -shm file.
-    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-    return connection
+    def _remove_reserve(self) -> None:
+        (self.path.parent / RESERVE).unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from coordinator.types import Abstained, Answered, Failed, Finding, Place, Rejected, Retrieved
 from edgenode.types import FailureReason
@@ -18,7 +19,7 @@ class RequestState(StrEnum):
     ENDED = "ended"
     """A reply came, or `error` tells why none did."""
     LOST = "lost"
-    """The coordinator died while it was being sent: whether the supervisor got it, and charged for it, is not known."""
+    """No reply came, or the coordinator died before one did: whether the supervisor got it, and charged for it, is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ class RequestRecord:
     completion_tokens: int | None
     usd: float | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """Something that happened in a run. `value` is what JSON gives back of the event's fields."""
+
+    at: float
+    """Unix seconds."""
+    kind: str
+    value: Any
 
 
 def encode_finding(finding: Finding) -> tuple[str, str]:

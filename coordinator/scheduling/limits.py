@@ -1,18 +1,17 @@
-"""The schedule's limits, each with its reason. Times are seconds."""
+"""The schedule's limits, each with its reason. Times are seconds. What is late follows from the speed model: the times here are for
+when there is nothing to follow from."""
 
 from typing import Final
 
 from edgenode.types import FailureReason
 
-# A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, after this many attempts.
+# A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, or where nodes went away
+# with it (which happens to three in a row by chance when a router reboots), after this many attempts.
 MAX_FAILED_NODES: Final = 3
 MAX_ATTEMPTS: Final = 5
-# A node's engine reports its own time-outs (minutes); a lease that gets no further for longer than this is taken back all the
-# same, and any lease after so long, whatever progress is claimed.
+# With nobody else to give the work to, taking it back early gains nothing: an engine that tells no progress may be reading.
 LEASE_SECONDS: Final = 900.0
 MAX_LEASE_SECONDS: Final = 3_600.0
-# A node that has not yet finished anything has no pace of its own to call others late by; it waits this long.
-PATIENCE_WITH_OTHERS_SECONDS: Final = 30.0
 # How long a run waits for a node when there is none left.
 PATIENCE_SECONDS: Final = 30.0
 # How long a run in which nothing is in work and nothing gets anywhere goes on: nodes whose engine never comes back, or whose
@@ -23,6 +22,25 @@ FAILURES_BEFORE_PAUSE: Final = 3
 PAUSE_SECONDS: Final = 2.0
 MAX_PAUSE_SECONDS: Final = 60.0
 REFUSAL_PAUSE_SECONDS: Final = 0.5
+# Shorter silences say nothing: a busy process, Wi-Fi and a garbage collection do them by themselves.
+HICCUP_SECONDS: Final = 1.0
+# Later than its own prediction by this factor, or by three deviations if that is more, is overdue. The first is for the model's
+# noise, the second for what is not known yet.
+OVERDUE: Final = 4.0
+DEVIATIONS: Final = 3.0
+# Of a node that nobody has seen work three deviations are a factor of 90: more than any device that is worth waiting for.
+MAX_OVERDUE: Final = 40.0
+# A second lease is sent when what a node holds will last for less than so many of its gaps between two leases (a round trip and
+# the start of a lease). What is sent too early can still be taken back unread, what is sent too late is an idle device.
+LOOKAHEAD_GAPS: Final = 3.0
+GAP_SECONDS: Final = 0.05
+# A cancelled engine stops within about a second.
+STOP_SECONDS: Final = 1.0
+# Of a run's tokens, so many may be read twice for nothing but a better finish.
+SPARE_SHARE: Final = 0.01
+# Taking over work must save this share of what is left of it; and beyond the spare tokens, of the whole run.
+WORTH_TAKING: Final = 0.15
+WORTH_WASTING: Final = 0.04
 
 # Failures that say something about the node at that moment and not about the subtask: the same node may succeed later.
 PASSING: Final = frozenset(

@@ -13,6 +13,8 @@ from edgenode.types import Completion, EngineState, Model, Usage
 
 NAME: Final = "deterministic"
 STEP_TOKENS: Final = 64
+CATCH_UP_SECONDS: Final = 0.05
+"""How far a device may be behind its clock because of this machine and still catch up. A process that was stopped does not."""
 
 
 class DeterministicEngine:
@@ -45,6 +47,8 @@ class DeterministicEngine:
         self._read_speed = read_tokens_per_second
         self._write_speed = write_tokens_per_second
         self._slot = asyncio.Lock()
+        self._late = 0.0
+        """By how many seconds the last request was answered later than the device would have."""
         self._cache: list[str] = []
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -58,6 +62,7 @@ class DeterministicEngine:
         self._cache = []
 
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        arrived = asyncio.get_running_loop().time()
         try:
             schema = json.loads(request.reply_schema)
         except (ValueError, RecursionError):
@@ -69,32 +74,43 @@ class DeterministicEngine:
                 f"The text does not fit the model's context: {len(prompt)} tokens and a reply of {request.max_reply_tokens} "
                 f"are more than {context}."
             )
-        reply = as_json(fill(schema, request.user))
+        reply = _cut(as_json(fill(schema, request.user)), request.max_reply_tokens)
+        # To make a reply by rule is part of the time that a device would need, and does not come on top of it.
+        waits = self._slot.locked()
         async with self._slot:
-            return await self._run(prompt, _cut(reply, request.max_reply_tokens), progress)
+            # Who waited for the last reply was kept waiting by what it was late.
+            late, self._late = self._late, 0.0
+            began = asyncio.get_running_loop().time() if waits else arrived
+            return await self._run(prompt, reply, progress, began - late)
 
-    async def _run(self, prompt: list[str], reply: str, progress: Callable[[EngineProgress], None]) -> Completion:
-        started = asyncio.get_running_loop().time()
+    async def _run(self, prompt: list[str], reply: str, progress: Callable[[EngineProgress], None], started: float) -> Completion:
+        due = started
         # The last token is always read: a model needs it to go on from.
         cached = min(_common(self._cache, prompt), max(0, len(prompt) - 1))
         self._cache = prompt[:cached]
         progress(EngineProgress(len(prompt), cached, 0))
         for at in range(cached, len(prompt), STEP_TOKENS):
             step = min(STEP_TOKENS, len(prompt) - at)
-            await _work(step, self._read_speed)
+            due = await _work(step, self._read_speed, due)
             self._cache = prompt[: at + step]
             progress(EngineProgress(len(prompt), at + step, 0))
         count = len(tokens(reply))
         for at in range(0, count, STEP_TOKENS):
             step = min(STEP_TOKENS, count - at)
-            await _work(step, self._write_speed)
+            due = await _work(step, self._write_speed, due)
             progress(EngineProgress(len(prompt), len(prompt), at + step))
-        seconds = asyncio.get_running_loop().time() - started
-        return Completion(reply, Usage(len(prompt), cached, count, seconds))
+        ended = asyncio.get_running_loop().time()
+        self._late = min(CATCH_UP_SECONDS, max(0.0, ended - due))
+        return Completion(reply, Usage(len(prompt), cached, count, ended - started))
 
 
-async def _work(count: int, speed: float | None) -> None:
-    await asyncio.sleep(count / speed if speed else 0)
+async def _work(count: int, speed: float | None, since: float) -> float:
+    """Returns when `count` tokens that were begun at `since` are done, and when that should have been. By the clock, as sleeps are
+    up to a millisecond too long each: steps of 20 ms would make a device 3 % slower than it was set."""
+    now = asyncio.get_running_loop().time()
+    due = max(since, now - CATCH_UP_SECONDS) + (count / speed if speed else 0.0)
+    await asyncio.sleep(max(0.0, due - now))
+    return due
 
 
 def _common(one: list[str], other: list[str]) -> int:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.retry import RetryPolicy
 from coordinator.cloud.supervisor import Supervisor
 from coordinator.config import SupervisorConfig
-from coordinator.errors import SupervisorError, SupervisorGarbled, SupervisorRejected, SupervisorUnavailable
+from coordinator.errors import SupervisorError, SupervisorGarbled, SupervisorRejected, SupervisorUnavailable, SupervisorUnsure
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.types import Aggregate, LedgerRequest
-from tests.cloud.common import QUICK, REQUEST, SCHEMA, config, gate, parse
+from tests.cloud.common import QUICK, REQUEST, SCHEMA, SYSTEM, config, gate, parse
 from tests.supervisor_server import DEFAULT_REPLY, Reply, SupervisorServer, completion, failure, json_reply
 
 ANSWER = Aggregate(True, str(DEFAULT_REPLY["answer"]), (0,))
@@ -67,7 +68,10 @@ async def test_trouble_that_passes_is_got_over(journal: Journal, script: list[Re
     assert answer == ANSWER
     records = journal.requests()
     assert len(records) == attempts
-    assert {record.state for record in records} == {RequestState.ENDED}
+    # A connection that broke says nothing of what the supervisor did with the request.
+    assert [record.state is RequestState.LOST for record in records] == [reply.cut for reply in script] + [False] * (
+        attempts - len(script)
+    )
     assert all((record.status is None) is (record.error is not None) for record in records)
 
 
@@ -174,7 +178,7 @@ async def test_nobody_at_the_address_is_told(journal: Journal) -> None:
 
 
 async def test_a_cancelled_request_is_closed_and_on_record(journal: Journal) -> None:
-    """Ctrl-C in mid-request ends it at once, and the ledger says that it was interrupted."""
+    """Ctrl-C in mid-request ends it at once, and the ledger says that it was interrupted and may have been paid for."""
     with SupervisorServer(Reply(hang=True)) as server:
         task = asyncio.create_task(ask(journal, config(server.url)))
         await asyncio.to_thread(server.wait_for_requests, 1)
@@ -182,7 +186,7 @@ async def test_a_cancelled_request_is_closed_and_on_record(journal: Journal) -> 
         with pytest.raises(asyncio.CancelledError):
             await task
     (record,) = journal.requests()
-    assert (record.state, record.status, record.error) == (RequestState.ENDED, None, "interrupted")
+    assert (record.state, record.status, record.error) == (RequestState.LOST, None, "interrupted")
 
 
 async def test_a_request_sent_again_has_the_same_key_unless_it_was_answered(tmp_path: Path) -> None:
@@ -197,3 +201,68 @@ async def test_a_request_sent_again_has_the_same_key_unless_it_was_answered(tmp_
         first, same, new, resumed, foreign = [request.headers["idempotency-key"] for request in server.requests]
     assert first == same != new == resumed
     assert len({first, new, foreign}) == 3
+
+
+async def test_a_reply_of_an_earlier_sitting_is_used_and_not_paid_for_again(tmp_path: Path) -> None:
+    """The coordinator died after the reply came: the next one takes it from the ledger. Another request is another matter."""
+    with SupervisorServer() as server:
+        with Journal.create(tmp_path) as journal:
+            assert (await ask(journal, config(server.url)))[0] == ANSWER
+        with Journal.open(tmp_path, journal.run) as again:
+            assert (await ask(again, config(server.url)))[0] == ANSWER
+            assert len(server.requests) == len(again.requests()) == 1
+            async with Supervisor(gate(again, config(server.url)), QUICK) as supervisor:
+                await supervisor.aggregate(replace(REQUEST, user="Question: another"), parse)
+        assert len(server.requests) == 2
+
+
+async def test_a_useless_reply_of_an_earlier_sitting_is_not_used(tmp_path: Path) -> None:
+    """It was paid for, but says nothing: asked again, as within one sitting."""
+    with SupervisorServer(GARBAGE, failure(401)) as server:
+        with Journal.create(tmp_path) as journal, pytest.raises(SupervisorRejected):
+            await ask(journal, config(server.url))
+        with Journal.open(tmp_path, journal.run) as again:
+            assert (await ask(again, config(server.url)))[0] == ANSWER
+        assert len(server.requests) == 3
+
+
+async def test_after_silence_the_next_sitting_asks_first(tmp_path: Path) -> None:
+    """A supervisor that never answered may have charged: nothing is sent unless told to, and then it is. Once a request has ended
+    otherwise, nothing is unsure any more."""
+    impatient = RetryPolicy(attempts=1)
+    with SupervisorServer(Reply(hang=True), failure(401)) as server:
+        with Journal.create(tmp_path) as journal, pytest.raises(SupervisorUnavailable, match=r"may have charged.*--again"):
+            await ask(journal, config(server.url, timeout_seconds=0.2), impatient)
+        with Journal.open(tmp_path, journal.run) as unsure, pytest.raises(SupervisorUnsure, match=r"cannot be known.*--again"):
+            await ask(unsure, config(server.url))
+        assert len(server.requests) == 1
+        with Journal.open(tmp_path, journal.run) as told:
+            way_out = Gate(config(server.url), told, system=SYSTEM, schema=SCHEMA, budget_characters=4000, again=True)
+            async with Supervisor(way_out, QUICK) as supervisor:
+                with pytest.raises(SupervisorRejected):
+                    await supervisor.aggregate(REQUEST, parse)
+        with Journal.open(tmp_path, journal.run) as sure:
+            assert (await ask(sure, config(server.url)))[0] == ANSWER
+        assert len(server.requests) == 3
+
+
+async def test_where_there_was_no_connection_nothing_is_unsure(tmp_path: Path) -> None:
+    """Nobody was asked, so the next sitting asks without a word."""
+    with SupervisorServer() as server:
+        with Journal.create(tmp_path) as journal, pytest.raises(SupervisorUnavailable) as caught:
+            await ask(journal, config("http://127.0.0.1:1/v1"))
+        assert "--again" not in str(caught.value)
+        with Journal.open(tmp_path, journal.run) as again:
+            assert again.unsure() is None
+            assert (await ask(again, config(server.url)))[0] == ANSWER
+
+
+async def test_an_unsure_run_still_shows_what_it_would_send(tmp_path: Path) -> None:
+    """A dry run sends nothing, so it need not be asked for twice."""
+    with SupervisorServer() as server, Journal.create(tmp_path) as journal:
+        journal.begin_request(server.url, "m", b"{}", "sending")
+        async with Supervisor(gate(journal, config(server.url), dry_run=True), QUICK) as supervisor:
+            with pytest.raises(DryRun):
+                await supervisor.aggregate(REQUEST, parse)
+        assert journal.unsure() is not None
+        assert server.requests == []

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from coordinator.types import Answer, Answered, Rejected, Status
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import EngineProgress, Request
-from edgenode.errors import EngineCrashed, UsageError
+from edgenode.errors import ContextExceeded, EngineCrashed, UsageError
 from edgenode.node import Node, NodeConfig
 from edgenode.types import Completion, Usage
 from tests.end_to_end.pools import FACT, QUESTION, lease_text, pool_of, readers
@@ -412,3 +412,42 @@ async def test_two_nodes_of_one_name_both_read(tmp_path: Path, lease: Path) -> N
     assert [node.name for node in answer.nodes] == [name, name]
     assert len({node.id for node in answer.nodes}) == 2
     assert all(node.subtasks > 0 for node in answer.nodes)
+
+
+async def test_what_failed_is_tried_again_when_the_run_is_resumed(tmp_path: Path, lease: Path) -> None:
+    """One subtask does not fit the only model there is, which cannot put the answer together either: with a sound node that one is
+    read, nothing else is, and then it stands."""
+    left = itertools.count()
+    nothing = Completion('{"quote": null, "answer": ""}', Usage(10, 0, 3, 0.1))
+
+    def weak(request: Request) -> Completion | BaseException:
+        return nothing if next(left) else ContextExceeded("Too long.")
+
+    def sound(request: Request) -> Completion:
+        return (
+            Completion('{"found": false, "answer": "", "citations": []}', Usage()) if "found" in request.reply_schema else nothing
+        )
+
+    events: list[Event] = []
+
+    async def listen(stream: AsyncIterator[Event]) -> Answer:
+        async for event in stream:
+            events.append(event)  # noqa: PERF401 (those before an error count)
+        return ended()
+
+    def ended() -> Answer:
+        last = events[-1]
+        assert isinstance(last, Ended)
+        return last.answer
+
+    async with pool_of(tmp_path, ScriptedEngine(weak)) as pool:
+        with pytest.raises(NoNodes, match=r"put together at home.*coordinator resume"):
+            await listen(pool.stream(QUESTION, [lease], read="all"))
+    failed = ended()
+    assert failed.findings.failed == 1
+    async with pool_of(tmp_path, ScriptedEngine(sound)) as pool:
+        resumed = await listen(pool.resume(failed.run))
+        again = await listen(pool.resume(failed.run))
+    assert (resumed.findings.failed, resumed.findings.abstained) == (0, failed.findings.abstained + 1)
+    assert sorted(node.subtasks for node in resumed.nodes) == [1, failed.findings.abstained]
+    assert again.findings == resumed.findings

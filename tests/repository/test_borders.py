@@ -28,7 +28,7 @@ BORDERS = {
     "tqdm": ("edgenode.models.progress",),
     "openai": ("coordinator.cloud.supervisor",),
     "genai_prices": ("coordinator.cloud.prices",),
-    "numpy": ("coordinator.documents",),
+    "numpy": ("coordinator.documents", "coordinator.scheduling"),
     "pypdf": ("coordinator.documents",),
     "selectolax": ("coordinator.documents",),
     "mammoth": ("coordinator.documents",),

@@ -1,6 +1,7 @@
 """The journal: what a run keeps survives, is for its owner alone, and fails with sentences."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -15,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.errors import RunError
+from coordinator.runs.database import FILE, forget
 from coordinator.runs.folders import list_runs
-from coordinator.runs.journal import FILE, Journal, forget
+from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
-from coordinator.types import Abstained, Answered, Failed, LedgerRequest, Place, Rejected, Retrieved
+from coordinator.runs.run import resumable
+from coordinator.types import Abstained, Answered, Failed, LedgerRequest, NodeWork, Place, Rejected, Retrieved, RunId
 from edgenode.types import FailureReason, NodeId
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are a matter of POSIX")
@@ -187,8 +190,11 @@ def test_a_newer_run_is_not_touched(runs: Path) -> None:
     with Journal.create(runs) as journal:
         pass
     _execute(journal.path, "PRAGMA user_version=99")
-    with pytest.raises(RunError, match="newer edgenode"):
-        Journal.open(runs, journal.run)
+    before = journal.path.read_bytes()
+    for act in (Journal.open, Journal.look):
+        with pytest.raises(RunError, match=r"newer edgenode.*left as it is"):
+            act(runs, journal.run)
+    assert journal.path.read_bytes() == before
 
 
 def test_a_full_disk_is_a_sentence(journal: Journal) -> None:
@@ -211,6 +217,198 @@ def test_a_place_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(RunError, match=r"cannot be kept in .*runs"):
         Journal.create(tmp_path / "runs")
+
+
+def test_a_subtask_ends_once(journal: Journal) -> None:
+    """The file itself refuses a second end; a rejected quotation is none, until it is said to be."""
+    node = NodeId("n")
+    journal.add_finding(Rejected(0, 1, "no", node), "a", ends=False)
+    assert journal.ended_subtasks() == frozenset()
+    journal.add_finding(Abstained(0, 1, node), "a", work=NodeWork(node, "pi", "m", "e", subtasks=1))
+    with pytest.raises(AssertionError, match="twice"):
+        journal.add_finding(Abstained(0, 1, node), "a", work=NodeWork(node, "pi", "m", "e", subtasks=2))
+    assert journal.work()[node].subtasks == 1
+    journal.add_finding(Rejected(0, 2, "no", node), "b", ends=False)
+    journal.end_subtask("b")
+    journal.add_finding(Failed(0, 3, FailureReason.ENGINE_ERROR, "no", ()), "c")
+    assert journal.ended_subtasks() == {"a", "b", "c"}
+    assert journal.drop_failures() == 1
+    assert journal.ended_subtasks() == {"a", "b"}
+
+
+def test_a_plan_and_what_retrieval_found_are_kept_together(journal: Journal) -> None:
+    """A disk that fills up between them leaves neither."""
+    found = Retrieved(0, 0, Place("D1", None, 0, 1), "x" * 5_000, 1.0)
+    journal._connection.execute("PRAGMA max_page_count=20")
+    with pytest.raises(RunError, match="full"):
+        journal.set_plan({"chunks": 1}, [found] * 100)
+    assert (journal.value("plan"), journal.findings()) == (None, ())
+    journal.set_plan({"chunks": 1}, [found])
+    assert (journal.value("plan"), journal.findings()) == ({"chunks": 1}, (found,))
+
+
+def test_events_are_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each kind so many are kept and the others counted, also in the next sitting; other kinds are not crowded out."""
+    monkeypatch.setattr("coordinator.runs.journal.MAX_EVENTS", 3)
+    for number in range(5):
+        journal.add_event("leased", {"number": number})
+    journal.add_event("gone", {"why": "x"})
+    journal.close()
+    with Journal.open(journal.path.parent.parent, journal.run) as again:
+        again.add_event("leased", {"number": 5})
+        assert [event.value.get("number") for event in again.events()] == [0, 1, 2, None]
+        assert again.passed_over() == {"leased": 3}
+
+
+def test_time_is_summed_over_sittings(runs: Path) -> None:
+    """What was spent before is added to what this sitting has taken by now, and a killed sitting counts until its last row."""
+    with Journal.create(runs, before=100.0) as journal:
+        journal.add_event("joined", {})
+    with Journal.open(runs, journal.run) as again:
+        assert 100 < again.seconds() < 200
+        assert again.sitting == 2
+    with Journal.look(runs, journal.run) as looked:
+        assert 100 < looked.seconds() < 200
+
+
+def test_looking_changes_nothing_and_disturbs_nobody(journal: Journal, runs: Path) -> None:
+    """Another reader sees what was kept while the run is at work, and that it is; a request in flight stays in flight."""
+    journal.begin_request("https://host/v1", "m", b"{}", "sending")
+    with Journal.look(runs, "last") as looked:
+        assert looked.running
+        assert looked.requests()[0].state is RequestState.SENDING
+        journal.set_value("still", "works")
+        assert looked.value("still") == "works"
+    journal.close()
+    with Journal.look(runs, journal.run) as looked:
+        assert not looked.running
+        assert looked.requests()[0].state is RequestState.SENDING
+        assert looked.unsure() is not None
+
+
+def test_another_program_that_locks_the_file_is_told(journal: Journal) -> None:
+    """A process that holds SQLite's own lock stops the run with a sentence; what was kept is there when it lets go."""
+    script = f"""
+import sqlite3, sys
+connection = sqlite3.connect({str(journal.path)!r}, isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+    journal.add_finding(Abstained(0, 1, NodeId("n")), "a")
+    journal._connection.execute("PRAGMA busy_timeout=50")
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        other.stdout.readline()
+        with pytest.raises(RunError, match=f"locked by another program.*resume {journal.run}"):
+            journal.add_finding(Abstained(0, 2, NodeId("n")), "b")
+        other.stdin.close()
+    journal.add_finding(Abstained(0, 2, NodeId("n")), "b")
+    assert journal.ended_subtasks() == {"a", "b"}
+
+
+FIRST_VERSION = """
+CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE finding (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL);
+CREATE TABLE request (
+  id INTEGER PRIMARY KEY, url TEXT NOT NULL, model TEXT NOT NULL, body BLOB NOT NULL, state TEXT NOT NULL, started REAL NOT NULL,
+  ended REAL, status INTEGER, reply BLOB, prompt_tokens INTEGER, completion_tokens INTEGER, usd REAL, error TEXT
+);
+INSERT INTO setting VALUES ('read', 'true');
+INSERT INTO setting VALUES ('kept', '{"question": "When?", "names": {"D1": "lease.pdf"}, "document_characters": 10,
+  "whole_document_tokens": 3, "show_names": false, "max_egress": null, "seconds": 12.5,
+  "nodes": [{"id": "n", "name": "pi", "model": "m", "engine": "e", "subtasks": 4, "prompt_tokens": 9, "cached_tokens": 1,
+  "completion_tokens": 2, "seconds": 3.0}]}');
+INSERT INTO finding (kind, value) VALUES ('abstained', '{"task": 0, "chunk": 1, "node": "n"}');
+PRAGMA application_id=0x65646765;
+PRAGMA user_version=1;
+"""
+
+
+def test_a_run_of_the_first_version_is_brought_up_when_it_is_resumed(runs: Path) -> None:
+    """With all it had, and only then: looking into it leaves it as it is."""
+    run = RunId("20251122-031502-7f3a")
+    (runs / run).mkdir(parents=True)
+    connection = sqlite3.connect(runs / run / FILE)
+    connection.executescript(FIRST_VERSION)
+    connection.close()
+    before = (runs / run / FILE).read_bytes()
+    with Journal.look(runs, run) as looked:
+        assert looked.seconds() == 12.5
+        assert looked.work()[NodeId("n")].subtasks == 4
+    assert (runs / run / FILE).read_bytes() == before
+    with Journal.open(runs, run) as journal:
+        assert journal.findings() == (Abstained(0, 1, NodeId("n")),)
+        assert resumable(journal).question == "When?"
+    with Journal.open(runs, run) as journal:
+        assert journal.seconds() > 12.5
+
+
+def test_a_reply_has_room_kept_for_it(runs: Path) -> None:
+    """Where the disk cannot take a reply nothing is sent: the kernel's limit on files stands in for the disk."""
+    script = f"""
+import pathlib, resource
+from coordinator.errors import RunError
+from coordinator.runs.journal import Journal
+with Journal.create(pathlib.Path({str(runs)!r})) as journal:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+    try:
+        journal.begin_request("https://host/v1", "m", b"{{}}", "sending")
+    except RunError as error:
+        print(error, journal.requests(), [path.name for path in journal.path.parent.iterdir() if path.name == "reserve"])
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "nothing was sent" in said
+    assert said.endswith("() []\n")
+
+
+def test_a_disk_that_fills_up_meanwhile_costs_no_reply(tmp_path: Path) -> None:
+    """On a real small disk: the reply is written into the room that was kept for it, and the reserve is gone."""
+    script = f"""
+import pathlib
+from coordinator.runs.journal import Journal
+disk = pathlib.Path({str(tmp_path)!r})
+with Journal.create(disk / "runs") as journal:
+    entry = journal.begin_request("https://host/v1", "m", b"{{}}", "sending")
+    try:
+        with (disk / "others").open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+    except OSError:
+        pass
+    journal.end_request(entry, 200, b"x" * 300_000)
+with Journal.look(disk / "runs", "last") as journal:
+    print(len(journal.requests()[0].reply), sorted(path.name for path in journal.path.parent.iterdir()))
+"""
+    mount = f'mount -t tmpfs -o size=4m none "{tmp_path}" || exit 77; exec "$@"'
+    command = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", mount, "sh", sys.executable, "-c", script]
+    if shutil.which("unshare") is None:
+        pytest.skip("a disk of one's own wants unshare")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode in {1, 77} and "Traceback" not in done.stderr:
+        pytest.skip(f"this kernel mounts nothing for its users: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("300000 ")
+    assert "reserve" not in done.stdout
+
+
+def test_what_cannot_be_begun_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A run for which there is no room is not in the list of runs."""
+    script = f"""
+import pathlib, resource
+from coordinator.errors import RunError
+from coordinator.runs.journal import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    Journal.create(pathlib.Path({str(tmp_path)!r}) / "runs")
+except RunError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "cannot be kept" in said
+    assert "EDGENODE_DATA" in said
+    assert list_runs(tmp_path / "runs") == ()
 
 
 def test_forget_deletes_the_run_and_nothing_else(runs: Path) -> None:

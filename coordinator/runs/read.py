@@ -1,0 +1,132 @@
+"""The reading of a run: from the documents' texts to a finding for every subtask, from the beginning or from where it was."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from coordinator.documents.chunks import make_chunks
+from coordinator.documents.retrieval import Index
+from coordinator.errors import NoNodes, RunError
+from coordinator.events import Event, Found, NodeState, Planned, Warned
+from coordinator.minions import prompts
+from coordinator.minions.echo import Echo
+from coordinator.minions.findings import retrieved_findings
+from coordinator.minions.plan import make_plan, split_question
+from coordinator.nodes.roster import Roster
+from coordinator.runs.execute import Execution, usable_model
+from coordinator.runs.identity import fingerprint, subtask_keys
+from coordinator.runs.journal import Journal
+from coordinator.types import Document, Failed, Finding, Reading, Rejected, Retrieved
+from edgenode.engines.deterministic import NAME as DETERMINISTIC
+from edgenode.threads import in_thread
+
+# A node with a smaller context than this cannot hold a useful chunk with its instruction and reply.
+MIN_CONTEXT_TOKENS: Final = 1_024
+# Of the nodes that are there and take no part, so many are told of in one sentence each.
+MAX_REASONS: Final = 5
+
+
+async def read(
+    roster: Roster, journal: Journal, question: str, documents: Sequence[Document], tell: Callable[[Event], None]
+) -> None:
+    """Has the nodes read what has not been read, and returns when every subtask of the plan has come to its end in the journal.
+
+    What the documents are cut by is kept with the plan, so that a run that is resumed with other nodes has the same chunks.
+    Raises `NoNodes`, and `RunError` when this version of the program makes another plan than the one that began.
+    """
+    overhead = prompts.overhead_tokens(split_question(question))
+    made: dict[str, Any] | None = journal.value("plan")
+    if made is None:
+        context, test_engine = await _smallest_context(roster, max(MIN_CONTEXT_TOKENS, overhead + MIN_CONTEXT_TOKENS // 2))
+        made = {"context": context, "chunk_tokens": context - overhead, "test_engine": test_engine}
+    chunks = await in_thread(make_chunks, documents, max_tokens=made["chunk_tokens"])
+    index = await in_thread(Index, chunks)
+    plan = make_plan(question, chunks, index, Reading(journal.value("asked")["reading"]))
+    keys = subtask_keys(plan, chunks)
+    by_label = {document.label: document for document in documents}
+    if "plan" not in made:
+        made |= {"plan": fingerprint(keys), "chunks": len(chunks), "chunks_read": len(plan.bundles), "subtasks": len(keys)}
+        journal.set_plan(made, retrieved_findings(plan, chunks, by_label, index))
+    elif made["plan"] != fingerprint(keys):
+        raise RunError(
+            f"This edgenode divides the work in another way than the one that began the run {journal.run}, so what is left of it "
+            "cannot be told. Nothing was changed: go on with the edgenode that began it, or ask the question again."
+        )
+    ended = journal.ended_subtasks()
+    done = {place for place, key in keys.items() if key in ended}
+    instructions = tuple(task.instruction for task in plan.tasks)
+    tell(Planned(instructions, plan.overview, len(chunks), len(plan.bundles), len(keys), len(done)))
+    for finding in journal.findings():
+        if not isinstance(finding, Rejected):
+            tell(Found(finding))
+    if len(done) < len(keys):
+        _, test_engine = await _smallest_context(roster, made["context"])
+        if test_engine and not made["test_engine"]:
+            raise NoNodes("Only nodes with the deterministic test engine are there, and the run was begun with others. Start one.")
+        echo = await in_thread(Echo, [document.text for document in documents])
+
+        def record(finding: Finding) -> None:
+            node = None if isinstance(finding, Retrieved | Failed) else finding.node
+            work = None if node is None else execution.work.get(node)
+            journal.add_finding(finding, keys[finding.task, finding.chunk], ends=not isinstance(finding, Rejected), work=work)
+
+        execution = Execution(
+            f"{journal.run}-{journal.sitting}-",
+            plan,
+            chunks,
+            by_label,
+            roster,
+            echo,
+            made["context"],
+            test_engine,
+            tell,
+            record,
+            lambda task, chunk: journal.end_subtask(keys[task, chunk]),
+            done,
+            journal.work(),
+        )
+        await execution.run()
+        for work in execution.work.values():
+            journal.set_work(work)
+    journal.set_value("read", True)
+    failed = [finding for finding in journal.findings() if isinstance(finding, Failed)]
+    if failed:
+        why = failed[-1].message
+        tell(Warned(f"{len(failed)} of {len(keys)} subtasks failed, and the answer does not rest on them. One reason: {why}"))
+
+
+async def _smallest_context(roster: Roster, least: int) -> tuple[int, bool]:
+    """Tokens that fit every node that can take `least`, and whether those are nodes with the test engine. Raises `NoNodes`.
+
+    The test engine reads nothing: its nodes are used only where there are no others, and the output says so.
+    """
+    await roster.settle()
+    joined = [node for node in roster.nodes() if node.state is NodeState.JOINED and not node.draining]
+    test_engine = all(node.engine == DETERMINISTIC for node in joined)
+    joined = [node for node in joined if test_engine or node.engine != DETERMINISTIC]
+    contexts = [model.context_tokens for node in joined if (model := usable_model(node.models, least)) is not None]
+    if contexts:
+        return min(contexts), test_engine
+    if joined:
+        raise NoNodes(
+            f"No node's model can take {least} tokens at once, which this question needs. Start one with a larger --context."
+        )
+    raise NoNodes(_why_nobody(roster))
+
+
+def _why_nobody(roster: Roster) -> str:
+    """Why none can take part, and what to do about it."""
+    there = [node for node in roster.nodes() if node.state is not NodeState.GONE]
+    if there:
+        reasons = " ".join(f"{node.name}: {node.draining or node.why}" for node in there[:MAX_REASONS])
+        return f"No node can take part. {reasons}"
+    unreachable = " ".join(f"{address}: {why}" for address, why in roster.unreachable.items() if why)
+    if unreachable:
+        return f"No node can take part. {unreachable}"
+    if roster.only:
+        wanted = " or ".join(sorted(roster.only))
+        others = f" Those found are {', '.join(sorted(roster.others))}." if roster.others else ""
+        return f"No node named {wanted} can be reached.{others} Start it with: edgenode start --name NAME"
+    if roster.nodes():
+        names = ", ".join(f"{node.name} is {node.state}" for node in roster.nodes()[:MAX_REASONS])
+        return f"No node can be reached: {names}. Start it again with: edgenode start"
+    return "No node was found. Start one on this machine with: edgenode start"

@@ -1,0 +1,193 @@
+"""What nodes hold, how far they have come with it, and when they will be done."""
+
+import math
+from dataclasses import dataclass, field
+
+from coordinator.scheduling.backlog import Run
+from coordinator.scheduling.decisions import Work
+from coordinator.scheduling.limits import (
+    DEVIATIONS,
+    GAP_SECONDS,
+    HICCUP_SECONDS,
+    LOOKAHEAD_GAPS,
+    MAX_OVERDUE,
+    OVERDUE,
+    STOP_SECONDS,
+)
+from coordinator.scheduling.speed import Demand, SpeedModel, reading
+from coordinator.scheduling.width import Width
+from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
+
+
+@dataclass(slots=True, eq=False)
+class SubtaskState:
+    chunk: int
+    run: Run
+    holders: set[LeaseId] = field(default_factory=set)
+    failed_on: dict[NodeId, None] = field(default_factory=dict)
+    final_on: set[NodeId] = field(default_factory=set)
+    vanished: set[NodeId] = field(default_factory=set)
+    """Of `failed_on`, those that only went away meanwhile: that may be chance, and does not count for as much."""
+    failures: int = 0
+    last: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "no reason given")
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """`awaited` are the subtasks of which the node owes an outcome, in its order; `wanted` those of them that still count."""
+
+    id: LeaseId
+    node: "Node"
+    run: Run
+    work: Work
+    awaited: dict[SubtaskId, None]
+    wanted: dict[SubtaskId, None]
+    granted: float
+    cached: float
+    """Tokens of the prompt of the subtask in work that are expected from the prompt cache."""
+    started: float = math.inf
+    """When the subtask in work began; infinite while others are before it."""
+    begun: bool = False
+    """Whether the node was heard about this lease."""
+    at: float = 0.0
+    """Last sign of life, and the tokens it told of."""
+    read: float = 0.0
+    written: float = 0.0
+    mark: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Time and tokens up to which progress has been measured."""
+    predicted: float = 0.0
+    """Seconds of the subtask in work, as foreseen when it began."""
+    halfway: tuple[float, float] | None = None
+    """Seconds and share of the subtask at which progress first claimed half of it."""
+    left: float = 0.0
+    """Seconds left at the last sign, and until the next sign is expected."""
+    step: float = 0.0
+    due: float = math.inf
+    limit: float = math.inf
+    """The subtask in work may not take longer than this, whatever progress is claimed."""
+    extended: bool = False
+    stuck: bool = False
+    """Taken back because it was overdue; the node has not answered yet."""
+
+    @property
+    def running(self) -> bool:
+        return self.started < math.inf
+
+    @property
+    def prompt(self) -> float:
+        return self.work.shared_tokens + self.work.own_tokens
+
+    @property
+    def reply(self) -> float:
+        return self.work.reply_tokens * self.run.replies
+
+    def start(self, now: float) -> None:
+        """The next of its subtasks is in work from now on."""
+        self.started = self.at = now
+        self.read = self.cached
+        self.written = 0.0
+        self.mark = (now, self.cached, 0.0)
+        self.halfway = None
+        self.extended = False
+        slow = self.node.slowdown()
+        demand = reading(self.cached, self.prompt, calls=1.0, written=self.reply)
+        self.predicted = self.node.model.seconds(demand) * slow
+        factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * self.node.model.spread(demand))))
+        self.limit = now + HICCUP_SECONDS + self.predicted * 1.5 * factor
+        self.look(now, calls=1.0)
+
+    def look(self, now: float, calls: float = 0.0) -> None:
+        """Foresees from the last sign of life what is left, and by when the next must come."""
+        node, model = self.node, self.node.model
+        slow = node.slowdown()
+        demand = reading(self.read, self.prompt, calls=calls, written=max(self.reply - self.written, 0.1 * self.reply))
+        current = model.seconds(demand) * slow
+        if model.doubt > 0.05 and self.predicted > 0:
+            # What this node's progress claims has run ahead of its outcomes: part of it is judged by the time alone.
+            by_time = max(0.0, self.predicted - (now - self.started))
+            current = model.credit * current + (1 - model.credit) * max(current, by_time)
+        self.left = current + self.seconds_of(max(0, len(self.wanted) - 1))
+        self.step = current
+        if node.stride is not None and model.credit > 0.5:
+            pace = Demand(calls, min(node.stride, self.prompt - self.read), node.stride * self.read, node.write_stride)
+            self.step = min(current, model.seconds(pace) * slow)
+        factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * model.spread(demand))))
+        self.due = min(self.limit, now + HICCUP_SECONDS + self.step * factor)
+
+    def seconds_of(self, count: int) -> float:
+        """Seconds of further subtasks of this lease, the chunk being read."""
+        if not count:
+            return 0.0
+        shared = self.work.shared_tokens
+        each = reading(shared, self.prompt, calls=1.0, written=self.reply)
+        return count * self.node.model.seconds(each) * self.node.slowdown()
+
+    def remaining(self, now: float) -> float:
+        """Seconds until it is done, judged by its last sign of life and by the silence since: a device that is late by a factor is
+        taken to work slower by that factor."""
+        if not self.running:
+            return self.left
+        silence = now - self.at
+        if not self.wanted:
+            stop = min(STOP_SECONDS, self.step)
+            return stop - silence if silence < stop else silence
+        if silence <= self.step:
+            return self.left - silence
+        rest = self.left - self.step
+        return rest * silence / max(self.step, 1e-6) + (silence - self.step)
+
+    def late(self, now: float) -> bool:
+        """Whether the silence is longer than twice what was to be expected, beyond a hiccup."""
+        return self.running and now - self.at > 2 * self.step + HICCUP_SECONDS
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    id: NodeId
+    model: SpeedModel
+    width: Width
+    ready: bool = True
+    suspect: bool = False
+    leases: list[Lease] = field(default_factory=list)
+    """In the order in which it does them."""
+    failures: int = 0
+    paused_until: float = 0.0
+    cache: tuple[str, int] | None = None
+    """Run and chunk that its last lease left in the prompt cache."""
+    gap: float = GAP_SECONDS
+    stride: float | None = None
+    """Tokens read between two signs of life, None while none were seen."""
+    write_stride: float = 16.0
+    wakes_at: float = -math.inf
+    """When it is to be looked at again for its next lease."""
+
+    def usable(self, now: float) -> bool:
+        """Whether it can be given work, now or after what it holds."""
+        return self.ready and not self.suspect and self.paused_until <= now and not any(lease.stuck for lease in self.leases)
+
+    def slowdown(self) -> float:
+        return self.width.slowdown(min(len(self.leases), self.width.now)) if self.width.slots > 1 else 1.0
+
+    def free_in(self, now: float) -> float:
+        """Seconds until it could begin something new."""
+        if not self.leases:
+            return 0.0
+        if self.width.now == 1:
+            return sum(lease.remaining(now) for lease in self.leases)
+        ends = sorted(lease.remaining(now) for lease in self.leases[: self.width.now])
+        if len(self.leases) < self.width.now:
+            return 0.0
+        for lease in self.leases[self.width.now :]:
+            ends.append(ends.pop(0) + lease.remaining(now))
+            ends.sort()
+        return ends[0]
+
+    def has_place(self, now: float) -> bool:
+        held = len(self.leases)
+        if held < self.width.now:
+            return True
+        return held == self.width.now and self.begins_soon(now) <= 0
+
+    def begins_soon(self, now: float) -> float:
+        """Seconds until its next lease should be sent, so that it does not wait for a round trip."""
+        return min(lease.remaining(now) for lease in self.leases[: self.width.now]) - LOOKAHEAD_GAPS * self.gap

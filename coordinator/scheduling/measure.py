@@ -1,0 +1,90 @@
+"""What a node's progress and outcomes teach about its speed.
+
+Progress is measured piece by piece, outcomes as a whole and with twice the weight. A node whose progress had claimed to be further
+than its outcome then confirms loses credit: its progress counts for less, in what is learnt and in what is foreseen.
+"""
+
+import math
+from typing import Final
+
+from coordinator.scheduling.holdings import Lease
+from coordinator.scheduling.speed import PredictionError, reading
+from edgenode.types import SubtaskId, Usage
+
+# Pieces shorter than this are measured together with the next: time stamps are no better.
+PIECE_SECONDS: Final = 0.03
+PROGRESS_TRUST: Final = 0.5
+GAP_WEIGHT: Final = 0.3
+# A gap is a round trip and the start of a lease. What takes longer is something else, such as another coordinator's turn.
+MAX_GAP_SECONDS: Final = 2.0
+
+
+def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, written: int, now: float) -> bool:
+    """The node says that it has read `read` of `prompt` tokens and written so many. Whether that is further than before."""
+    if subtask not in lease.awaited or not lease.running or lease.stuck:
+        return False
+    node = lease.node
+    share = min(1.0, max(0, read) / prompt) if prompt > 0 else 0.0
+    at, out = share * lease.prompt, float(max(0, written))
+    first = not lease.begun
+    if first:
+        lease.begun = True
+        if at <= lease.cached + 1 and not out and lease.granted == lease.started:
+            waited = now - lease.granted
+            if waited <= MAX_GAP_SECONDS:
+                node.gap += GAP_WEIGHT * (waited - node.gap)
+            lease.mark = (now, lease.mark[1], 0.0)
+    if at <= lease.read and out <= lease.written and not first:
+        return False
+    if at > lease.read:
+        step = at - lease.read
+        node.stride = step if node.stride is None else max(step, node.stride + 0.2 * (step - node.stride))
+    if out > lease.written:
+        node.write_stride += 0.2 * (out - lease.written - node.write_stride)
+    lease.at = now
+    lease.read, lease.written = max(at, lease.read), max(out, lease.written)
+    _measure_piece(lease, now)
+    lease.look(now)
+    if lease.halfway is None and lease.wanted and lease.predicted > 0:
+        ahead = lease.node.model.seconds(reading(lease.read, lease.prompt, written=max(0.0, lease.reply - lease.written)))
+        whole = lease.node.model.seconds(reading(lease.cached, lease.prompt, calls=1.0, written=lease.reply))
+        done = 1 - min(1.0, ahead / whole) if whole > 0 else 0.0
+        if done >= 0.5:
+            lease.halfway = (now - lease.started, done)
+    return True
+
+
+def _measure_piece(lease: Lease, now: float) -> None:
+    since, read, written = lease.mark
+    if now - since < PIECE_SECONDS:
+        return
+    model = lease.node.model
+    piece = reading(read, lease.read, written=lease.written - written)
+    model.observe(piece, (now - since) / lease.node.slowdown(), trust=PROGRESS_TRUST * model.credit)
+    lease.mark = (now, lease.read, lease.written)
+
+
+def take_outcome(lease: Lease, usage: Usage | None, now: float, error: PredictionError) -> None:
+    """The subtask in work was completed."""
+    node, model = lease.node, lease.node.model
+    seconds = now - lease.started
+    if seconds <= 0:
+        return
+    cached, written = lease.cached, lease.reply
+    if usage is not None and usage.prompt_tokens > 0:
+        cached = min(1.0, max(0, usage.cached_tokens) / usage.prompt_tokens) * lease.prompt
+        written = float(max(0, usage.completion_tokens))
+        if lease.work.reply_tokens > 0:
+            run = lease.run
+            run.replies += 0.05 * (min(10.0, written / lease.work.reply_tokens) - run.replies)
+    error.add(lease.predicted, seconds)
+    if lease.halfway is not None:
+        after, share = lease.halfway
+        model.confirm(math.log(max(1e-3, share * seconds / max(after, 1e-3))) - 0.2)
+    demand = reading(cached, lease.prompt, calls=1.0, written=written)
+    if usage is not None:
+        # Outcomes that were held up and came all at once seem to have taken no time: the engine knows better. What it says can
+        # only make its node slower, and no slower than the time that it had the lease.
+        seconds = max(seconds, min(usage.seconds, now - lease.granted))
+    node.width.observe(min(len(node.leases), node.width.now), seconds / max(1e-6, model.seconds(demand)))
+    model.observe(demand, seconds / node.slowdown())

@@ -1,0 +1,70 @@
+"""Leases that have come to the time by which their node should have been heard of: renewed, or taken back."""
+
+from coordinator.scheduling.book import Book
+from coordinator.scheduling.decisions import Decision, Renew
+from coordinator.scheduling.holdings import Lease, Node
+from coordinator.scheduling.limits import (
+    FAILURES_BEFORE_PAUSE,
+    LEASE_SECONDS,
+    MAX_LEASE_SECONDS,
+    MAX_PAUSE_SECONDS,
+    PAUSE_SECONDS,
+)
+from coordinator.scheduling.placement import Placement
+from edgenode.types import FailureReason
+
+
+class Overdue:
+    """Judges leases by what the speed model foresaw, and nodes by how often that ended badly."""
+
+    def __init__(self, book: Book, placement: Placement) -> None:
+        self._book = book
+        self._placement = placement
+
+    def look_at(self, lease: Lease, now: float) -> list[Decision]:
+        """A lease has come to the time by which its node should have been heard of."""
+        if lease.id not in self._book.leases or lease.stuck or not lease.running:
+            return []
+        if now < lease.due:
+            self._book.wakes.add(lease.due, lease)
+            return [Renew(lease.node.id, lease.id, lease.due)] if lease.begun else []
+        if now >= lease.limit and not lease.extended and now - lease.at < lease.step + 1.0:
+            # It takes much longer than foreseen but gets on: believed once.
+            lease.extended = True
+            lease.limit = min(now + 3 * max(lease.left, lease.predicted), lease.started + MAX_LEASE_SECONDS)
+            lease.look(lease.at)
+            self._book.wakes.add(lease.due, lease)
+            return [Renew(lease.node.id, lease.id, lease.due)]
+        others = any(node is not lease.node and node.usable(now) for node in self._book.nodes.values())
+        if not others and now - lease.at < LEASE_SECONDS and now - lease.started < MAX_LEASE_SECONDS:
+            lease.due = now + max(1.0, min(60.0, lease.step))
+            self._book.wakes.add(lease.due, lease)
+            return []
+        return self._expire(lease, now)
+
+    def _expire(self, lease: Lease, now: float) -> list[Decision]:
+        """Takes everything back from a node that is overdue. It gets nothing more until it has answered."""
+        why = "The node showed no progress."
+        node = lease.node
+        lease.stuck = True
+        self._placement.changed()
+        decisions: list[Decision] = []
+        for each in node.leases:
+            current = next(iter(each.awaited))
+            wanted = tuple(each.wanted)
+            decisions += self._book.withdraw(each, wanted, why)
+            if each is lease and current in wanted and lease.begun:
+                decisions += self._book.blame(current, node.id, FailureReason.ENGINE_TIMEOUT, why)
+                decisions += self._book.requeue(lease, (current,), why)
+            decisions += self._book.requeue(each, wanted, why)
+        self.set_aside(node, now)
+        return decisions
+
+    def set_aside(self, node: Node, now: float) -> None:
+        """The node failed once more: after several times it gets nothing for a while."""
+        node.failures += 1
+        if node.failures >= FAILURES_BEFORE_PAUSE:
+            pause = min(MAX_PAUSE_SECONDS, PAUSE_SECONDS * 2 ** min(10, node.failures - FAILURES_BEFORE_PAUSE))
+            node.paused_until = max(node.paused_until, now + pause)
+            self._book.wakes.add(node.paused_until, node)
+            self._placement.changed()

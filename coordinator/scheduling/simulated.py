@@ -1,0 +1,90 @@
+"""What a simulation is made of: the interface of what decides, a node, the cost of a subtask, and what came of it."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coordinator.scheduling.decisions import Decision
+from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
+
+
+class Policy(Protocol):
+    """What decides. `Schedule` does; so do the simple ones it is compared with."""
+
+    @property
+    def finished(self) -> bool: ...
+    @property
+    def wakes_at(self) -> float: ...
+    def node_joined(self, node: NodeId, now: float) -> list[Decision]: ...
+    def node_ready(self, node: NodeId, ready: bool, now: float) -> list[Decision]: ...
+    def node_suspect(self, node: NodeId, now: float) -> list[Decision]: ...
+    def node_gone(self, node: NodeId, why: str, now: float) -> list[Decision]: ...
+    def progress(
+        self, lease: LeaseId, subtask: SubtaskId, prompt_tokens: int, read_tokens: int, completion_tokens: int, now: float
+    ) -> list[Decision]: ...
+    def settled(self, lease: LeaseId, subtask: SubtaskId, now: float, usage: Usage | None = None) -> list[Decision] | None: ...
+    def failed(self, lease: LeaseId, subtask: SubtaskId, reason: FailureReason, message: str, now: float) -> list[Decision]: ...
+    def tick(self, now: float) -> list[Decision]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a subtask really costs, which the scheduler learns only afterwards."""
+
+    shared: int
+    own: int
+    reply: int
+
+
+@dataclass(slots=True, eq=False)
+class HeldLease:
+    id: LeaseId
+    chunk: int
+    left: list[SubtaskId]
+
+
+@dataclass(slots=True, eq=False)
+class SimulatedNode:
+    """`read` tokens a second, writing `slower` times slower. `step` tokens lie between two signs of progress. `claims` makes its
+    progress run ahead of what it does; `silent` makes it tell none; `noise` is the deviation of each step's logarithm."""
+
+    id: NodeId
+    read: float
+    slower: float = 5.0
+    step: int = 64
+    claims: float = 1.0
+    silent: bool = False
+    noise: float = 0.0
+    pace: float = 1.0
+    """1 as usual, .1 slowed to a tenth, 0 stalled."""
+    there: bool = False
+    heard: bool = True
+    queue: list[HeldLease] = field(default_factory=list)
+    cached: int | None = None
+    """Chunk at the start of its prompt cache."""
+    at: tuple[int, int] = (0, 0)
+    """Tokens read and written of the subtask in work."""
+    busy: bool = False
+    piece: tuple[float, float, int, int] = (0.0, 0.0, 0, 0)
+    """Start of the step in work, its seconds at a pace of 1, tokens read and written by it."""
+    epoch: int = 0
+    """Counts its steps, and `stay` its stays: what was meant for an earlier one is void."""
+    stay: int = 0
+    kept: int = 0
+    """Tokens of the prompt in work that came from the cache."""
+
+
+@dataclass(slots=True)
+class Result:
+    """How a simulated run went. `ideal_seconds`: all of the work, each chunk read once, at the sum of the speeds present."""
+
+    seconds: float = 0.0
+    ideal_seconds: float = 0.0
+    lost: int = 0
+    duplicates: int = 0
+    wasted_share: float = 0.0
+    decisions: int = 0
+    events: int = 0
+
+    @property
+    def efficiency(self) -> float:
+        return self.ideal_seconds / self.seconds if self.seconds else 0.0
