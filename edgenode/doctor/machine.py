@@ -52,6 +52,12 @@ def usable(machine: Machine) -> tuple[Interface, ...]:
     return tuple(each for each in machine.interfaces if each.used and each.kind in kinds and each.addresses)
 
 
+def multicast_works(machine: Machine) -> bool:
+    """Whether nothing on this machine itself was found that keeps multicast out."""
+    deaf = any(each.used and each.multicast is False for each in machine.interfaces)
+    return machine.mdns_port is MdnsPort.USABLE and not deaf
+
+
 def alone(machine: Machine) -> bool:
     """Whether edgenode was told to keep to an interface that leads nowhere else."""
     return bool(machine.only) and not usable(machine)

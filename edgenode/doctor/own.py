@@ -7,9 +7,9 @@ from datetime import datetime
 
 from edgenode.device.drain import MIN_BATTERY_PERCENT
 from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
-from edgenode.doctor.findings import Finding, fine, problem, warning
-from edgenode.doctor.firewalls import allow
-from edgenode.doctor.machine import usable
+from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
+from edgenode.doctor.firewalls import MDNS_PORT, allow
+from edgenode.doctor.machine import multicast_works, usable
 from edgenode.doctor.words import listed, set_clock, typed
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
 
@@ -78,19 +78,22 @@ def diagnose_coordinator(facts: Facts) -> Iterator[Finding]:
 
 
 def _nobody_seen(facts: Facts) -> Finding:
+    """Most often none runs. It is the network's fault only where something else speaks for that: many a home has no other device
+    that speaks mDNS, so that hearing none says little."""
+    first = "Is a node running? Start one: edgenode start"
     by_hand = f"coordinator doctor ADDRESS, or coordinator nodes --join ADDRESS:{NODE_PORT}"
-    if facts.machine.heard_others is False and usable(facts.machine):
-        return problem(
-            "nothing-heard",
-            "No node is seen, and no mDNS of any other device arrives: the network drops multicast, or this machine's firewall "
-            "does.",
-            "Allow multicast and switch off client isolation (AP isolation, guest network) in the router, open UDP 5353 here, "
-            f"or try by address: {by_hand}",
+    if facts.machine.heard_others is not False or not usable(facts.machine):
+        return warning(
+            "no-nodes",
+            "No node is seen, though mDNS works here." if facts.machine.heard_others else "No node is seen.",
+            f"{first} (edgenode doctor on the device says what is wrong there). Or try by address: {by_hand}",
         )
-    return problem(
-        "no-nodes",
-        "No node is seen, though mDNS works here." if facts.machine.heard_others else "No node is seen.",
-        f"On a device run edgenode start (and edgenode doctor says what is wrong there), or try by address: {by_hand}",
+    return Finding(
+        Severity.WARNING if multicast_works(facts.machine) else Severity.PROBLEM,
+        "nothing-heard",
+        "No node is seen, and no mDNS of any other device arrives.",
+        f"{first}. If one is running on another device, the network or a firewall drops multicast: switch off client isolation (AP "
+        f"isolation, guest network) in the router, open UDP {MDNS_PORT} on both, or try by address: {by_hand}",
     )
 
 

@@ -317,16 +317,23 @@ CASES = {
     "nothing heard": (
         replace(with_machine(heard_others=False), targets=(), heard=(), asked=False),
         "nothing-heard",
+        WARNING,
+        "no mDNS of any other device arrives",
+        "Is a node running? Start one: edgenode start. If one is running",
+    ),
+    "nothing heard where multicast fails": (
+        replace(with_machine(heard_others=False, interfaces=(replace(LAN, multicast=False),)), targets=(), heard=(), asked=False),
+        "nothing-heard",
         PROBLEM,
-        "drops multicast",
+        "no mDNS of any other device arrives",
         "UDP 5353",
     ),
     "no nodes": (
         replace(COORDINATOR, targets=(), heard=(), asked=False),
         "no-nodes",
-        PROBLEM,
+        WARNING,
         "though mDNS works",
-        "edgenode start",
+        "Is a node running? Start one: edgenode start",
     ),
     "nothing paired": (
         replace(COORDINATOR, coordinator=OwnCoordinator()),
