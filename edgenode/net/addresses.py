@@ -27,8 +27,14 @@ COORDINATOR_PORT: Final = 7_435
 
 
 def host_port(host: str, port: int) -> str:
-    """`HOST:PORT` as gRPC and people write it, IPv6 addresses in brackets: `[fe80::1%eth0]:7433`."""
+    """`HOST:PORT` as people write it, IPv6 addresses in brackets: `[fe80::1%eth0]:7433`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def grpc_target(address: str) -> str:
+    """HOST:PORT as gRPC takes it, to dial or to listen. It decodes percent signs as in a URL: `%f1b`, `%can0` or `%12` would be
+    other zones than those meant, or no text at all."""
+    return address.replace("%", "%25")
 
 
 def split_host_port(address: str) -> tuple[str, int]:
@@ -47,6 +53,8 @@ def parse_host_port(text: str, default_port: int, option: str = "--join") -> str
         f"{option} takes HOST or HOST:PORT, such as pi.local, 192.168.1.20:{default_port} or [fe80::1%eth0]:{default_port}, "
         f"not {text[:80]!r}."
     )
+    if "/" in typed:  # a URL
+        raise wrong
     bracketed = re.fullmatch(r"\[([^\]]*)\](?::([^:]*))?", typed)
     if bracketed:
         host, port = bracketed[1], bracketed[2]

@@ -13,6 +13,7 @@ from typing import Final
 import grpc
 
 from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.net.addresses import grpc_target
 from edgenode.net.once import LogOnce
 from edgenode.net.wire import MAX_MESSAGE_BYTES
 from edgenode.trust.tls import ClientTls, ServerTls
@@ -102,7 +103,7 @@ class TlsServer:
     def listen(self, address: str) -> int:
         """Listens at HOST:PORT, port 0 for a free one, and returns the port. Raises `NetworkError` when it cannot be had."""
         try:
-            return self.server.add_secure_port(address, self.credentials)
+            return self.server.add_secure_port(grpc_target(address), self.credentials)
         except RuntimeError as error:
             raise NetworkError(f"Nothing can listen at {address}: the port is in use, or not allowed.") from error
 
@@ -146,14 +147,14 @@ def make_pairing_server(tls: ServerTls) -> TlsServer:
 def open_work_channel(address: str, tls: ClientTls, host_name: str) -> grpc.aio.Channel:
     """A channel to HOST:PORT, to be used by nobody but the peer whose certificate, signed by `tls.root`, bears `host_name`."""
     credentials = grpc.ssl_channel_credentials(tls.root, tls.key, tls.certificate)
-    return grpc.aio.secure_channel(address, credentials, options=(*CLIENT, *WORK_SIZES, *_named(host_name)))
+    return grpc.aio.secure_channel(grpc_target(address), credentials, options=(*CLIENT, *WORK_SIZES, *_named(host_name)))
 
 
 def open_pairing_channel(address: str, certificate_pem: bytes, host_name: str) -> grpc.aio.Channel:
     """A channel to the pairing port HOST:PORT, which must show exactly the certificate given: this proves that it is the same
     peer as a moment ago, and nothing else."""
     credentials = grpc.ssl_channel_credentials(certificate_pem)
-    return grpc.aio.secure_channel(address, credentials, options=(*CLIENT, *PAIRING_SIZES, *_named(host_name)))
+    return grpc.aio.secure_channel(grpc_target(address), credentials, options=(*CLIENT, *PAIRING_SIZES, *_named(host_name)))
 
 
 def pairing_address(address: str) -> str:

@@ -48,7 +48,7 @@ class LogOnce:
 
 
 def peer_host(peer: str) -> str:
-    """The host in what gRPC calls a peer ("ipv4:127.0.0.1:50374", "ipv6:%5Bfe80::1%25eth0%5D:50374"), without the port, which is
+    """The host in what gRPC calls a peer ("ipv4:127.0.0.1:50374", "ipv6:%5Bfe80::1%252%5D:50374"), without the port, which is
     another for each connection."""
     address = unquote(peer.partition(":")[2].rpartition(":")[0])
     return clean_line(address.strip("[]"), HOST_CHARACTERS) or "unknown"

@@ -116,10 +116,11 @@ def test_a_peer_is_its_host_whatever_its_port() -> None:
         "ipv6:%5B::1%5D:50374",
         "ipv6:[::1]:1",
         "ipv6:%5Bfe80::1%25eth0%5D:1",
+        "ipv6:%5Bfe80::1%2512%5D:1",
         "ipv6:%5B::1%1B%5D:1",
         "unix:",
     ]
-    assert [peer_host(each) for each in told] == ["127.0.0.1", "::1", "::1", "fe80::1%eth0", "::1", "unknown"]
+    assert [peer_host(each) for each in told] == ["127.0.0.1", "::1", "::1", "fe80::1%eth0", "fe80::1%12", "::1", "unknown"]
 
 
 def test_connections_with_a_good_certificate_are_not_called_strangers(caplog: pytest.LogCaptureFixture) -> None:
