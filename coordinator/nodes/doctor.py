@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from coordinator.trust.authority import KEY, Authority, coordinator_folder
+from coordinator.trust.authority import CERTIFICATE, KEY, Authority, coordinator_folder
 from coordinator.trust.paired import PairedNode, PairedNodes
 from edgenode import __version__
 from edgenode.doctor.diagnosis import diagnose
 from edgenode.doctor.dial import resolve, ways
 from edgenode.doctor.facts import Answer, Facts, Greeting, Heard, OwnCoordinator, Paired, Side, Target
 from edgenode.doctor.findings import Report
+from edgenode.doctor.folders import unusable
 from edgenode.doctor.surroundings import look_around
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.net.addresses import NODE_PORT, host_port, parse_host_port, split_host_port
@@ -51,7 +52,10 @@ async def examine(host: str | None = None, interface: str | None = None) -> Repo
 def _own() -> tuple[OwnCoordinator, bytes, tuple[PairedNode, ...]]:
     """This coordinator, the DER of its certificate for dialling (empty without one), and whom it is paired with. Makes nothing."""
     folder = coordinator_folder()
-    if not (folder / KEY).exists():
+    if error := unusable(folder):
+        return OwnCoordinator(error=error), b"", ()
+    # A certificate without its key is as far from usable as can be, and what is kept says so itself.
+    if not (folder / KEY).exists() and not (folder / CERTIFICATE).exists():
         return OwnCoordinator(), b"", ()
     try:
         authority = Authority(folder)

@@ -13,6 +13,7 @@ from edgenode.doctor.diagnosis import diagnose
 from edgenode.doctor.dial import ways
 from edgenode.doctor.facts import Facts, OwnNode, Side, Trusted, Way
 from edgenode.doctor.findings import Report
+from edgenode.doctor.folders import unusable
 from edgenode.doctor.surroundings import look_around
 from edgenode.engines.choose import ENGINES, installed, running_ollama
 from edgenode.errors import EdgenodeError
@@ -74,6 +75,8 @@ async def _answers(running: RunningNode, within: Scope) -> tuple[int, tuple[Way,
 
 def _kept(home: Path) -> tuple[str, datetime | None, tuple[Trusted, ...]] | str:
     """Identity, the key's age and the trusted coordinators as `home` keeps them, or why it cannot be used. Makes nothing."""
+    if error := unusable(home):
+        return error
     try:
         told = (home / KEY).stat()
     except FileNotFoundError:

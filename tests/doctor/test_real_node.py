@@ -11,11 +11,13 @@ import pytest
 import coordinator.nodes.doctor
 from coordinator.nodes.doctor import MAX_TARGETS, _everybody, examine
 from coordinator.nodes.pairing import Trust, over, pair
+from coordinator.trust.authority import KEY, coordinator_folder
 from coordinator.trust.paired import PairedNode
 from edgenode.doctor import surroundings
 from edgenode.doctor.examine import examine_node
 from edgenode.doctor.facts import Heard
 from edgenode.doctor.findings import Report, Severity, render
+from edgenode.doctor.folders import unusable
 from edgenode.node import Node, NodeConfig
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.frames import SecretKind
@@ -130,6 +132,38 @@ async def test_a_key_that_others_can_read(node: Node, home: Path) -> None:
     (home / "key.pem").chmod(0o644)
     (found,) = [each for each in (await examine_node(home)).findings if each.code == "home-unusable"]
     assert "chmod 600" in found.what
+
+
+@pytest.mark.parametrize("below", [".", "deeper/still"])
+async def test_a_data_folder_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str) -> None:
+    """Both doctors say what every other command would say, and make nothing."""
+    file = tmp_path / "plain"
+    file.write_text("mine", encoding="utf-8")
+    monkeypatch.setenv("EDGENODE_DATA", str(file / below))
+    theirs, its = await asyncio.gather(examine(), examine_node())
+    for report, code in ((theirs, "authority-unusable"), (its, "home-unusable")):
+        (found,) = [each for each in report.findings if each.code == code]
+        assert f"cannot be made: {file} is a file" in found.what
+        assert report.exit_status == 1
+
+
+async def test_a_coordinator_that_lost_its_key(tmp_path: Path) -> None:
+    """An authority without its key is told, and not taken for none."""
+    Trust.load()
+    (coordinator_folder() / KEY).unlink()
+    (found,) = [each for each in (await examine("127.0.0.1:1")).findings if each.code == "authority-unusable"]
+    assert "is missing" in found.what
+    assert not (coordinator_folder() / KEY).exists()
+
+
+def test_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that may not be written is told with the one to change; one that can yet be made is well, and is not made."""
+    assert unusable(tmp_path / "new" / "node") == ""
+    assert not (tmp_path / "new").exists()
+    # Whoever runs the tests may be allowed everything.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert f"{tmp_path / 'new'} cannot be made" in unusable(tmp_path / "new")
+    assert f"{tmp_path} cannot be written" in unusable(tmp_path)
 
 
 def test_paired_nodes_are_looked_at_whoever_else_is_told_of(node: Node) -> None:
