@@ -77,6 +77,8 @@ class Node:
         self._device = DeviceWatch(lambda _: None, self._drain, DrainPolicy(config.min_battery))
         self.trust = NodeTrust(config.home or default_home())
         self.window = PairingWindow()
+        self.invited = False
+        """Whether it holds an invitation that counts, once entered."""
         self._streams = WorkStreams(self.description, self._queue, self.trust, lambda: self._device.status)
 
     @property
@@ -137,7 +139,8 @@ class Node:
             stack.push_async_callback(self._queue.stop)
             self._engine.watch(self._streams.announce_change)
             await stack.enter_async_context(self._device)
-            if not trusted and not desk.introduction().invited_by:
+            self.invited = bool(desk.introduction().invited_by)
+            if not trusted and not self.invited:
                 self.open_window()
             running = RunningNode(self.trust.id, self._name, self._local_address(), secret, os.getpid())
             stack.enter_context(announced_running(running))

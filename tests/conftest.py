@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = dict(os.environ)
 
-# No test is judged by the clock. The parent is the profile in force: on CI (the variable CI) it is hypothesis' own, whose examples are
-# the same each time.
+# No test is judged by the clock. The parent is the profile in force: where CI is set it is hypothesis' own, with the same examples
+# each time.
 settings.register_profile("untimed", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 

@@ -61,7 +61,10 @@ def _pair(options: argparse.Namespace) -> int:
             return code
         if not sys.stdin.isatty():
             raise UsageError(f"There is no terminal to ask for the code of {node.name} on. Give it with --code CODE.")
-        return await in_thread(getpass.getpass, f"Code that {node.name} ({node.address}) shows: ", sys.stderr)
+        try:
+            return await in_thread(getpass.getpass, f"Code that {node.name} ({node.address}) shows: ", sys.stderr)
+        except EOFError:
+            raise UsageError("No code was typed, and nothing was paired.") from None
 
     async def carry_out() -> PairedNode:
         async with Pool.discover(**network(options)) as pool:

@@ -148,7 +148,7 @@ async def _aggregate_at_home(
     if any(node.engine != DETERMINISTIC for node, _ in able):
         able = [(node, model) for node, model in able if node.engine != DETERMINISTIC]
     able.sort(key=lambda pair: -pair[1].parameters)
-    trouble = "no node is there whose model could take it"
+    trouble = "no node is there whose model could take it."
     for number, (node, model) in enumerate(able[:HOME_TRIES]):
         emit(Aggregating("home", model.name, len(selection.entries), request))
         lease = LeaseId(f"{journal.run}-{journal.sitting}-home-{number}")

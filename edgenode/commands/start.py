@@ -141,6 +141,8 @@ def _introduce(node: Node, as_json: bool) -> None:
     )
     if trusted:
         print(f"It works for {', '.join(each.name for each in trusted)}. To pair it with another coordinator: edgenode pair")
+    elif node.invited:
+        print("It is paired with nobody yet, and holds an invitation: its coordinator pairs with it when it sees it.")
     elif digits:
         print("It is paired with nobody yet, and works for nobody else. On this machine, as this user, no code is needed.")
         code.show(told.id, told.name, digits, seconds)

@@ -144,7 +144,8 @@ def scope(interface: str | None = None, listen: str | None = None) -> Scope:
             if parse_ip(each):
                 has = _list(address for interface in found for address in interface.addresses)
                 raise NetworkError(f"This machine does not have the address {each}; it has: {has}.")
-            raise NetworkError(f"There is no interface {each} on this machine; there are: {_list(i.name for i in found)}.")
+            told = "" if interface or each != wanted else f" (which {VARIABLE} names)"
+            raise NetworkError(f"There is no interface {each}{told} on this machine; there are: {_list(i.name for i in found)}.")
     if served is not None and wanted is not None:
         within = [narrow for interface in found if (narrow := _narrowed(interface, wanted)) is not None]
         if not any(_narrowed(interface, served) for interface in within):

@@ -132,12 +132,17 @@ class NodeTrust:
         """Drops a coordinator, and remembers that. Raises `UsageError` when `name_or_id` means none, or several."""
         one = find_named(name_or_id, ((one.authority, one.name, one) for one in self.trusted()), "coordinator")
         with self._records.changing():
-            make_private_folder(self._home / REMOVED)
+            try:
+                make_private_folder(self._home / REMOVED)
+                # The mark comes first, and counts alone: whatever fails after it, nobody gets in.
+                write_private(self._removed(one.authority), now_utc().isoformat() + "\n")
+            except HomeError:
+                # Without room for a mark the record itself goes: that needs none.
+                self._records.remove(one.authority)
+                return one
             for id, (of, _) in self._invitations.all().items():
                 if of == one.authority:
                     self._invitations.write(id, {"authority": of, "void": True})
-            # The mark comes first, and counts alone: whatever fails after it, nobody gets in.
-            write_private(self._removed(one.authority), now_utc().isoformat() + "\n")
             self._records.remove(one.authority)
         return one
 

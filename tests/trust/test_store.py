@@ -319,11 +319,20 @@ def test_a_full_disk_is_a_sentence(node: NodeTrust, tmp_path: Path) -> None:
     pair(ca, node)
     before = node.trusted()
     later = node_leaf(ca, node, timedelta(days=1))
-    for change in (lambda: node.renew(later), lambda: pair(Ca(), node), lambda: node.untrust(ca.id)):
+    for change in (lambda: node.renew(later), lambda: pair(Ca(), node)):
         with full_disk(), pytest.raises(HomeError, match="cannot be written: "):
             change()
     assert node.trusted() == before
     assert [path.name for path in (tmp_path / "home").rglob("*.new")] == []
+
+
+def test_a_coordinator_is_dropped_on_a_full_disk(node: NodeTrust) -> None:
+    """A lost laptop is shut out though there is no room to remember that it was."""
+    ca = Ca()
+    pair(ca, node)
+    with full_disk():
+        node.untrust(ca.id)
+    assert node.trusted() == ()
 
 
 def test_a_home_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
