@@ -16,9 +16,10 @@ from edgenode.doctor.findings import Report
 from edgenode.doctor.folders import unusable
 from edgenode.doctor.surroundings import look_around
 from edgenode.errors import EdgenodeError, UsageError
-from edgenode.net.addresses import NODE_PORT, host_port, parse_host_port, split_host_port
+from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT, host_port, parse_host_port, split_host_port
 from edgenode.net.interfaces import Scope, scope
 from edgenode.net.pairing_client import greet
+from edgenode.net.ports import are_free
 from edgenode.text import clean_line
 from edgenode.threads import in_thread
 from edgenode.trust.certificates import der, parse_certificate
@@ -37,23 +38,25 @@ async def examine(host: str | None = None, interface: str | None = None) -> Repo
     Raises `UsageError` for what cannot be a host, `NetworkError` for an interface that is not there.
     """
     within = scope(interface)
-    own, certificate, paired = await in_thread(_own)
+    own, certificate, paired = await in_thread(_own, within)
     around = asyncio.create_task(look_around(within, interface))
     try:
         known = await in_thread(running_nodes)
         machine, heard = await around
-        named = _everybody(heard, paired, known) if host is None else (await _named(host, heard, paired, known, within),)
+        removed = await in_thread(_removed, {*(each.id for each in heard), *(each.id for each in known)})
+        told = heard, paired, known, removed
+        named = _everybody(*told) if host is None else (await _named(host, *told, within),)
         targets = await asyncio.gather(*(_examined(target, addresses, certificate, heard, within) for target, addresses in named))
     finally:
         around.cancel()
     return diagnose(Facts(Side.COORDINATOR, __version__, machine, heard, None, own, tuple(targets), host is not None))
 
 
-def _own() -> tuple[OwnCoordinator, bytes, tuple[PairedNode, ...]]:
+def _own(within: Scope) -> tuple[OwnCoordinator, bytes, tuple[PairedNode, ...]]:
     """This coordinator, the DER of its certificate for dialling (empty without one), and whom it is paired with. Makes nothing."""
     folder = coordinator_folder()
-    if error := unusable(folder):
-        return OwnCoordinator(error=error), b"", ()
+    if why := unusable(folder):
+        return OwnCoordinator(error=why), b"", ()
     # A certificate without its key is as far from usable as can be, and what is kept says so itself.
     if not (folder / KEY).exists() and not (folder / CERTIFICATE).exists():
         return OwnCoordinator(), b"", ()
@@ -63,11 +66,12 @@ def _own() -> tuple[OwnCoordinator, bytes, tuple[PairedNode, ...]]:
         paired = PairedNodes(folder).all()
     except EdgenodeError as error:
         return OwnCoordinator(error=str(error)), b"", ()
-    return OwnCoordinator(nodes=len(paired), ends=authority.certificate.not_valid_after_utc), certificate, paired
+    taken = not are_free(within.listen_addresses(), COORDINATOR_PORT)
+    return OwnCoordinator(nodes=len(paired), ends=authority.certificate.not_valid_after_utc, port_taken=taken), certificate, paired
 
 
 def _everybody(
-    heard: Sequence[Heard], paired: Sequence[PairedNode], running: Sequence[RunningNode]
+    heard: Sequence[Heard], paired: Sequence[PairedNode], running: Sequence[RunningNode], removed: Sequence[PairedNode] = ()
 ) -> tuple[tuple[Target, tuple[str, ...]], ...]:
     """Everybody known by identity, with all addresses known of each: those of this machine and the paired ones come first, since
     anybody can make mDNS tell of as many others as he likes."""
@@ -81,7 +85,7 @@ def _everybody(
     # Where it says that it is now comes before where it once was.
     for id, _, more in (*mine, *others, *ours):
         addresses[id].extend(more)
-    records = {str(each.id): _record(each) for each in paired}
+    records = {str(each.id): _record(each) for each in (*paired, *removed)}
     return tuple(
         (Target(names[id] or id[:8], _port(addresses[id]), paired=records.get(id)), tuple(addresses[id]))
         for id in list(names)[:MAX_TARGETS]
@@ -89,7 +93,12 @@ def _everybody(
 
 
 async def _named(
-    host: str, heard: tuple[Heard, ...], paired: tuple[PairedNode, ...], running: tuple[RunningNode, ...], within: Scope
+    host: str,
+    heard: tuple[Heard, ...],
+    paired: tuple[PairedNode, ...],
+    running: tuple[RunningNode, ...],
+    removed: tuple[PairedNode, ...],
+    within: Scope,
 ) -> tuple[Target, tuple[str, ...]]:
     """What the user means by `host`: a node that is known by that name or identity, else a machine of that name or address."""
     asked = host.strip()
@@ -97,6 +106,7 @@ async def _named(
         [each for each in heard if asked in {each.name, each.id}],
         [each for each in paired if asked in {each.name, each.id}],
         [each for each in running if asked in {each.name, each.id}],
+        removed,
     ):
         return replace(target, asked=clean_line(asked, 60)), addresses
     try:
@@ -151,6 +161,15 @@ def _paired(id: NodeId) -> Paired | None:
     except EdgenodeError:
         return None
     return None if found is None else _record(found)
+
+
+def _removed(ids: Iterable[str]) -> tuple[PairedNode, ...]:
+    """Those that were unpaired, of the nodes that are about."""
+    try:
+        found = [PairedNodes(coordinator_folder()).get(NodeId(id)) for id in ids]
+    except EdgenodeError:
+        return ()
+    return tuple(each for each in found if each is not None and each.removed is not None)
 
 
 def _record(node: PairedNode) -> Paired:

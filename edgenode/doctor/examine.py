@@ -75,8 +75,8 @@ async def _answers(running: RunningNode, within: Scope) -> tuple[int, tuple[Way,
 
 def _kept(home: Path) -> tuple[str, datetime | None, tuple[Trusted, ...]] | str:
     """Identity, the key's age and the trusted coordinators as `home` keeps them, or why it cannot be used. Makes nothing."""
-    if error := unusable(home):
-        return error
+    if why := unusable(home):
+        return why
     try:
         told = (home / KEY).stat()
     except FileNotFoundError:

@@ -200,6 +200,8 @@ class OwnCoordinator:
     nodes: int = 0
     ends: datetime | None = None
     """When its authority's certificate ends."""
+    port_taken: bool = False
+    """Whether somebody has a port on this machine at which nodes would dial in: nearly always another coordinator command."""
 
 
 @dataclass(frozen=True, slots=True)

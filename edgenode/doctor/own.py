@@ -10,7 +10,7 @@ from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import MDNS_PORT, allow
 from edgenode.doctor.machine import multicast_works, usable
-from edgenode.doctor.words import listed, set_clock, typed
+from edgenode.doctor.words import listed, set_clock, typeable, typed
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
 
 
@@ -29,7 +29,7 @@ def diagnose_node(node: OwnNode, facts: Facts) -> Iterator[Finding]:
         yield problem(
             "not-running",
             f"No node runs on {node.home}.",
-            f"Start it: edgenode start{'' if node.trusted else ', then pair it: coordinator pair NAME'}",
+            "Start it: edgenode start",
         )
     yield from _trusted(node, facts)
     yield from _battery(node)
@@ -149,11 +149,13 @@ def _listening(node: OwnNode, facts: Facts) -> Iterator[Finding]:
 
 def _trusted(node: OwnNode, facts: Facts) -> Iterator[Finding]:
     now = facts.machine.now
-    if not node.trusted:
+    # One that does not run cannot be paired; once it runs it says how.
+    if not node.trusted and node.running:
         yield warning(
             "unpaired",
             "This node is not paired with any coordinator, so nobody may give it work.",
-            f"Run edgenode pair here to see its code, and on the other machine: coordinator pair {typed(node.name or 'NAME')}",
+            "Run edgenode pair here to see its code, and on the other machine: coordinator pair "
+            f"{typeable(node.name, node.id) or 'NAME'}",
         )
     for each in node.trusted:
         yield _certificate(each, now, facts)

@@ -11,7 +11,7 @@ from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import MDNS_PORT, allow_anywhere
 from edgenode.doctor.machine import alone
 from edgenode.doctor.unreached import diagnose_unreached
-from edgenode.doctor.words import set_clock, span, typed
+from edgenode.doctor.words import set_clock, span, typeable
 from edgenode.net.addresses import COORDINATOR_PORT, host_port
 from edgenode.net.interfaces import Kind
 from edgenode.trust.certificates import CLOCK_TOLERANCE
@@ -45,12 +45,12 @@ def _findings(target: Target, facts: Facts) -> Iterator[Finding]:
     meant = greeted is not None and (target.paired is None or greeted.id == target.paired.id)
     name = (greeted.name if greeted is not None and meant else "") or target.asked
     if target.paired is not None and target.paired.removed is not None:
+        # Whoever shut it out does not want to be told of all else that keeps it from working.
+        what = f"{name} was unpaired on {target.paired.removed:%Y-%m-%d} and is shut out, as you wanted."
         code = f" ({_code(greeted, name)})" if greeted is not None and meant else ""
-        yield problem(
-            "removed",
-            f"{name} was unpaired on {target.paired.removed:%Y-%m-%d} and is shut out since.",
-            f"To take it back in: coordinator pair {typed(name)}{code}",
-        )
+        back = f"Nothing, if it is to stay so. To take it back in: coordinator pair {typeable(name, target.paired.id)}{code}"
+        yield warning("removed", what, back) if facts.asked else fine("removed", what)
+        return
     if target.unresolved:
         yield problem(
             "name-unknown",
@@ -59,11 +59,14 @@ def _findings(target: Target, facts: Facts) -> Iterator[Finding]:
         )
         return
     if not target.ways:
-        yield from _without_address(target, name)
+        yield from _without_address(target, name, facts)
         return
     best = furthest(target)
     if best.work.reach is Reach.OPEN and best.work.answer is Answer.EDGENODE:
         yield from _answers(target, best, name, facts)
+    elif target.paired is not None and target.paired.dials_in:
+        # Its addresses are of a time when it could be dialled.
+        yield _dials_in(name, facts)
     else:
         yield from diagnose_unreached(target, best, name, facts)
 
@@ -83,19 +86,31 @@ def compatible(ours: str, theirs: str) -> bool | None:
     return major == their_major and (major > 0 or minor == their_minor)
 
 
-def _without_address(target: Target, name: str) -> Iterator[Finding]:
+def _without_address(target: Target, name: str, facts: Facts) -> Iterator[Finding]:
     if target.paired is not None and target.paired.dials_in:
-        yield warning(
-            "dials-in",
-            f"{name} serves by dialling this machine, and has not done so just now.",
-            f"On {name} run: edgenode start --join THIS-MACHINE:{COORDINATOR_PORT}",
-        )
-    elif target.paired is None or target.paired.removed is None:
+        yield _dials_in(name, facts)
+    else:
         yield warning(
             "not-seen",
             f"{name} is not seen by mDNS and no address of it is known.",
             f"On {name} run edgenode start and edgenode doctor, or name its address here: coordinator doctor ADDRESS",
         )
+
+
+def _dials_in(name: str, facts: Facts) -> Finding:
+    if facts.coordinator is not None and facts.coordinator.port_taken:
+        return warning(
+            "dials-in",
+            f"{name} serves by dialling this machine, where another coordinator command has port {COORDINATOR_PORT} and with it "
+            "the devices that dial in.",
+            f"Ask that command for {name}, or end it and run: coordinator nodes",
+        )
+    return warning(
+        "dials-in",
+        f"{name} serves by dialling this machine, where no coordinator command listens at port {COORDINATOR_PORT} now.",
+        f"See whether it comes: coordinator nodes. If it does not, on {name} run: edgenode start --join "
+        f"THIS-MACHINE:{COORDINATOR_PORT}",
+    )
 
 
 def _answers(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Finding]:
@@ -106,10 +121,14 @@ def _answers(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Find
             f"Another device than {name} answers at {host_port(way.address, way.work.number)}: its key is not the one that was "
             "paired.",
             f"Look up the address of {name} (edgenode doctor on it shows it); if its home was deleted: coordinator pair "
-            f"{typed(name)}",
+            f"{typeable(name, known)}",
         )
         return
-    problems = [*_pairing_port(target, way, name), *_greeting(target, name, facts), *_records(target, name, facts.machine.now)]
+    problems = [
+        *_pairing_port(target, way, name, facts),
+        *_greeting(target, name, facts),
+        *_records(target, name, facts.machine.now),
+    ]
     if not target.heard and not way.ours and not alone(facts.machine):
         across = way.interface is None or way.kind is Kind.VPN
         why = "mDNS does not cross from one network to another" if across else "multicast from it does not arrive here"
@@ -127,7 +146,7 @@ def _answers(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Find
         yield fine("reached", f"{name} answers at {host_port(way.address, way.work.number)}{version}.")
 
 
-def _pairing_port(target: Target, way: Way, name: str) -> Iterator[Finding]:
+def _pairing_port(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Finding]:
     port = way.pairing
     if port.reach is Reach.OPEN and port.answer is Answer.EDGENODE:
         if target.greeting is None:
@@ -136,7 +155,7 @@ def _pairing_port(target: Target, way: Way, name: str) -> Iterator[Finding]:
                 f"{name} does not say who it is at {host_port(way.address, port.number)}: "
                 f"{target.greet_error or 'it did not answer.'}",
                 "Start it anew there (edgenode start), and if that does not help install the same version on both: this is "
-                f"{name}.",
+                f"{facts.version}.",
             )
         return
     if port.reach is Reach.OPEN:
@@ -189,20 +208,20 @@ def _clock(greeting: Greeting, name: str, facts: Facts) -> Iterator[Finding]:
 
 def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]:
     window = _code(greeting, name)
-    removed = target.paired is not None and target.paired.removed is not None  # which has been said
-    paired = target.paired is not None and target.paired.removed is None
+    paired = target.paired is not None
+    pair = f"coordinator pair {typeable(name, greeting.id)}"
     match greeting.verdict:
         case Verdict.UNKNOWN_AUTHORITY if paired:
             yield problem(
                 "no-longer-trusted",
                 f"{name} no longer trusts this coordinator: it was dropped there (edgenode untrust), or its home was deleted.",
-                f"Pair anew: coordinator pair {typed(name)} ({window})",
+                f"Pair anew: {pair} ({window})",
             )
-        case Verdict.UNKNOWN_AUTHORITY if not removed:
+        case Verdict.UNKNOWN_AUTHORITY:
             yield problem(
                 "unpaired",
                 f"{name} is not paired with this coordinator.",
-                f"Pair it: coordinator pair {typed(name)} ({window})",
+                f"Pair it: {pair} ({window})",
             )
         case Verdict.EXPIRED | Verdict.NOT_YET_VALID as verdict:
             state = "expired" if verdict is Verdict.EXPIRED else "not valid yet"
@@ -215,7 +234,7 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
             yield problem(
                 "wrong-role",
                 f"{name} does not take this coordinator's certificate for one of a coordinator.",
-                f"Pair anew: coordinator unpair {typed(name)}, then coordinator pair {typed(name)}",
+                f"Pair anew: coordinator unpair {typeable(name, greeting.id)}, then {pair}",
             )
         case Verdict.OWN_EXPIRED:
             yield warning(
@@ -224,11 +243,11 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
                 "It is renewed when the two meet: coordinator nodes",
             )
         case Verdict.TRUSTED | None:
-            if not paired and not removed:
+            if not paired:
                 yield problem(
                     "unpaired",
                     f"This coordinator has not paired {name}.",
-                    f"Pair it: coordinator pair {typed(name)} ({window})",
+                    f"Pair it: {pair} ({window})",
                 )
 
 
@@ -237,7 +256,7 @@ def _code(greeting: Greeting, name: str) -> str:
 
 
 def _records(target: Target, name: str, now: datetime) -> Iterator[Finding]:
-    ends = target.paired.certificate_ends if target.paired and target.paired.removed is None else None
+    ends = target.paired.certificate_ends if target.paired else None
     told = target.greeting is not None and target.greeting.verdict is Verdict.OWN_EXPIRED
     if ends is not None and ends < now and not told:
         yield warning(

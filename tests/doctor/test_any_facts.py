@@ -73,17 +73,15 @@ some_facts = st.builds(
 def wrong(facts: Facts) -> bool:
     """Some of what cannot be well, said without the diagnosis."""
     machine, node = facts.machine, facts.node
+    targets = [each for each in facts.targets if not (each.paired and each.paired.removed)]
     return (
         machine.mdns_port is not MdnsPort.USABLE
         or any(each.used and each.multicast is False for each in machine.interfaces)
-        or any(each.unresolved or (each.paired and each.paired.removed) for each in facts.targets)
-        or any(each.ways and furthest(each).work.reach is not Reach.OPEN for each in facts.targets)
-        or any(each.ways and furthest(each).work.answer is not Answer.EDGENODE for each in facts.targets)
-        or any(
-            each.ways and each.greeting is not None and each.greeting.verdict not in {Verdict.TRUSTED, None}
-            for each in facts.targets
-        )
-        or any(each.ways and each.greeting is not None and abs(each.greeting.clock_ahead) >= 300 for each in facts.targets)
+        or any(each.unresolved for each in targets)
+        or any(each.ways and furthest(each).work.reach is not Reach.OPEN for each in targets)
+        or any(each.ways and furthest(each).work.answer is not Answer.EDGENODE for each in targets)
+        or any(each.ways and each.greeting is not None and each.greeting.verdict not in {Verdict.TRUSTED, None} for each in targets)
+        or any(each.ways and each.greeting is not None and abs(each.greeting.clock_ahead) >= 300 for each in targets)
         or (node is not None and bool(node.error or not node.running or not node.trusted or not node.engine or not node.models))
         or (facts.coordinator is not None and bool(facts.coordinator.error))
     )

@@ -181,8 +181,8 @@ CASES = {
     "removed": (
         with_target(paired=replace(PAIRED, removed=NOW)),
         "removed",
-        PROBLEM,
-        "unpaired on 2027-03-04",
+        WARNING,
+        "unpaired on 2027-03-04 and is shut out, as you wanted",
         "coordinator pair pi",
     ),
     "wrong role": (with_greeting(verdict=Verdict.WRONG_ROLE), "wrong-role", PROBLEM, "pi", "coordinator unpair pi"),
@@ -231,7 +231,7 @@ CASES = {
         "no-greeting",
         PROBLEM,
         "192.168.1.5:7434: it hung up.",
-        "edgenode start",
+        "install the same version on both: this is 0.1.0.",
     ),
     "paired and not seen": (
         with_target(ways=(), greeting=None, heard=False),
@@ -244,8 +244,25 @@ CASES = {
         with_target(ways=(), greeting=None, heard=False, paired=replace(PAIRED, dials_in=True)),
         "dials-in",
         WARNING,
-        "pi",
+        "no coordinator command listens at port 7435 now",
         "--join THIS-MACHINE:7435",
+    ),
+    "dials in where another command listens": (
+        replace(
+            with_target(ways=(), greeting=None, heard=False, paired=replace(PAIRED, dials_in=True)),
+            coordinator=OwnCoordinator(nodes=1, port_taken=True),
+        ),
+        "dials-in",
+        WARNING,
+        "another coordinator command has port 7435 and with it",
+        "end it",
+    ),
+    "dials in, and has an old address": (
+        with_target(ways=(replace(WAY, work=Port(7433, Reach.REFUSED)),), greeting=None, paired=replace(PAIRED, dials_in=True)),
+        "dials-in",
+        WARNING,
+        "serves by dialling",
+        "coordinator nodes",
     ),
     "same name": (
         replace(COORDINATOR, heard=(Heard(ID, "pi", ()), Heard(OTHER, "pi", ()))),
@@ -500,10 +517,10 @@ def test_names_of_others() -> None:
 
 
 def test_a_name_meant_to_be_pasted() -> None:
-    """A node's name is somebody else's choice: in what is to be typed it is quoted."""
+    """A node's name is somebody else's choice: in what is to be typed it is not typed."""
     facts = with_target(paired=None, greeting=replace(GREETING, name="pi; rm -rf ~"))
     (found,) = [each for each in diagnose(facts).findings if each.code == "unpaired"]
-    assert "coordinator pair 'pi; rm -rf ~'" in found.remedy
+    assert f"coordinator pair {ID} " in found.remedy
 
 
 def test_an_interface_that_was_named() -> None:
@@ -547,9 +564,16 @@ def test_which_versions_agree(ours: str, theirs: str, agree: bool | None) -> Non
 
 
 @pytest.mark.parametrize("verdict", [Verdict.TRUSTED, Verdict.UNKNOWN_AUTHORITY, None])
-def test_an_unpaired_device_is_one_problem(verdict: Verdict | None) -> None:
-    """That it was shut out is said once, with what to type on either side."""
+def test_a_device_that_was_shut_out_is_one_line(verdict: Verdict | None) -> None:
+    """Whoever unpaired it wanted that: it is no problem, nothing else is said of it, and unasked not even how to take it back."""
     facts = with_target(paired=replace(PAIRED, removed=NOW), greeting=replace(GREETING, verdict=verdict))
-    (found,) = [each for each in diagnose(facts).findings if each.severity is PROBLEM]
-    assert found.code == "removed"
-    assert found.remedy == "To take it back in: coordinator pair pi (on pi: edgenode pair)"
+    (found,) = [each for each in diagnose(facts).findings if "pi" in each.what.split()]
+    assert (found.severity, found.code) == (WARNING, "removed")
+    assert found.remedy == "Nothing, if it is to stay so. To take it back in: coordinator pair pi (on pi: edgenode pair)"
+    assert diagnose(replace(facts, asked=False)).fine
+
+
+def test_a_node_that_does_not_run_is_only_to_be_started() -> None:
+    """What cannot be done before that is not told before that."""
+    remedies = " ".join(each.remedy for each in diagnose(with_node(running=False, trusted=())).findings)
+    assert remedies.strip() == "Start it: edgenode start"

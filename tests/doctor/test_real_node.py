@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -101,6 +102,19 @@ async def test_a_node_that_was_removed(node: Node) -> None:
     trust.paired.remove(node.trust.id)
     report = await examine(node.address)
     assert "removed" in codes(report), render(report)
+    assert report.exit_status == 0
+    name = node.description().name
+    assert [each.code for each in (await examine()).findings if name in each.what] == ["removed"]
+
+
+async def test_who_has_the_port_for_nodes_that_dial_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that another command has is noticed."""
+    trust = Trust.load()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(coordinator.nodes.doctor, "COORDINATOR_PORT", server.getsockname()[1])
+        trust.paired.add(PairedNode(NodeId("f" * 32), "phone", now_utc(), "code", now_utc(), dials_in=True))
+        (found,) = [each for each in (await examine("phone")).findings if each.code == "dials-in"]
+    assert "another coordinator command" in found.what
 
 
 async def test_clocks_apart(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
