@@ -16,7 +16,9 @@ from edgenode.types import Frame, Heartbeat, NodeDescription
 from edgenode.v1 import work_pb2
 
 # Read and not taken yet by whoever uses the stream; more stay on the node's side.
-INBOX_FRAMES: Final = 256
+INBOX_FRAMES: Final = 32
+# Queued for a node that may have stopped reading.
+OUTBOX_FRAMES: Final = 256
 # In a whole pairing a node sends four.
 PAIRING_FRAMES: Final = 8
 
@@ -48,7 +50,13 @@ class DialledIn:
         return asyncio.get_running_loop().time() - self._heard
 
     def send(self, frame: Frame) -> None:
-        """Queues a frame; lost when the stream is over. Raises ValueError for one that cannot be encoded (lone surrogates)."""
+        """Queues a frame; lost when the stream is over, and the end of it where too many wait. Raises ValueError for one that
+        cannot be encoded (lone surrogates)."""
+        if self._outgoing.qsize() >= OUTBOX_FRAMES:
+            if not self._closing.is_set():
+                self._why = "The node does not read what it is sent."
+                self._closing.set()
+            return
         self._outgoing.put_nowait(frame_to_proto(frame))
 
     async def frames(self) -> AsyncIterator[Frame]:
