@@ -4,9 +4,10 @@ On a terminal it fits the window. In a pipe there is one line a node (or a chang
 one "-".
 """
 
+import asyncio
 import unicodedata
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,6 +24,7 @@ from edgenode.text import clean_line
 from edgenode.types import DeviceStatus, EngineState, NodeId
 
 NOBODY: Final = "No node was found. Start one on this machine with: edgenode start"
+LOOKING: Final = "Looking for nodes …"
 NOBODY_YET: Final = "No node yet. Start one on this machine with: edgenode start"
 HEAD: Final = ("NAME", "ADDRESS", "STATE", "ENGINE", "MODEL", "DEVICE")
 GAP: Final = "  "
@@ -50,21 +52,43 @@ def print_nodes(console: Console, nodes: Sequence[NodeInfo]) -> None:
 
 
 async def watch_nodes(
-    console: Console, updates: AsyncIterator[Sequence[NodeInfo]], as_json: bool = False, clock: Clock = _local_now
+    console: Console,
+    updates: AsyncIterator[Sequence[NodeInfo]],
+    as_json: bool = False,
+    clock: Clock = _local_now,
+    settle: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Shows what `updates` tells, all nodes each time, until it ends or the caller is cancelled.
 
     A terminal shows the table as it is; a pipe gets a line for each change that matters to whoever asks questions, of which the
-    first update is full; JSON gets an object for each change of anything, on standard output, whatever the console.
+    first update is full, and so does a terminal that cannot move its cursor; JSON gets an object for each change of anything, on
+    standard output, whatever the console. `settle` returns once whoever is there should have been found; it is called beside.
     """
+    table = _Table((), LOOKING if settle else NOBODY_YET)
+
+    async def found() -> None:
+        if settle is not None:
+            await settle()
+            table.empty = NOBODY_YET
+
+    finding = asyncio.create_task(found(), name="nodes-found")
+    try:
+        await _show(console, updates, as_json, clock, table)
+    finally:
+        finding.cancel()
+        await asyncio.gather(finding, return_exceptions=True)
+
+
+async def _show(console: Console, updates: AsyncIterator[Sequence[NodeInfo]], as_json: bool, clock: Clock, table: "_Table") -> None:
     if as_json:
         async for each in _changes(updates, clock):
             time = each.at.isoformat(timespec="milliseconds")
             print_json({"time": time, "changed": each.keys(), "node": node_json(each.node)})
-    elif console.is_terminal:
-        with Live(_Table((), NOBODY_YET), console=console, refresh_per_second=4) as live:
+    elif console.is_terminal and not console.is_dumb_terminal:
+        with Live(table, console=console, refresh_per_second=4) as live:
             async for nodes in updates:
-                live.update(_Table(tuple(nodes), NOBODY_YET), refresh=True)
+                table.nodes = tuple(nodes)
+                live.refresh()
     else:
         async for each in _changes(updates, clock):
             for line in each.lines():
@@ -115,14 +139,14 @@ class _Table:
     """The nodes within whatever width there is: a line each, with what does not fit in short lines below."""
 
     def __init__(self, nodes: Sequence[NodeInfo], empty: str) -> None:
-        self._nodes = nodes
-        self._empty = empty
+        self.nodes = nodes
+        self.empty = empty
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if not self._nodes:
-            yield Text(self._empty)
+        if not self.nodes:
+            yield Text(self.empty)
             return
-        rows = _rows(self._nodes)
+        rows = _rows(self.nodes)
         # On 80 columns how the device fares goes below the line, on a phone's 40 everything but the name and the state.
         for inline in (len(HEAD), len(HEAD) - 1):
             lines = _aligned([row[:inline] for row in (HEAD, *rows)])
@@ -131,7 +155,7 @@ class _Table:
                 break
         else:
             inline, lines = 0, ["", *(f"{row[0]}{GAP}{row[2]}" for row in rows)]
-        for node, row, line in zip(self._nodes, rows, lines[1:], strict=True):
+        for node, row, line in zip(self.nodes, rows, lines[1:], strict=True):
             yield _styled(line, node, row[0], row[2])
             below = row[inline:] if inline else (row[1], *row[3:])
             yield from (Text(f"  {cell}") for cell in below if cell)

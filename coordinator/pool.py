@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
@@ -72,6 +72,11 @@ class Pool:
         """The nodes found, by name, once discovery has come to rest (about a second, four at most when there is none)."""
         await self._roster.settle()
         return self._roster.nodes()
+
+    @property
+    def unreachable(self) -> Mapping[str, str]:
+        """Addresses to join (HOST:PORT) at which no node has answered yet, and why: a sentence, empty while that is not known."""
+        return self._roster.unreachable
 
     def watch(self) -> AsyncIterator[tuple[NodeInfo, ...]]:
         """The nodes, by name, now and again after every change, without end."""

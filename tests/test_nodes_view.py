@@ -1,5 +1,6 @@
 """The table of nodes, and what is told of their coming and going."""
 
+import asyncio
 import io
 import json
 import re
@@ -201,6 +202,33 @@ async def test_a_terminal_shows_the_table_as_it_is() -> None:
     shown = "\n".join(await watched([NODE], [SUSPECT], terminal=True, width=130))
     assert "No node yet" in shown
     assert shown.index("joined") < shown.index("It has been silent for seconds.")
+
+
+async def test_an_empty_table_says_first_that_it_looks() -> None:
+    """Nobody is said to be there only once whoever is would have been found."""
+    settled, stream = asyncio.Event(), io.StringIO()
+
+    async def found() -> AsyncIterator[Sequence[NodeInfo]]:
+        yield []
+        assert "Looking for nodes" in stream.getvalue()
+        assert "No node yet" not in stream.getvalue()
+        settled.set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        yield []
+
+    async def settle() -> None:
+        await settled.wait()
+
+    console = Console(file=stream, width=80, force_terminal=True, color_system=None)
+    await watch_nodes(console, found(), clock=lambda: AT, settle=settle)
+    assert "No node yet" in stream.getvalue()
+
+
+async def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Emacs' shell: nothing can be drawn over there."""
+    monkeypatch.setenv("TERM", "dumb")
+    assert await watched([NODE], [SUSPECT], terminal=True) == await watched([NODE], [SUSPECT])
 
 
 async def test_the_watch_ends_with_an_error_of_its_source() -> None:

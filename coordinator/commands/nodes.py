@@ -2,14 +2,19 @@
 
 import argparse
 import asyncio
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.text import Text
 
 from coordinator.commands.options import add_network, network
 from coordinator.events import NodeInfo
-from coordinator.nodes_view import print_nodes, watch_nodes
+from coordinator.nodes_view import WHY_CHARACTERS, print_nodes, watch_nodes
 from coordinator.output import node_json
 from coordinator.pool import Pool
 from coordinator.view import Terminal
 from edgenode.console import ANSWERED, Commands, add_common, print_json
+from edgenode.text import clean_line
 
 
 def add_to(commands: Commands) -> None:
@@ -25,19 +30,35 @@ def _nodes(options: argparse.Namespace) -> int:
     if options.watch:
         asyncio.run(_watch(pool, options.json))
         return ANSWERED
-    found = asyncio.run(_find(pool))
+    found, unreachable = asyncio.run(_find(pool))
     if options.json:
-        print_json({"nodes": [node_json(node) for node in found]})
+        print_json({"nodes": [node_json(node) for node in found], "unreachable": unreachable})
     else:
         print_nodes(Terminal(), found)
+    _complain(unreachable)
     return ANSWERED
 
 
-async def _find(pool: Pool) -> tuple[NodeInfo, ...]:
+async def _find(pool: Pool) -> tuple[tuple[NodeInfo, ...], dict[str, str]]:
     async with pool:
-        return await pool.nodes()
+        found = await pool.nodes()
+        return found, _unreachable(pool)
 
 
 async def _watch(pool: Pool, as_json: bool) -> None:
+    async def settle() -> None:
+        await pool.nodes()
+        _complain(_unreachable(pool))
+
     async with pool:
-        await watch_nodes(Terminal(), pool.watch(), as_json)
+        await watch_nodes(Terminal(), pool.watch(), as_json, settle=settle)
+
+
+def _unreachable(pool: Pool) -> dict[str, str]:
+    return {address: why or "No node has answered there yet." for address, why in pool.unreachable.items()}
+
+
+def _complain(unreachable: Mapping[str, str]) -> None:
+    console = Console(stderr=True)
+    for address, why in unreachable.items():
+        console.print(Text(f"--join {address}: {clean_line(why, WHY_CHARACTERS)}"), soft_wrap=True)

@@ -20,7 +20,7 @@ from edgenode.net.pairing_desk import PairingDesk
 from edgenode.net.pairing_service import parse
 from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
 from edgenode.net.pinned import pinned_channel
-from edgenode.net.reachable import reachable_addresses
+from edgenode.net.reachable import UnknownName, reachable_addresses
 from edgenode.net.wire import frame_from_proto, frame_to_proto
 from edgenode.net.work_streams import PeerRefused, WorkStreams
 from edgenode.trust.certificates import RENEW_BEFORE_END, coordinator_host_name, now_utc
@@ -106,12 +106,16 @@ class DialOut:
 
     async def _visit_for_ever(self, join: str) -> None:
         failures = 0
+        warned = False
         while not self._ending:
             began = time.monotonic()
             try:
                 visit = await self._visit(join)
             except EdgenodeError as error:
-                self._tell(join, f"{error} It is tried again and again.")
+                # Once: it may be mistyped, but as well belong to a laptop that comes and goes.
+                warns = isinstance(error, UnknownName) and not warned
+                warned = warned or warns
+                self._tell(join, f"{error} It is tried again and again.", logging.WARNING if warns else logging.INFO)
                 visit = Visit.FAILED
             except Exception:
                 # A defect of ours must cost this attempt, and not the coordinator for good.
@@ -134,11 +138,11 @@ class DialOut:
             reachable[0], lambda: self._tell(join, "It waits there to be paired or renewed by the coordinator.")
         )
 
-    def _tell(self, join: str, text: str) -> None:
+    def _tell(self, join: str, text: str, level: int = logging.INFO) -> None:
         """Logs what has changed."""
         if self._told.get(join) != text:
             self._told[join] = text
-            logger.info("%s: %s", join, text)
+            logger.log(level, "%s: %s", join, text)
 
     # Work.
 

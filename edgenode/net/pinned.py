@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Final
@@ -9,7 +10,9 @@ from typing import Final
 import grpc
 
 from edgenode.errors import NetworkError
+from edgenode.net.addresses import split_host_port
 from edgenode.net.channel import open_pairing_channel, pairing_address
+from edgenode.net.reachable import UnknownName
 from edgenode.trust.certificates import Certificate, parse_certificate, pem, public_key
 from edgenode.trust.keys import fingerprint
 from edgenode.types import NodeId
@@ -38,12 +41,14 @@ async def _shown_certificate(address: str) -> Certificate:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    host, _, port = address.rpartition(":")
+    host, port = split_host_port(address)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
     except TimeoutError:
         raise NetworkError(f"Nothing answers at {address} within {CONNECT_SECONDS:.0f} s.") from None
+    except socket.gaierror as error:
+        raise UnknownName(host) from error
     except (OSError, ValueError) as error:  # TLS errors are OSErrors; a host name that cannot be one is a ValueError
         raise NetworkError(f"No node can be reached for pairing at {address}.") from error
     try:

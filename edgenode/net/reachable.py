@@ -12,8 +12,16 @@ from edgenode.threads import in_thread
 CONNECT_SECONDS: Final = 5.0
 
 
+class UnknownName(NetworkError):
+    """A host name that does not resolve: mistyped, or of a device that is not there."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"The name {host} does not resolve on this network now.")
+
+
 async def reachable_addresses(address: str) -> list[str]:
-    """The addresses of HOST:PORT at which something answers. Raises `NetworkError` where there is none.
+    """The addresses of HOST:PORT at which something answers. Raises `NetworkError` where there is none, `UnknownName` for a
+    name of none.
 
     gRPC tries the addresses of a name by itself, but work and pairing must meet the same machine.
     """
@@ -31,7 +39,7 @@ async def _look_up(host: str, port: int) -> tuple[str, ...]:
         async with asyncio.timeout(CONNECT_SECONDS):
             found = await in_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # TimeoutError is one; names that cannot be one are the other
-        raise NetworkError(f"The name {host} is not known on this network now.") from error
+        raise UnknownName(host) from error
     return tuple(dict.fromkeys(_numeric(at) for *_, at in found))[:MAX_ADDRESSES]
 
 
