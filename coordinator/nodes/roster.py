@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from typing import Final, Self
 
 from coordinator.events import NodeInfo, NodeState
@@ -17,6 +18,7 @@ from coordinator.nodes.pairing import Trust
 from coordinator.nodes.peer import Peer
 from coordinator.nodes.tasks import Tasks
 from edgenode.errors import EdgenodeError
+from edgenode.net.addresses import is_link_local
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.net.discovery import Browser, Sighting
 from edgenode.net.interfaces import Scope
@@ -93,8 +95,15 @@ class Roster:
     def nodes(self) -> tuple[NodeInfo, ...]:
         """All nodes ever seen, and the paired ones, by name."""
         names = Counter(peer.name for peer in self._peers.values())
-        infos = (peer.info(names[peer.name] > 1) for peer in self._peers.values())
+        infos = (self._steady(peer.info(names[peer.name] > 1)) for peer in self._peers.values())
         return tuple(sorted(infos, key=lambda node: (node.name, node.id)))
+
+    def _steady(self, node: NodeInfo) -> NodeInfo:
+        """With an address that means something on other machines too, where one has worked: which of several a connection comes
+        about at changes from run to run."""
+        kept = self.trust.paired.get(node.id) if is_link_local(node.address) else None
+        wider = next((each for each in kept.addresses if not is_link_local(each)), "") if kept else ""
+        return replace(node, address=wider) if wider else node
 
     async def settle(self) -> None:
         """Returns once every node found is either connected or was tried in vain and no news has come for a moment; bounded by

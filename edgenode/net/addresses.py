@@ -85,6 +85,12 @@ def parse_ip(text: str) -> IpAddress | None:
     return address if zone is None or _SCOPE.fullmatch(zone) else None
 
 
+def is_link_local(address: str) -> bool:
+    """Whether HOST:PORT is an IPv6 address of one link, which means nothing elsewhere. False for what is no address."""
+    host = parse_ip(address.rpartition(":")[0].removeprefix("[").removesuffix("]"))
+    return isinstance(host, ipaddress.IPv6Address) and host.is_link_local
+
+
 def usable(told: Iterable[str], loopback: bool, on_link: Iterable[Network]) -> tuple[str, ...]:
     """Of the addresses that a record tells, those worth dialling, each once, those on a network of this machine first.
 

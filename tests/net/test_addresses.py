@@ -11,6 +11,7 @@ from edgenode.net.addresses import (
     KEPT_ADDRESSES,
     MAX_ADDRESSES,
     host_port,
+    is_link_local,
     merge_addresses,
     parse_host_port,
     split_host_port,
@@ -151,3 +152,15 @@ def test_latecomers_get_room(forged: list[tuple[str, ...]], good: tuple[str, ...
     for told in forged:
         known = merge_addresses(known, told)
     assert set(good[: MAX_ADDRESSES - KEPT_ADDRESSES]) <= set(merge_addresses(known, good))
+
+
+def test_a_url_is_no_host() -> None:
+    """What is taken is said, not that its port is none."""
+    with pytest.raises(UsageError, match="takes HOST or HOST:PORT"):
+        parse_host_port("http://10.77.0.1:7433", 7433)
+
+
+def test_link_local() -> None:
+    """Of IPv6 alone, with a zone or without; what is shown in place of an address is none."""
+    told = ["[fe80::1%eth0]:7433", "[fe80::1]:1", "[fd00::1]:1", "192.168.1.7:7433", "pi.local:1", "dials in from fe80::1", ""]
+    assert [is_link_local(each) for each in told] == [True, True, False, False, False, False, False]

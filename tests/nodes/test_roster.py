@@ -283,6 +283,24 @@ async def test_an_address_is_enough(trust: Trust, tmp_path: Path) -> None:
             await seen(roster, lambda info: info.id == node.trust.id and is_joined(info))
 
 
+async def test_a_name_to_join_that_does_not_resolve_is_said(trust: Trust) -> None:
+    """As what it is, and not as a node that cannot be reached."""
+    async with Roster(scope("127.0.0.1"), trust, join=["nosuch.invalid:7433"]) as roster, asyncio.timeout(20):
+        while not roster.unreachable["nosuch.invalid:7433"]:
+            await roster.changed(1.0)
+        assert "nosuch.invalid does not resolve" in roster.unreachable["nosuch.invalid:7433"]
+
+
+async def test_an_address_of_one_link_is_not_shown_where_a_wider_one_has_worked(trust: Trust) -> None:
+    """Otherwise the address shown changes from run to run."""
+    told = {"both": ("[fe80::7%eth0]:9", "192.0.2.7:9"), "one": ("[fe80::8%eth0]:9",)}
+    for at, (name, addresses) in enumerate(told.items()):
+        ends = now_utc() + timedelta(days=90)
+        trust.paired.add(PairedNode(NodeId(f"{at}a" * 16), name, now_utc(), "code", ends, addresses))
+    async with Roster(scope("127.0.0.1"), trust) as roster:
+        assert {node.name: node.address for node in roster.nodes()} == {"both": "192.0.2.7:9", "one": "[fe80::8%eth0]:9"}
+
+
 async def test_a_paired_node_is_found_where_it_was_last_met(
     trust: Trust, elsewhere: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
