@@ -6,7 +6,7 @@ from typing import Final
 
 from edgenode.doctor.facts import Facts, Interface, Machine, MdnsPort, Side, System
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
-from edgenode.doctor.firewalls import MDNS_PORT, allow
+from edgenode.doctor.firewalls import MDNS_PORT, allow, port_pair
 from edgenode.doctor.words import listed, set_clock
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
 from edgenode.net.interfaces import Kind
@@ -26,7 +26,7 @@ def diagnose_machine(facts: Facts) -> Iterator[Finding]:
         port = own_port(facts)
         yield warning(
             "firewall-on",
-            f"{_capital(machine.firewall.value)} is on: unless it lets in TCP {port}-{port + 1} and UDP {MDNS_PORT}, other "
+            f"{_capital(machine.firewall.value)} is on: unless it lets in TCP {port_pair(port)} and UDP {MDNS_PORT}, other "
             "machines do not see this one.",
             f"Let them in: {allow(machine.firewall, port)}",
         )

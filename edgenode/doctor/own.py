@@ -8,7 +8,7 @@ from datetime import datetime
 from edgenode.device.drain import MIN_BATTERY_PERCENT
 from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
-from edgenode.doctor.firewalls import MDNS_PORT, allow
+from edgenode.doctor.firewalls import LAST_PORT, MDNS_PORT, allow, other_port
 from edgenode.doctor.machine import multicast_works, usable
 from edgenode.doctor.words import listed, set_clock, typeable, typed
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
@@ -109,11 +109,11 @@ def _listening(node: OwnNode, facts: Facts) -> Iterator[Finding]:
         )
         return
     strangers = [way for way in tried if way.address in open_at and way.work.id and node.id and way.pairing.id not in {"", node.id}]
-    if strangers:
+    if strangers and node.port < LAST_PORT:
         yield problem(
             "another-device",
             f"Another node than {node.name} answers at port {node.port + 1} of this machine.",
-            f"Give this one two other ports: edgenode start --port {node.port + 100}",
+            f"Give this one two other ports: edgenode start --port {other_port(node.port)}",
         )
     if beyond and all(_loopback(address) for address in open_at):
         where = f"The node {node.name} answers on this machine only (port {node.port}), not at {listed(w.address for w in beyond)}"
@@ -129,7 +129,13 @@ def _listening(node: OwnNode, facts: Facts) -> Iterator[Finding]:
             yield problem("loopback-only", f"{where}.", f"Start it {openly} (or, to dial out, with --join COORDINATOR)")
     else:
         shut = [way.pairing.number for way in tried if way.address in open_at and way.pairing.reach is not Reach.OPEN]
-        if shut:
+        if node.port >= LAST_PORT:
+            yield problem(
+                "pairing-port-blocked",
+                f"The node {node.name} has the work port {node.port}, after which there is none for pairing.",
+                f"Give it another: edgenode start --port {other_port(node.port)}",
+            )
+        elif shut:
             yield problem(
                 "pairing-port-blocked",
                 f"The node {node.name} does not answer at its pairing port {shut[0]}, so that it can neither be paired nor "

@@ -8,7 +8,7 @@ from typing import Final
 
 from edgenode.doctor.facts import Answer, Facts, Greeting, Port, Reach, Target, Way
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
-from edgenode.doctor.firewalls import MDNS_PORT, allow_anywhere
+from edgenode.doctor.firewalls import LAST_PORT, MDNS_PORT, allow_anywhere, other_port
 from edgenode.doctor.machine import alone
 from edgenode.doctor.unreached import diagnose_unreached
 from edgenode.doctor.words import set_clock, span, typeable
@@ -148,6 +148,13 @@ def _answers(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Find
 
 def _pairing_port(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Finding]:
     port = way.pairing
+    if way.work.number >= LAST_PORT:
+        yield problem(
+            "pairing-port-blocked",
+            f"{name} has the work port {way.work.number}, after which there is none for pairing.",
+            f"Give it another: on {name} run edgenode start --port {other_port(way.work.number)}",
+        )
+        return
     if port.reach is Reach.OPEN and port.answer is Answer.EDGENODE:
         if target.greeting is None:
             yield problem(
@@ -160,7 +167,7 @@ def _pairing_port(target: Target, way: Way, name: str, facts: Facts) -> Iterator
         return
     if port.reach is Reach.OPEN:
         what = f"Another program than edgenode answers at port {port.number} of {name}, where it should take pairings."
-        remedy = f"Give the node two other ports: on {name} run edgenode start --port {way.work.number + 100}"
+        remedy = f"Give the node two other ports: on {name} run edgenode start --port {other_port(way.work.number)}"
     else:
         what = (
             f"The work port {way.work.number} of {name} is open, but its pairing port, TCP {port.number}, {_said(port)}: it can "

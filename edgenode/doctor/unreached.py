@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from edgenode.doctor.facts import Answer, Facts, Reach, Target, Way
 from edgenode.doctor.findings import Finding, problem
-from edgenode.doctor.firewalls import allow_anywhere
+from edgenode.doctor.firewalls import allow_anywhere, other_port, port_pair
 from edgenode.doctor.machine import usable
 from edgenode.doctor.words import listed
 from edgenode.net.addresses import COORDINATOR_PORT, host_port
@@ -33,8 +33,8 @@ def diagnose_unreached(target: Target, way: Way, name: str, facts: Facts) -> Ite
             yield problem(
                 "other-program",
                 f"Another program than edgenode answers at {where}.",
-                f"Give the node another port (on {name}: edgenode start --port {port + 100}) and name it here: "
-                f"coordinator nodes --join {host_port(way.address, port + 100)}",
+                f"Give the node another port (on {name}: edgenode start --port {other_port(port)}) and name it here: "
+                f"coordinator nodes --join {host_port(way.address, other_port(port))}",
             )
         case Reach.REFUSED:
             yield problem(
@@ -53,7 +53,7 @@ def diagnose_unreached(target: Target, way: Way, name: str, facts: Facts) -> Ite
             yield problem(
                 "forbidden-here",
                 f"This machine itself forbids connecting to {where}: a firewall rule or a VPN's kill switch on this side.",
-                f"Allow outgoing TCP {port}-{port + 1} here, or allow local network access in the VPN's settings.",
+                f"Allow outgoing TCP {port_pair(port)} here, or allow local network access in the VPN's settings.",
             )
         case Reach.SILENT:
             yield from _silent(target, way, name, facts)
@@ -97,7 +97,7 @@ def _silent(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Findi
             f"{name} at {way.address} is in another network than this machine ({_networks(facts)}), and nothing comes back "
             "from its "
             f"TCP port {port}: the router between, or a firewall on {name}, drops it.",
-            f"Put both on the same Wi-Fi or router, or forward TCP {port}-{port + 1} in the router between; {dial_out}",
+            f"Put both on the same Wi-Fi or router, or forward TCP {port_pair(port)} in the router between; {dial_out}",
         )
     elif target.heard:
         yield problem(

@@ -577,3 +577,15 @@ def test_a_node_that_does_not_run_is_only_to_be_started() -> None:
     """What cannot be done before that is not told before that."""
     remedies = " ".join(each.remedy for each in diagnose(with_node(running=False, trusted=())).findings)
     assert remedies.strip() == "Start it: edgenode start"
+
+
+@pytest.mark.parametrize("reach", list(Reach))
+@pytest.mark.parametrize("answer", [None, *Answer])
+def test_the_last_port_has_none_after_it(reach: Reach, answer: Answer | None) -> None:
+    """Whatever came of dialling port 65535, no port is named that cannot be."""
+    way = replace(WAY, work=Port(65535, reach, answer), pairing=Port(65536, Reach.NO_ROUTE))
+    for facts in (with_target(ways=(way,), greeting=None), with_node(port=65535, answers=(way,))):
+        for firewall in Firewall:
+            told = render(diagnose(with_machine(facts, firewall=firewall)))
+            assert "65536" not in told
+            assert "65635" not in told
