@@ -86,7 +86,7 @@ def test_without_multicast_nodes_and_coordinator_join_by_address(small_home: Hom
     two.start()
     assert one.address
     assert two.address
-    assert small_home.coordinator.ask("coordinator", "nodes") == {"nodes": []}
+    assert small_home.coordinator.ask("coordinator", "nodes")["nodes"] == []
     small_home.shows("--join", one.address, host2="unpaired")
     small_home.coordinator.ask("coordinator", "pair", one.address, "--code", one.code)
     small_home.shows("--join", two.address, host2="joined", host3="unpaired")
