@@ -142,6 +142,25 @@ async def test_a_coordinator_that_starts_later_is_found(tmp_path: Path) -> None:
             await assert_works(there)
 
 
+async def test_a_name_that_does_not_resolve_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is tried on, and shown without --verbose."""
+    tried = asyncio.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tried.set()
+
+    logger, told = logging.getLogger("edgenode.net.dial_out"), Told(logging.WARNING)
+    logger.addHandler(told)
+    try:
+        async with dialling_node(tmp_path / "node", "nosuch.invalid:7435"), asyncio.timeout(20):
+            await tried.wait()
+    finally:
+        logger.removeHandler(told)
+    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text for text in warned if "nosuch.invalid does not resolve" in text] == warned[:1]
+
+
 async def test_an_open_window_is_told_at_once(tmp_path: Path) -> None:
     """A device that waits introduces itself anew when its owner opens the pairing window."""
     async with listening(tmp_path / "anna") as there:
