@@ -1,11 +1,15 @@
 """Strings that came from elsewhere, made fit for a terminal, a log and a table."""
 
+import re
 import unicodedata
 from pathlib import Path
 from typing import Final
 
 # Format, surrogate, private and unassigned characters: they can reorder or hide what a terminal shows, or steer it.
 _HIDDEN: Final = frozenset({"Cf", "Cs", "Co", "Cn"})
+
+# A name of this form can be typed as it is. Anything else may be meant to be pasted into a shell by someone who trusts it.
+_TYPEABLE: Final = re.compile(r"[\w.@][\w.@-]*")
 
 
 def clean_line(text: str, limit: int = 200) -> str:
@@ -25,3 +29,8 @@ def names_a_file(text: str) -> bool:
         return bool(text.strip()) and Path(text).expanduser().exists()
     except (OSError, ValueError, RuntimeError):
         return False
+
+
+def typeable(name: str, id: str) -> str:
+    """What to type for a node: its name if a shell takes it as it is, else its id, if that is known."""
+    return name if _TYPEABLE.fullmatch(name) or not id else id

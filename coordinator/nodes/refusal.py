@@ -1,9 +1,9 @@
 """Why a node that can be reached does not join, in words a person can act on. Pure."""
 
-import re
 from typing import Final
 
 from edgenode import __version__
+from edgenode.text import typeable
 from edgenode.trust.certificates import CLOCK_TOLERANCE
 from edgenode.trust.frames import Introduction
 from edgenode.trust.verdict import Verdict
@@ -11,13 +11,6 @@ from edgenode.types import NodeId
 
 # So much of an id tells devices apart that do not want to be mistaken for one another.
 ID_CHARACTERS: Final = 12
-# A name of this form can be typed as it is. Anything else may be meant to be pasted into a shell by someone who trusts it.
-_TYPEABLE: Final = re.compile(r"[\w.@][\w.@-]*")
-
-
-def typeable(name: str, id: NodeId) -> str:
-    """What to type for a node: its name if a shell takes it as it is, else its id."""
-    return name if _TYPEABLE.fullmatch(name) else id
 
 
 def not_paired(name: str, id: NodeId, is_shared: bool = False) -> str:

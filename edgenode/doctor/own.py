@@ -10,8 +10,9 @@ from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import LAST_PORT, MDNS_PORT, allow, other_port
 from edgenode.doctor.machine import multicast_works, usable
-from edgenode.doctor.words import listed, set_clock, typeable, typed
+from edgenode.doctor.words import listed, set_clock, typed
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
+from edgenode.text import typeable
 
 
 def diagnose_node(node: OwnNode, facts: Facts) -> Iterator[Finding]:

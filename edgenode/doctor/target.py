@@ -11,9 +11,10 @@ from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import LAST_PORT, MDNS_PORT, allow_anywhere, other_port
 from edgenode.doctor.machine import alone
 from edgenode.doctor.unreached import diagnose_unreached
-from edgenode.doctor.words import set_clock, span, typeable
+from edgenode.doctor.words import set_clock, span
 from edgenode.net.addresses import COORDINATOR_PORT, host_port
 from edgenode.net.interfaces import Kind
+from edgenode.text import typeable
 from edgenode.trust.certificates import CLOCK_TOLERANCE
 from edgenode.trust.verdict import Verdict
 

@@ -1,6 +1,5 @@
 """Small things said in many findings: spans of time, lists, how a clock is set. Pure."""
 
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,7 +8,6 @@ from edgenode.doctor.facts import System
 
 # A peer may claim any number; a century says it all.
 _LONGEST: Final = 36_525 * 86_400.0
-_TYPEABLE: Final = re.compile(r"[\w.@][\w.@-]*")
 
 
 def span(seconds: float) -> str:
@@ -28,11 +26,6 @@ def listed(words: Iterable[str], last: str = "and") -> str:
     if len(kept) > 8:
         kept = [*kept[:7], f"{len(kept) - 7} more"]
     return kept[0] if len(kept) == 1 else f"{', '.join(kept[:-1])} {last} {kept[-1]}" if kept else ""
-
-
-def typeable(name: str, id: str) -> str:
-    """What to type for a node: its name if a shell takes it as it is, else its id, as `coordinator nodes` spells it too."""
-    return name if _TYPEABLE.fullmatch(name) or not id else id
 
 
 def typed(name: str) -> str:

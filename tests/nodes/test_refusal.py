@@ -2,8 +2,9 @@
 
 import pytest
 
-from coordinator.nodes.refusal import not_paired, release, typeable, was_removed, why_refused
+from coordinator.nodes.refusal import not_paired, release, was_removed, why_refused
 from edgenode import __version__
+from edgenode.text import typeable
 from edgenode.trust.frames import Introduction
 from edgenode.trust.verdict import Verdict
 from edgenode.types import NodeId
