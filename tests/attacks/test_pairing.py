@@ -370,12 +370,18 @@ async def test_a_request_for_renewal_replayed_to_the_coordinator(tmp_path: Path)
         assert isinstance(request, CertificateRequest)
         async with pinned_channel(there.address, None) as (channel, _):
             dialled: Call = channel.stream_stream(PAIR_METHOD)()
-            for frame in (introduction, request, Done()):
+
+            async def say(frame: PairingFrame | None) -> None:
                 assert frame is not None
                 message = pairing_service_pb2.PairDialInRequest(frame=pairing_frame_to_proto(frame))
                 await dialled.write(message.SerializeToString())
+
+            await say(introduction)
+            renewal = asyncio.create_task(renew(trust, (await there.device()).run, trusted.id))
+            assert await dialled.read()  # the coordinator's question
+            await say(request)
             with pytest.raises(PairingError, match="did not prove now"):
-                await renew(trust, (await there.device()).run, trusted.id)
+                await renewal
         assert trust.paired.get(trusted.id) == before
 
 
