@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,19 @@ def run(name: str, *arguments: str | Path, timeout: float = 120, **environment: 
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def seen(*looking: str | Path, key: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What a command that lists what it sees (as JSON, under `key`) tells of the nodes `ids`, once it tells of all of them: on a
+    machine that is busy with other tests mDNS may take longer than a user would wait."""
+    for _ in range(10):
+        listed = run(*map(str, looking), "--json")
+        assert listed.status == 0, listed.err
+        found = {each["id"]: each for each in listed.json[key] if each["id"] in ids}
+        if found.keys() == set(ids):
+            break
+    assert found.keys() == set(ids)
+    return found
 
 
 @dataclass

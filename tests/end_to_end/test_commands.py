@@ -8,11 +8,10 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.end_to_end.pools import FACT, QUESTION, RunningNode, command, run
+from tests.end_to_end.pools import FACT, QUESTION, RunningNode, command, run, seen
 from tests.supervisor_server import SupervisorServer, failure
 
 Start = Callable[..., RunningNode]
@@ -20,20 +19,13 @@ Start = Callable[..., RunningNode]
 
 def test_nodes_lists_what_was_found(start_node: Start) -> None:
     """Two nodes on one machine, each with its home, as JSON and as a table."""
-    nodes = {start_node().name, start_node().name}
-    mine: list[dict[str, Any]] = []
-    for _ in range(5):  # mDNS may take its time on a machine that is busy with other tests
-        listed = run("coordinator", "nodes", "--json")
-        assert listed.status == 0
-        mine = [node for node in listed.json["nodes"] if node["name"] in nodes]
-        if len(mine) == 2:
-            break
-    assert {node["name"] for node in mine} == nodes
-    for node in mine:
-        assert {"id", "name", "address", "state", "models"} <= set(node)
-        assert re.fullmatch(r"127\.0\.0\.1:[0-9]+", node["address"])
-        assert node["state"] == "joined"
-        assert set(node["models"][0]) >= {"name", "digest"}
+    nodes = {node.told["id"]: node.name for node in (start_node(), start_node())}
+    for id, told in seen("coordinator", "nodes", key="nodes", ids=nodes).items():
+        assert {"id", "name", "address", "state", "models"} <= set(told)
+        assert told["name"] == nodes[id]
+        assert re.fullmatch(r"127\.0\.0\.1:[0-9]+", told["address"])
+        assert told["state"] == "joined"
+        assert set(told["models"][0]) >= {"name", "digest"}
     table = run("coordinator", "nodes")
     assert table.status == 0
     assert "ADDRESS" in table.out

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.pools import QUESTION, Ran, RunningNode, command, run
+from tests.end_to_end.pools import QUESTION, Ran, RunningNode, command, run, seen
 
 Start = Callable[..., RunningNode]
 
@@ -27,8 +27,7 @@ def home(node: RunningNode, tmp_path: Path) -> tuple[str, Path]:
 
 
 def listed(node: RunningNode) -> dict[str, str]:
-    (found,) = [each for each in run("coordinator", "nodes", "--json").json["nodes"] if each["id"] == node.told["id"]]
-    return dict(found)
+    return seen("coordinator", "nodes", key="nodes", ids={node.told["id"]})[node.told["id"]]
 
 
 def pair(node: RunningNode, code: str | None = None) -> Ran:
@@ -119,10 +118,9 @@ def test_unknown_names_are_sentences(tmp_path: Path, start_node: Start) -> None:
 def test_devices_see_each_other(start_node: Start, tmp_path: Path) -> None:
     """`edgenode peers` on a device lists the others and not itself."""
     first, second = start_node(), start_node()
-    seen = run("edgenode", "peers", *home(first, tmp_path), "--json").json["peers"]
-    ids = [each["id"] for each in seen]
-    assert second.told["id"] in ids
-    assert first.told["id"] not in ids
+    peers = ("edgenode", "peers", *home(first, tmp_path))
+    assert seen(*peers, key="peers", ids={second.told["id"]})[second.told["id"]]["name"] == second.name
+    assert first.told["id"] not in [each["id"] for each in run(*peers, "--json").json["peers"]]
 
 
 def test_the_doctors_find_a_healthy_node_healthy(start_node: Start, tmp_path: Path) -> None:
