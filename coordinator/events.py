@@ -34,6 +34,8 @@ class NodeInfo:
     """Why it takes no more work, in its own words; empty while it does."""
     why: str = ""
     """Why it is not joined, as a sentence; empty when it is."""
+    slots: int = 1
+    """How many requests its engine works on at once."""
 
 
 @dataclass(frozen=True, slots=True)

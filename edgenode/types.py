@@ -62,6 +62,8 @@ class NodeDescription:
     lease_limit: int
     draining: str = ""
     """Why the node takes no more work; empty while it does."""
+    slots: int = 1
+    """How many requests its engine works on at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Lease:
     system: str
     shared: str
     subtasks: tuple[Subtask, ...]
+    at_once: int = 1
+    """The node begins it only while it works on fewer leases of this coordinator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class Peer:
             status=self._link.status if self._link else None,
             draining=told.draining if told else "",
             why=self._link.member.why if self._link else self._why or unpaired(self.name, self.id, is_shared),
+            slots=told.slots if told else 1,
         )
 
     def _dials_from(self) -> str:

@@ -4,14 +4,19 @@ import re
 from typing import Final
 
 from edgenode.errors import NetworkError
+from edgenode.net.wire_values import (
+    reason_from_proto,
+    reason_to_proto,
+    state_from_proto,
+    state_to_proto,
+    status_from_proto,
+    status_to_proto,
+)
 from edgenode.text import clean_line
 from edgenode.types import (
     Cancel,
     Completion,
-    DeviceStatus,
-    EngineState,
     Failure,
-    FailureReason,
     Frame,
     Heartbeat,
     Hello,
@@ -37,6 +42,8 @@ MAX_SUBTASKS: Final = 64
 MAX_TEXT_CHARACTERS: Final = 200_000
 MAX_REPLY_CHARACTERS: Final = 32_000
 MAX_REPLY_TOKENS: Final = 8_192
+# No device works on more requests at once to any profit.
+MAX_SLOTS: Final = 64
 MAX_COUNT: Final = 2**32 - 1
 NAME_CHARACTERS: Final = 63
 MESSAGE_CHARACTERS: Final = 400
@@ -52,7 +59,7 @@ def describe_to_proto(node: NodeDescription) -> node_pb2.NodeDescription:
         name=node.name,
         version=node.version,
         engine=node.engine,
-        engine_state=_state_to_proto(node.engine_state),
+        engine_state=state_to_proto(node.engine_state),
         models=[
             node_pb2.Model(
                 name=model.name,
@@ -66,6 +73,7 @@ def describe_to_proto(node: NodeDescription) -> node_pb2.NodeDescription:
         ],
         lease_limit=node.lease_limit,
         draining=node.draining,
+        slots=node.slots,
     )
 
 
@@ -78,7 +86,7 @@ def describe_from_proto(message: node_pb2.NodeDescription) -> NodeDescription:
         name=clean_line(message.name, NAME_CHARACTERS),
         version=clean_line(message.version, NAME_CHARACTERS),
         engine=clean_line(message.engine, NAME_CHARACTERS),
-        engine_state=_state_from_proto(message.engine_state),
+        engine_state=state_from_proto(message.engine_state),
         models=tuple(
             Model(
                 name=clean_line(model.name, 200),
@@ -92,6 +100,7 @@ def describe_from_proto(message: node_pb2.NodeDescription) -> NodeDescription:
         ),
         lease_limit=min(message.lease_limit, 1_000),
         draining=clean_line(message.draining, MESSAGE_CHARACTERS),
+        slots=_slots(message.slots),
     )
 
 
@@ -101,7 +110,7 @@ def frame_to_proto(frame: Frame) -> work_pb2.Frame:
             return work_pb2.Frame(hello=work_pb2.Hello(version=version))
         case NodeDescription():
             return work_pb2.Frame(description=describe_to_proto(frame))
-        case Lease(id, model, system, shared, subtasks):
+        case Lease(id, model, system, shared, subtasks, at_once):
             return work_pb2.Frame(
                 lease=work_pb2.Lease(
                     id=id,
@@ -117,12 +126,13 @@ def frame_to_proto(frame: Frame) -> work_pb2.Frame:
                         )
                         for subtask in subtasks
                     ],
+                    at_once=at_once,
                 )
             )
         case Cancel(lease, cancelled):
             return work_pb2.Frame(cancel=work_pb2.Cancel(lease_id=lease, subtask_ids=cancelled))
         case Refusal(lease, reason, text):
-            return work_pb2.Frame(refusal=work_pb2.Refusal(lease_id=lease, reason=_reason_to_proto(reason), message=text))
+            return work_pb2.Frame(refusal=work_pb2.Refusal(lease_id=lease, reason=reason_to_proto(reason), message=text))
         case Progress(lease, subtask_id, prompt_tokens, read_tokens, completion_tokens):
             return work_pb2.Frame(
                 progress=work_pb2.Progress(
@@ -155,7 +165,7 @@ def frame_to_proto(frame: Frame) -> work_pb2.Frame:
                 outcome=work_pb2.Outcome(
                     lease_id=lease,
                     subtask_id=subtask_id,
-                    failure=work_pb2.Failure(reason=_reason_to_proto(reason), message=text),
+                    failure=work_pb2.Failure(reason=reason_to_proto(reason), message=text),
                 )
             )
         case Heartbeat(status):
@@ -181,7 +191,7 @@ def frame_from_proto(message: work_pb2.Frame) -> Frame | None:
         case "refusal":
             return Refusal(
                 _lease_id(message.refusal.lease_id),
-                _reason_from_proto(message.refusal.reason),
+                reason_from_proto(message.refusal.reason),
                 clean_line(message.refusal.message, MESSAGE_CHARACTERS),
             )
         case "progress":
@@ -199,32 +209,6 @@ def frame_from_proto(message: work_pb2.Frame) -> Frame | None:
             return Heartbeat(status_from_proto(message.heartbeat.status) if message.heartbeat.HasField("status") else None)
         case _:
             return None
-
-
-def status_to_proto(status: DeviceStatus) -> node_pb2.DeviceStatus:
-    return node_pb2.DeviceStatus(
-        battery_percent=status.battery_percent,
-        charging=status.charging,
-        temperature_celsius=status.temperature_celsius,
-        available_memory_bytes=status.available_memory_bytes,
-        load=status.load,
-    )
-
-
-def status_from_proto(message: node_pb2.DeviceStatus) -> DeviceStatus:
-    """Numbers that no device can have are taken as not told."""
-
-    def number(field: str, least: float, most: float) -> float | None:
-        value = float(getattr(message, field))
-        return value if message.HasField(field) and least <= value <= most else None  # type: ignore[arg-type]
-
-    return DeviceStatus(
-        battery_percent=number("battery_percent", 0, 100),
-        charging=message.charging if message.HasField("charging") else None,
-        temperature_celsius=number("temperature_celsius", -100, 1_000),
-        available_memory_bytes=message.available_memory_bytes if message.HasField("available_memory_bytes") else None,
-        load=number("load", 0, 1_000_000),
-    )
 
 
 def _lease_from_proto(message: work_pb2.Lease) -> Lease:
@@ -247,6 +231,7 @@ def _lease_from_proto(message: work_pb2.Lease) -> Lease:
             )
             for subtask in message.subtasks
         ),
+        _slots(message.at_once),
     )
 
 
@@ -266,8 +251,13 @@ def _outcome_from_proto(message: work_pb2.Outcome) -> Outcome:
     return Outcome(
         lease,
         subtask,
-        Failure(_reason_from_proto(failure.reason), clean_line(failure.message, MESSAGE_CHARACTERS) or "no reason given"),
+        Failure(reason_from_proto(failure.reason), clean_line(failure.message, MESSAGE_CHARACTERS) or "no reason given"),
     )
+
+
+def _slots(told: int) -> int:
+    """Versions that know nothing of slots send none, and mean one."""
+    return min(max(told, 1), MAX_SLOTS)
 
 
 def _lease_id(text: str) -> LeaseId:
@@ -278,22 +268,3 @@ def _identifier(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", text):
         raise WireError(f"Not a usable id: {clean_line(text, 20)!r}.")
     return text
-
-
-def _state_to_proto(state: EngineState) -> node_pb2.EngineState.ValueType:
-    return node_pb2.EngineState.Value(f"ENGINE_STATE_{state.name}")
-
-
-def _state_from_proto(value: node_pb2.EngineState.ValueType) -> EngineState:
-    # A state of a later version that this one does not know is taken as not ready.
-    name = node_pb2.EngineState.Name(value).removeprefix("ENGINE_STATE_") if value in node_pb2.EngineState.values() else ""
-    return EngineState[name] if name in EngineState.__members__ else EngineState.RESTARTING
-
-
-def _reason_to_proto(reason: FailureReason) -> work_pb2.FailureReason.ValueType:
-    return work_pb2.FailureReason.Value(f"FAILURE_REASON_{reason.name}")
-
-
-def _reason_from_proto(value: work_pb2.FailureReason.ValueType) -> FailureReason:
-    name = work_pb2.FailureReason.Name(value).removeprefix("FAILURE_REASON_") if value in work_pb2.FailureReason.values() else ""
-    return FailureReason[name] if name in FailureReason.__members__ else FailureReason.UNSPECIFIED

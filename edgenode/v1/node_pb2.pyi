@@ -54,6 +54,7 @@ class NodeDescription(google.protobuf.message.Message):
     MODELS_FIELD_NUMBER: builtins.int
     LEASE_LIMIT_FIELD_NUMBER: builtins.int
     DRAINING_FIELD_NUMBER: builtins.int
+    SLOTS_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Random, made once for each home folder, stable across restarts and addresses."""
     name: builtins.str
@@ -67,6 +68,8 @@ class NodeDescription(google.protobuf.message.Message):
     """How many leases the node holds at once, the one in work included. More are refused."""
     draining: builtins.str
     """Why the node takes no more work (low battery, too hot); empty while it does."""
+    slots: builtins.int
+    """How many requests its engine works on at once; 0 for 1. Leases beyond that wait on the node."""
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Model]: ...
     def __init__(
@@ -80,8 +83,9 @@ class NodeDescription(google.protobuf.message.Message):
         models: collections.abc.Iterable[Global___Model] | None = ...,
         lease_limit: builtins.int = ...,
         draining: builtins.str = ...,
+        slots: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["draining", b"draining", "engine", b"engine", "engine_state", b"engine_state", "id", b"id", "lease_limit", b"lease_limit", "models", b"models", "name", b"name", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["draining", b"draining", "engine", b"engine", "engine_state", b"engine_state", "id", b"id", "lease_limit", b"lease_limit", "models", b"models", "name", b"name", "slots", b"slots", "version", b"version"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
 

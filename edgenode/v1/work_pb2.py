@@ -25,37 +25,37 @@ _sym_db = _symbol_database.Default()
 from edgenode.v1 import node_pb2 as edgenode_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x64genode/v1/work.proto\x12\x0b\x65\x64genode.v1\x1a\x16\x65\x64genode/v1/node.proto\"\xdf\x02\n\x05\x46rame\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.HelloH\x00\x12\x33\n\x0b\x64\x65scription\x18\x02 \x01(\x0b\x32\x1c.edgenode.v1.NodeDescriptionH\x00\x12#\n\x05lease\x18\x03 \x01(\x0b\x32\x12.edgenode.v1.LeaseH\x00\x12%\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x13.edgenode.v1.CancelH\x00\x12\'\n\x07refusal\x18\x05 \x01(\x0b\x32\x14.edgenode.v1.RefusalH\x00\x12)\n\x08progress\x18\x06 \x01(\x0b\x32\x15.edgenode.v1.ProgressH\x00\x12\'\n\x07outcome\x18\x07 \x01(\x0b\x32\x14.edgenode.v1.OutcomeH\x00\x12+\n\theartbeat\x18\x08 \x01(\x0b\x32\x16.edgenode.v1.HeartbeatH\x00\x42\x06\n\x04kind\"\x18\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\t\"j\n\x05Lease\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06system\x18\x03 \x01(\t\x12\x0e\n\x06shared\x18\x04 \x01(\t\x12&\n\x08subtasks\x18\x05 \x03(\x0b\x32\x14.edgenode.v1.Subtask\"Z\n\x07Subtask\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0binstruction\x18\x02 \x01(\t\x12\x14\n\x0creply_schema\x18\x03 \x01(\t\x12\x18\n\x10max_reply_tokens\x18\x04 \x01(\r\"/\n\x06\x43\x61ncel\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x13\n\x0bsubtask_ids\x18\x02 \x03(\t\"X\n\x07Refusal\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.edgenode.v1.FailureReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"w\n\x08Progress\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x12\n\nsubtask_id\x18\x02 \x01(\t\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x13\n\x0bread_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\"\x91\x01\n\x07Outcome\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x12\n\nsubtask_id\x18\x02 \x01(\t\x12-\n\ncompletion\x18\x03 \x01(\x0b\x32\x17.edgenode.v1.CompletionH\x00\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x14.edgenode.v1.FailureH\x00\x42\x08\n\x06result\"=\n\nCompletion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.edgenode.v1.Usage\"F\n\x07\x46\x61ilure\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.edgenode.v1.FailureReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"a\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x15\n\rcached_tokens\x18\x02 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\r\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\"6\n\tHeartbeat\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.edgenode.v1.DeviceStatus*\xb5\x03\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x46\x41ILURE_REASON_ENGINE_CRASHED\x10\x01\x12%\n!FAILURE_REASON_ENGINE_UNAVAILABLE\x10\x02\x12!\n\x1d\x46\x41ILURE_REASON_ENGINE_TIMEOUT\x10\x03\x12\x1f\n\x1b\x46\x41ILURE_REASON_ENGINE_ERROR\x10\x04\x12#\n\x1f\x46\x41ILURE_REASON_CONTEXT_EXCEEDED\x10\x05\x12\x1d\n\x19\x46\x41ILURE_REASON_QUEUE_FULL\x10\x06\x12 \n\x1c\x46\x41ILURE_REASON_UNKNOWN_MODEL\x10\x07\x12\x1a\n\x16\x46\x41ILURE_REASON_INVALID\x10\x08\x12\x1c\n\x18\x46\x41ILURE_REASON_CANCELLED\x10\t\x12\x1b\n\x17\x46\x41ILURE_REASON_STOPPING\x10\n\x12\x1c\n\x18\x46\x41ILURE_REASON_BAD_REPLY\x10\x0b\x12\x1b\n\x17\x46\x41ILURE_REASON_DRAINING\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x65\x64genode/v1/work.proto\x12\x0b\x65\x64genode.v1\x1a\x16\x65\x64genode/v1/node.proto\"\xdf\x02\n\x05\x46rame\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.edgenode.v1.HelloH\x00\x12\x33\n\x0b\x64\x65scription\x18\x02 \x01(\x0b\x32\x1c.edgenode.v1.NodeDescriptionH\x00\x12#\n\x05lease\x18\x03 \x01(\x0b\x32\x12.edgenode.v1.LeaseH\x00\x12%\n\x06\x63\x61ncel\x18\x04 \x01(\x0b\x32\x13.edgenode.v1.CancelH\x00\x12\'\n\x07refusal\x18\x05 \x01(\x0b\x32\x14.edgenode.v1.RefusalH\x00\x12)\n\x08progress\x18\x06 \x01(\x0b\x32\x15.edgenode.v1.ProgressH\x00\x12\'\n\x07outcome\x18\x07 \x01(\x0b\x32\x14.edgenode.v1.OutcomeH\x00\x12+\n\theartbeat\x18\x08 \x01(\x0b\x32\x16.edgenode.v1.HeartbeatH\x00\x42\x06\n\x04kind\"\x18\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\t\"{\n\x05Lease\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06system\x18\x03 \x01(\t\x12\x0e\n\x06shared\x18\x04 \x01(\t\x12&\n\x08subtasks\x18\x05 \x03(\x0b\x32\x14.edgenode.v1.Subtask\x12\x0f\n\x07\x61t_once\x18\x06 \x01(\r\"Z\n\x07Subtask\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0binstruction\x18\x02 \x01(\t\x12\x14\n\x0creply_schema\x18\x03 \x01(\t\x12\x18\n\x10max_reply_tokens\x18\x04 \x01(\r\"/\n\x06\x43\x61ncel\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x13\n\x0bsubtask_ids\x18\x02 \x03(\t\"X\n\x07Refusal\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.edgenode.v1.FailureReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"w\n\x08Progress\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x12\n\nsubtask_id\x18\x02 \x01(\t\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x13\n\x0bread_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\"\x91\x01\n\x07Outcome\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x12\n\nsubtask_id\x18\x02 \x01(\t\x12-\n\ncompletion\x18\x03 \x01(\x0b\x32\x17.edgenode.v1.CompletionH\x00\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x14.edgenode.v1.FailureH\x00\x42\x08\n\x06result\"=\n\nCompletion\x12\x0c\n\x04text\x18\x01 \x01(\t\x12!\n\x05usage\x18\x02 \x01(\x0b\x32\x12.edgenode.v1.Usage\"F\n\x07\x46\x61ilure\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.edgenode.v1.FailureReason\x12\x0f\n\x07message\x18\x02 \x01(\t\"a\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x15\n\rcached_tokens\x18\x02 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\r\x12\x0f\n\x07seconds\x18\x04 \x01(\x01\"6\n\tHeartbeat\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.edgenode.v1.DeviceStatus*\xb5\x03\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12!\n\x1d\x46\x41ILURE_REASON_ENGINE_CRASHED\x10\x01\x12%\n!FAILURE_REASON_ENGINE_UNAVAILABLE\x10\x02\x12!\n\x1d\x46\x41ILURE_REASON_ENGINE_TIMEOUT\x10\x03\x12\x1f\n\x1b\x46\x41ILURE_REASON_ENGINE_ERROR\x10\x04\x12#\n\x1f\x46\x41ILURE_REASON_CONTEXT_EXCEEDED\x10\x05\x12\x1d\n\x19\x46\x41ILURE_REASON_QUEUE_FULL\x10\x06\x12 \n\x1c\x46\x41ILURE_REASON_UNKNOWN_MODEL\x10\x07\x12\x1a\n\x16\x46\x41ILURE_REASON_INVALID\x10\x08\x12\x1c\n\x18\x46\x41ILURE_REASON_CANCELLED\x10\t\x12\x1b\n\x17\x46\x41ILURE_REASON_STOPPING\x10\n\x12\x1c\n\x18\x46\x41ILURE_REASON_BAD_REPLY\x10\x0b\x12\x1b\n\x17\x46\x41ILURE_REASON_DRAINING\x10\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'edgenode.v1.work_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FAILUREREASON']._serialized_start=1342
-  _globals['_FAILUREREASON']._serialized_end=1779
+  _globals['_FAILUREREASON']._serialized_start=1359
+  _globals['_FAILUREREASON']._serialized_end=1796
   _globals['_FRAME']._serialized_start=64
   _globals['_FRAME']._serialized_end=415
   _globals['_HELLO']._serialized_start=417
   _globals['_HELLO']._serialized_end=441
   _globals['_LEASE']._serialized_start=443
-  _globals['_LEASE']._serialized_end=549
-  _globals['_SUBTASK']._serialized_start=551
-  _globals['_SUBTASK']._serialized_end=641
-  _globals['_CANCEL']._serialized_start=643
-  _globals['_CANCEL']._serialized_end=690
-  _globals['_REFUSAL']._serialized_start=692
-  _globals['_REFUSAL']._serialized_end=780
-  _globals['_PROGRESS']._serialized_start=782
-  _globals['_PROGRESS']._serialized_end=901
-  _globals['_OUTCOME']._serialized_start=904
-  _globals['_OUTCOME']._serialized_end=1049
-  _globals['_COMPLETION']._serialized_start=1051
-  _globals['_COMPLETION']._serialized_end=1112
-  _globals['_FAILURE']._serialized_start=1114
-  _globals['_FAILURE']._serialized_end=1184
-  _globals['_USAGE']._serialized_start=1186
-  _globals['_USAGE']._serialized_end=1283
-  _globals['_HEARTBEAT']._serialized_start=1285
-  _globals['_HEARTBEAT']._serialized_end=1339
+  _globals['_LEASE']._serialized_end=566
+  _globals['_SUBTASK']._serialized_start=568
+  _globals['_SUBTASK']._serialized_end=658
+  _globals['_CANCEL']._serialized_start=660
+  _globals['_CANCEL']._serialized_end=707
+  _globals['_REFUSAL']._serialized_start=709
+  _globals['_REFUSAL']._serialized_end=797
+  _globals['_PROGRESS']._serialized_start=799
+  _globals['_PROGRESS']._serialized_end=918
+  _globals['_OUTCOME']._serialized_start=921
+  _globals['_OUTCOME']._serialized_end=1066
+  _globals['_COMPLETION']._serialized_start=1068
+  _globals['_COMPLETION']._serialized_end=1129
+  _globals['_FAILURE']._serialized_start=1131
+  _globals['_FAILURE']._serialized_end=1201
+  _globals['_USAGE']._serialized_start=1203
+  _globals['_USAGE']._serialized_end=1300
+  _globals['_HEARTBEAT']._serialized_start=1302
+  _globals['_HEARTBEAT']._serialized_end=1356
 # @@protoc_insertion_point(module_scope)

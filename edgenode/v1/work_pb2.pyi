@@ -158,6 +158,7 @@ class Lease(google.protobuf.message.Message):
     SYSTEM_FIELD_NUMBER: builtins.int
     SHARED_FIELD_NUMBER: builtins.int
     SUBTASKS_FIELD_NUMBER: builtins.int
+    AT_ONCE_FIELD_NUMBER: builtins.int
     id: builtins.str
     model: builtins.str
     """Name of one of the node's models."""
@@ -165,6 +166,8 @@ class Lease(google.protobuf.message.Message):
     """System message of every subtask."""
     shared: builtins.str
     """Beginning of every subtask's user message: the chunk."""
+    at_once: builtins.int
+    """The node begins this lease only while it works on fewer leases of this coordinator, however many slots it has; 0 for 1."""
     @property
     def subtasks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Subtask]: ...
     def __init__(
@@ -175,8 +178,9 @@ class Lease(google.protobuf.message.Message):
         system: builtins.str = ...,
         shared: builtins.str = ...,
         subtasks: collections.abc.Iterable[Global___Subtask] | None = ...,
+        at_once: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["id", b"id", "model", b"model", "shared", b"shared", "subtasks", b"subtasks", "system", b"system"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_once", b"at_once", "id", b"id", "model", b"model", "shared", b"shared", "subtasks", b"subtasks", "system", b"system"]) -> None: ...
 
 Global___Lease: typing_extensions.TypeAlias = Lease
 

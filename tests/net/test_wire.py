@@ -62,6 +62,7 @@ frames: st.SearchStrategy[Frame] = st.one_of(
         engine_state=st.sampled_from(EngineState),
         models=st.lists(models, max_size=3).map(tuple),
         lease_limit=st.integers(0, 1000),
+        slots=st.integers(1, wire.MAX_SLOTS),
     ),
     st.builds(
         Lease,
@@ -70,6 +71,7 @@ frames: st.SearchStrategy[Frame] = st.one_of(
         texts,
         texts,
         st.lists(st.builds(Subtask, subtasks, texts, texts, st.integers(0, wire.MAX_REPLY_TOKENS)), max_size=3).map(tuple),
+        st.integers(1, wire.MAX_SLOTS),
     ),
     st.builds(Cancel, leases, st.lists(subtasks, max_size=3).map(tuple)),
     st.builds(Refusal, leases, st.sampled_from(FailureReason), words),
@@ -159,3 +161,13 @@ def test_figures_that_cannot_be_are_set_right() -> None:
         )
     )
     assert frame == Outcome(LeaseId("a"), SubtaskId("b"), Completion("t", Usage(5, 5, 1, 0.0)))
+
+
+@pytest.mark.parametrize(("told", "taken"), [(0, 1), (1, 1), (64, 64), (2**32 - 1, 64)])
+def test_slots_of_other_versions_are_set_right(told: int, taken: int) -> None:
+    """A peer that says nothing of slots has one, and none has more than a device can use."""
+    described = wire.describe_from_proto(node_pb2.NodeDescription(id="a", slots=told))
+    lent = wire.frame_from_proto(work_pb2.Frame(lease=work_pb2.Lease(id="a", at_once=told)))
+    assert described.slots == taken
+    assert isinstance(lent, Lease)
+    assert lent.at_once == taken
