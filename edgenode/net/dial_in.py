@@ -16,17 +16,16 @@ import grpc
 
 from edgenode import __version__
 from edgenode.errors import NetworkError, TrustError
-from edgenode.net.addresses import COORDINATOR_PORT, host_port
+from edgenode.net.addresses import COORDINATOR_PORT
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.dial_in_pairing import DialInPairingService
 from edgenode.net.dialled_in import DialledIn, NotAdmitted, WaitingDevice
+from edgenode.net.listeners import Listeners
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.pairing_service import parse
-from edgenode.net.ports import are_free
 from edgenode.net.rates import RateLimit
 from edgenode.net.responses import Responses
 from edgenode.net.wire import WireError, frame_from_proto, frame_to_proto
-from edgenode.threads import in_thread
 from edgenode.trust.certificates import Peer, Role
 from edgenode.trust.tls import ServerTls
 from edgenode.types import Frame, Hello, NodeDescription, NodeId
@@ -39,9 +38,6 @@ CALLS: Final = (20.0, 1.0)
 # A stream that is silent for this long gives way to a new one of the same node.
 SILENT_SECONDS: Final = 3.0
 STOP_SECONDS: Final = 1.0
-# How soon a new address is served, and how many.
-FOLLOW_SECONDS: Final = 2.0
-MAX_HOSTS: Final = 16
 
 logger = logging.getLogger(__name__)
 
@@ -82,70 +78,31 @@ class DialInListener:
         self._host = host
         self._hosts = hosts
         self.port = port
-        # gRPC cannot add an address to a server that runs, so each has servers of its own.
-        self._servers: dict[str, tuple[TlsServer, TlsServer]] = {}
         self._work = _DialInService(host)
         self._pairing = DialInPairingService(host.on_waiting, host.on_left)
-        self._follower: asyncio.Task[None] | None = None
-        self._once = LogOnce(logger)
+        self._listeners = Listeners(hosts, self._build)
 
     async def __aenter__(self) -> Self:
+        hosts = self._hosts()
         try:
-            for host in self._hosts():
-                await self._listen(host)
-        except BaseException:
-            await self._stop(None)
-            raise
-        self._follower = asyncio.create_task(self._follow(), name="new-addresses")
+            await self._listeners.open(hosts, self.port)
+        except NetworkError:
+            raise PortTaken(
+                f"This coordinator cannot listen for devices that dial in, at {', '.join(hosts)} on the ports {self.port} and "
+                f"{self.port + 1}: one is in use, perhaps by another coordinator command, or not allowed."
+            ) from None
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
         self._work.close()
         self._pairing.close()
-        await self._stop(STOP_SECONDS)
+        await self._listeners.close(STOP_SECONDS)
 
-    async def _listen(self, host: str) -> None:
-        taken = PortTaken(
-            f"This coordinator cannot listen for devices that dial in, at {host} on the ports {self.port} and {self.port + 1}: one "
-            "is in use, perhaps by another coordinator command, or not allowed."
-        )
-        if not are_free((host,), self.port):
-            raise taken
-        servers = work, pairing = make_work_server(self._host.server_tls), make_pairing_server(self._host.placeholder_tls())
+    def _build(self) -> tuple[TlsServer, TlsServer]:
+        work, pairing = make_work_server(self._host.server_tls), make_pairing_server(self._host.placeholder_tls())
         self._work.add_to(work.server)
         self._pairing.add_to(pairing.server)
-        try:
-            for offset, each in enumerate(servers):
-                each.listen(host_port(host, self.port + offset))
-        except NetworkError:
-            for each in servers:
-                await each.server.stop(None)
-            raise taken from None
-        for each in servers:
-            await each.server.start()
-        self._servers[host] = servers
-
-    async def _follow(self) -> None:
-        """As a node's server does; an address that is gone is left as it is, and served again when it comes back."""
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            try:
-                new = [host for host in await in_thread(self._hosts) if host not in self._servers]
-            except NetworkError:  # there is none for now
-                continue
-            for host in new[: max(0, MAX_HOSTS - len(self._servers))]:
-                try:
-                    await self._listen(host)
-                except NetworkError as error:
-                    self._once.warning(host, str(error))
-
-    async def _stop(self, grace: float | None) -> None:
-        servers = [each.server for pair in self._servers.values() for each in pair]
-        self._servers.clear()
-        await asyncio.gather(*(server.stop(grace) for server in servers))
+        return work, pairing
 
 
 class _DialInService:

@@ -1,6 +1,5 @@
 """The gRPC servers of a node: the work port, which only paired coordinators get through, and the pairing port beside it."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,15 +8,15 @@ from typing import Any, Final, NoReturn, Self
 import grpc
 
 from edgenode.errors import NetworkError, TrustError
-from edgenode.net.addresses import NODE_PORT, host_port
+from edgenode.net.addresses import NODE_PORT
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.door import Door
+from edgenode.net.listeners import Listeners
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.pairing_service import PairingService, parse
 from edgenode.net.ports import are_free, bound
 from edgenode.net.wire import describe_to_proto, frame_from_proto, frame_to_proto
 from edgenode.net.work_streams import OverLimit, PeerRefused, WorkStreams
-from edgenode.threads import in_thread
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.tls import ServerTls
@@ -28,9 +27,7 @@ from edgenode.v1 import node_service_pb2
 # Pairs of free ports that somebody else took just before us.
 TRIES: Final = 20
 STOP_SECONDS: Final = 1.0
-# How soon a new address is served: as soon as it is announced.
-LOOK_SECONDS: Final = 2.0
-MAX_HOSTS: Final = 16
+
 logger = logging.getLogger(__name__)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -64,73 +61,27 @@ class NodeServer:
         self._hosts = hosts
         self._told = port
         self._door = Door()
-        self._once = LogOnce(logger)
-        # gRPC cannot add an address to a server that runs, so each has servers of its own.
-        self._servers: dict[str, tuple[TlsServer, TlsServer]] = {}
-        self._follower: asyncio.Task[None] | None = None
+        self._listeners = Listeners(hosts, self._build, self._door.look)
         self.port = port
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """The addresses served, those there were at the start first."""
-        return tuple(self._servers)
+        return self._listeners.hosts
 
     async def __aenter__(self) -> Self:
         hosts = self._hosts()
         for port in _candidates(hosts, self._told):
-            try:
-                for host in hosts:
-                    await self._serve(host, port)
-            except NetworkError:
-                # Taken since we looked.
-                await self._stop(None)
-                continue
-            self.port = port
-            self._follower = asyncio.create_task(self._follow(), name="new-addresses")
-            return self
+            # Else taken since we looked.
+            with contextlib.suppress(NetworkError):
+                await self._listeners.open(hosts, port)
+                self.port = port
+                return self
         raise _cannot_listen(hosts, self._told)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
         self._streams.close()
-        await self._stop(STOP_SECONDS)
-
-    async def _serve(self, host: str, port: int) -> None:
-        servers = self._build()
-        try:
-            for offset, each in enumerate(servers):
-                each.listen(host_port(host, port + offset))
-        except NetworkError:
-            # A server cannot give a port back.
-            for each in servers:
-                await each.server.stop(None)
-            raise
-        for each in servers:
-            await each.server.start()
-        self._servers[host] = servers
-
-    async def _follow(self) -> None:
-        """Looks at the door, and serves at addresses that appear while the node runs. One that is gone is left as it is: nothing
-        reaches it, and if it comes back, as after a cable was out, its connections go on."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            self._door.look()
-            try:
-                new = [host for host in await in_thread(self._hosts) if host not in self._servers]
-            except NetworkError:  # it has none for now
-                continue
-            for host in new[: max(0, MAX_HOSTS - len(self._servers))]:
-                try:
-                    await self._serve(host, self.port)
-                except NetworkError as error:
-                    self._once.warning(host, f"is not served: {error}")
-
-    async def _stop(self, grace: float | None) -> None:
-        servers = [each.server for pair in self._servers.values() for each in pair]
-        self._servers.clear()
-        await asyncio.gather(*(server.stop(grace) for server in servers))
+        await self._listeners.close(STOP_SECONDS)
 
     def _build(self) -> tuple[TlsServer, TlsServer]:
         work, pairing = make_work_server(self._let_in), make_pairing_server(self._trust.placeholder_tls())

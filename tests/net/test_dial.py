@@ -275,7 +275,7 @@ async def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
 
 async def test_addresses_that_appear_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that the coordinator joins while it listens."""
-    monkeypatch.setattr("edgenode.net.dial_in.FOLLOW_SECONDS", 0.05)
+    monkeypatch.setattr("edgenode.net.listeners.LOOK_SECONDS", 0.05)
     there = Listening(tmp_path / "anna", free_pair())
     hosts = ["127.0.0.1"]
     paired(tmp_path / "node", there.trust.authority, there.trust.paired)

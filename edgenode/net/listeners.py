@@ -1,0 +1,96 @@
+"""Listening at the addresses of this machine, two ports at each: one for work and the next for pairing."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from edgenode.errors import NetworkError
+from edgenode.net.addresses import host_port
+from edgenode.net.channel import TlsServer
+from edgenode.net.once import LogOnce
+from edgenode.net.ports import are_free
+from edgenode.threads import in_thread
+
+# How soon a new address is served: as soon as it is announced.
+LOOK_SECONDS: Final = 2.0
+MAX_HOSTS: Final = 16
+
+logger = logging.getLogger(__name__)
+
+
+class Listeners:
+    """Servers at all addresses that `hosts` gives: those there are when it is opened, and those that appear later. An address that
+    is gone is left as it is: nothing reaches it, and if it comes back, as after a cable was out, its connections go on.
+
+    `build` makes the two servers of one address, since gRPC cannot add an address to a server that runs. `look` is called every
+    `LOOK_SECONDS`, on the event loop; `hosts` in a thread.
+    """
+
+    def __init__(
+        self,
+        hosts: Callable[[], tuple[str, ...]],
+        build: Callable[[], tuple[TlsServer, TlsServer]],
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._hosts = hosts
+        self._build = build
+        self._look = look
+        self._servers: dict[str, tuple[TlsServer, TlsServer]] = {}
+        self._follower: asyncio.Task[None] | None = None
+        self._once = LogOnce(logger)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses served, those there were at the start first."""
+        return tuple(self._servers)
+
+    async def open(self, hosts: tuple[str, ...], port: int) -> None:
+        """Serves at `hosts`, what the function of that name gave a moment ago, at `port` and the next one. Raises `NetworkError`,
+        and serves nowhere, when one of them cannot be had."""
+        try:
+            for host in hosts:
+                await self._serve(host, port)
+        except BaseException:
+            await self.close(None)
+            raise
+        self._follower = asyncio.create_task(self._follow(port), name="new-addresses")
+
+    async def close(self, grace: float | None) -> None:
+        """Stops all servers, calls that are open after `grace` seconds."""
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+        servers = [each.server for pair in self._servers.values() for each in pair]
+        self._servers.clear()
+        await asyncio.gather(*(server.stop(grace) for server in servers))
+
+    async def _serve(self, host: str, port: int) -> None:
+        if not are_free((host,), port):
+            raise NetworkError(f"Nothing can listen at {host} on the ports {port} and {port + 1}: one is in use, or not allowed.")
+        servers = self._build()
+        try:
+            for offset, each in enumerate(servers):
+                each.listen(host_port(host, port + offset))
+        except NetworkError:
+            # A server cannot give a port back.
+            for each in servers:
+                await each.server.stop(None)
+            raise
+        self._servers[host] = servers
+        for each in servers:
+            await each.server.start()
+
+    async def _follow(self, port: int) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._look()
+            try:
+                new = [host for host in await in_thread(self._hosts) if host not in self._servers]
+            except NetworkError:  # there is none for now
+                continue
+            for host in new[: max(0, MAX_HOSTS - len(self._servers))]:
+                try:
+                    await self._serve(host, port)
+                except NetworkError as error:
+                    self._once.warning(host, f"is not served: {error}")
