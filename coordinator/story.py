@@ -91,7 +91,7 @@ def story_of(journal: Journal) -> Story:
         nodes=tuple(NodeStory(work, dict(counts.get(node, {}))) for node, work in journal.work().items()),
         events=events,
         passed_over=journal.passed_over(),
-        requests=journal.requests(),
+        requests=journal.ledger.records(),
     )
 
 

@@ -64,7 +64,7 @@ class Gate:
         self.config = config
         self.journal = journal
         self.dry_run = dry_run
-        self._unsure = None if again else journal.unsure()
+        self._unsure = None if again else journal.ledger.unsure()
         self._system = system
         self._schema = json.loads(schema)
         self._budget = budget_characters
@@ -106,7 +106,7 @@ class Gate:
         wanted = self.parameters(request)
         return tuple(
             record.reply
-            for record in reversed(self.journal.requests())
+            for record in reversed(self.journal.ledger.records())
             if record.reply and record.status == 200 and record.url == str(self._endpoint) and json.loads(record.body) == wanted
         )
 
@@ -121,7 +121,7 @@ class Gate:
         self.check(request.method, request.url, body)
         url, model = str(self._endpoint), self.config.model
         if self.dry_run:
-            self.journal.begin_request(url, model, body, "dry_run")
+            self.journal.ledger.begin(url, model, body, "dry_run")
             raise DryRun(body)
         if self._unsure is not None:
             when = datetime.fromtimestamp(self._unsure.started).astimezone()
@@ -131,14 +131,14 @@ class Gate:
                 f"coordinator resume {self.journal.run} --again"
             )
         outgoing = self._outgoing(body)
-        entry = self.journal.begin_request(url, model, body, "sending")
+        entry = self.journal.ledger.begin(url, model, body, "sending")
         log.info("Sending %d bytes to %s.", len(body), url)
         try:
             async with asyncio.timeout(self.config.timeout_seconds):
                 response = await self._exchange(outgoing, send)
         except BaseException as error:
             # Whatever ended it, a cancellation too: the ledger says so, and the error goes on its way.
-            self.journal.end_request(entry, None, None, error=self._words(error), lost=not isinstance(error, _NEVER_SENT))
+            self.journal.ledger.end(entry, None, None, error=self._words(error), lost=not isinstance(error, _NEVER_SENT))
             if isinstance(error, TimeoutError):
                 raise httpx2.ReadTimeout("no whole reply in time", request=request) from error
             raise
@@ -146,7 +146,7 @@ class Gate:
         response.request = request
         used = reply.tokens(response.content)
         usd = prices.price(model, self.config.base_url, used.prompt, used.completion, used.cached) if used.prompt else None
-        self.journal.end_request(entry, response.status_code, response.content, used.prompt, used.completion, usd)
+        self.journal.ledger.end(entry, response.status_code, response.content, used.prompt, used.completion, usd)
         return response
 
     async def _exchange(self, outgoing: httpx2.Request, send: Callable[..., Awaitable[httpx2.Response]]) -> httpx2.Response:
@@ -178,7 +178,7 @@ class Gate:
     def _idempotency_key(self, body: bytes) -> str:
         """The same when a request is sent again because no reply came, by a coordinator that resumes the run too: a supervisor that
         honours it charges once. Another one after a reply, which was then of no use and should not be repeated."""
-        replies = sum(record.state is RequestState.ENDED and record.status == 200 for record in self.journal.requests())
+        replies = sum(record.state is RequestState.ENDED and record.status == 200 for record in self.journal.ledger.records())
         return hashlib.sha256(b"\0".join((self.journal.run.encode(), str(replies).encode(), body))).hexdigest()
 
     def _without_key(self, data: bytes) -> bytes:

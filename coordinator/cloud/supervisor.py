@@ -71,14 +71,14 @@ class Supervisor:
         """
         for body in () if self._gate.dry_run else self._gate.replies(request):
             with contextlib.suppress(ValueError):
-                return parse(reply.completion_text(body)), self._gate.journal.ledger()[-1]
+                return parse(reply.completion_text(body)), self._gate.journal.ledger.used()[-1]
         began = time.monotonic()
         attempt = 0
         while True:
             attempt += 1
             outcome = await self._attempt(request, parse)
             if isinstance(outcome, Aggregate):
-                return outcome, self._gate.journal.ledger()[-1]
+                return outcome, self._gate.journal.ledger.used()[-1]
             wait = self._policy.wait(outcome.trouble, attempt, time.monotonic() - began, outcome.asked, random.random())
             if wait is None:
                 raise self._gave_up(outcome, attempt)
@@ -155,7 +155,7 @@ class Supervisor:
         tried = f" after {attempt} attempts" if attempt > 1 else ""
         run = self._gate.journal.run
         later = f"The findings are kept; go on with: coordinator resume {run}"
-        if self._gate.journal.unsure() is not None:
+        if self._gate.journal.ledger.unsure() is not None:
             later = (
                 f"It may have charged for it all the same. The findings are kept; to ask again: coordinator resume {run} --again"
             )

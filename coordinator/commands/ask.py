@@ -157,7 +157,7 @@ def _view(options: argparse.Namespace) -> View:
 
 def _last_request(answer: Answer) -> Any:
     with Journal.look(runs_dir(), answer.run) as journal:
-        return json.loads(journal.requests()[-1].body)
+        return json.loads(journal.ledger.records()[-1].body)
 
 
 def _reading(text: str) -> Reading:

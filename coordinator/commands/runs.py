@@ -68,7 +68,7 @@ def _print(lines: Iterable[str]) -> None:
 
 def _ledger(options: argparse.Namespace) -> int:
     with Journal.look(runs_dir(), options.run) as journal:
-        requests = journal.requests()
+        requests = journal.ledger.records()
     if options.json:
         print_json({"run": journal.run, "requests": [
             {"url": each.url, "model": each.model, "state": each.state, "status": each.status, "error": each.error,

@@ -196,7 +196,7 @@ def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str
         citations=citations,
         findings=_count(journal.findings()),
         nodes=tuple(journal.work().values()),
-        ledger=Ledger(journal.ledger(dry_run=status is Status.DRY_RUN), kept.document_characters, kept.whole_document_tokens),
+        ledger=Ledger(journal.ledger.used(dry_run=status is Status.DRY_RUN), kept.document_characters, kept.whole_document_tokens),
         seconds=round(journal.seconds(), 3),
     )
 

@@ -1,31 +1,24 @@
 """What a run keeps: one SQLite file in a folder of its own that only its owner can read. It outlives the coordinator's death.
 
-It holds settings, findings, the ledger, and what happened. Of the documents it holds where they are, the digests of their texts and
+It holds settings, findings, what happened, and the ledger (`ledger`). Of the documents it holds where they are, the digests of their texts and
 the findings' quotations, and nothing else.
 """
 
 import json
-import logging
-import os
 import sqlite3
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from coordinator.errors import RunError
 from coordinator.runs.database import Database
-from coordinator.runs.records import KeptEvent, RequestRecord, RequestState, decode_finding, encode_finding
-from coordinator.types import Finding, LedgerRequest, NodeWork, Retrieved
+from coordinator.runs.ledger import RequestLedger
+from coordinator.runs.records import KeptEvent, decode_finding, encode_finding
+from coordinator.types import Finding, NodeWork, Retrieved
 from edgenode.types import NodeId
 
-log = logging.getLogger(__name__)
-
-# Taken on the disk before a paid request goes, and given back for its reply: a reply that was paid for must find room. A reply of
-# the longest completion that is asked for has about a tenth of it.
-RESERVE: Final = "reserve"
-RESERVE_BYTES: Final = 1_048_576
 # Rows of one kind of event that are kept; further ones are counted. A run of a thousand chunks stays below it.
 MAX_EVENTS: Final = 2_000
 
@@ -41,6 +34,7 @@ class Journal:
         self.run = database.run
         self.path = database.path
         self.running = database.running
+        self.ledger = RequestLedger(database)
         self._database = database
         self._connection = database.connection
         self._began = time.monotonic() - before
@@ -59,8 +53,7 @@ class Journal:
         """The journal of an earlier run. Requests that were being sent when its coordinator died become LOST."""
         journal = cls(Database.open(runs, run))
         try:
-            journal._mark_lost()
-            journal._remove_reserve()
+            journal.ledger.take_over()
             journal._sit()
         except RunError:
             journal.close()
@@ -149,67 +142,6 @@ class Journal:
             every = (NodeWork(**json.loads(row[0])) for row in rows)
             return {each.id: each for each in every}
 
-    def begin_request(self, url: str, model: str, body: bytes, state: Literal["sending", "dry_run"]) -> int:
-        """Writes a request to the ledger and returns its id once the disk has it and room for its reply: then it may be sent."""
-        if state == "sending":
-            self._make_reserve()
-        try:
-            with self._database.sentences(), self._database.on_disk():
-                cursor = self._connection.execute(
-                    "INSERT INTO request (url, model, body, state, started) VALUES (?, ?, ?, ?, ?)",
-                    (url, model, body, state, time.time()),
-                )
-        except RunError:
-            self._remove_reserve()
-            raise
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
-
-    def end_request(
-        self,
-        request: int,
-        status: int | None,
-        body: bytes | None,
-        prompt_tokens: int | None = None,
-        completion_tokens: int | None = None,
-        usd: float | None = None,
-        error: str | None = None,
-        *,
-        lost: bool = False,
-    ) -> None:
-        """Writes what came of a request: its reply, or in `error` why there is none; with `lost` it may have been answered and paid
-        for all the same."""
-        state = RequestState.LOST if lost else RequestState.ENDED
-        row = (state, time.time(), status, body, prompt_tokens, completion_tokens, usd, error, request)
-        try:
-            self._end_request(row)
-        except RunError:
-            self._remove_reserve()
-            self._end_request(row)
-        self._remove_reserve()
-
-    def requests(self) -> tuple[RequestRecord, ...]:
-        """The ledger, oldest first."""
-        columns = [field.name for field in fields(RequestRecord)]
-        with self._database.sentences():
-            rows = self._connection.execute(f"SELECT {', '.join(columns)} FROM request ORDER BY id").fetchall()  # noqa: S608 (our own names)
-        with self._database.sound():
-            records = [dict(zip(columns, row, strict=True)) for row in rows]
-            return tuple(RequestRecord(**record | {"state": RequestState(record["state"])}) for record in records)
-
-    def ledger(self, *, dry_run: bool = False) -> tuple[LedgerRequest, ...]:
-        """What was sent, as a result shows it, or with `dry_run` what would have been. Tokens that were not told count as 0."""
-        return tuple(
-            LedgerRequest(record.model, len(record.body), record.prompt_tokens or 0, record.completion_tokens or 0, record.usd)
-            for record in self.requests()
-            if (record.state is RequestState.DRY_RUN) == dry_run
-        )
-
-    def unsure(self) -> RequestRecord | None:
-        """The request that was sent last, if nobody knows whether it was answered and paid for."""
-        sent = [record for record in self.requests() if record.state is not RequestState.DRY_RUN]
-        return sent[-1] if sent and sent[-1].state in {RequestState.LOST, RequestState.SENDING} else None
-
     def add_event(self, kind: str, value: Any) -> None:
         """Keeps something that happened; of a kind that happened too often only that it did."""
         with self._database.sentences(), self._database.at_once():
@@ -269,47 +201,3 @@ class Journal:
         self._connection.execute(
             "INSERT INTO finding (kind, value, subtask, ends) VALUES (?, ?, ?, ?)", (*encode_finding(finding), subtask, ends)
         )
-
-    def _end_request(self, row: tuple[Any, ...]) -> None:
-        with self._database.sentences(), self._database.on_disk():
-            self._connection.execute(
-                "UPDATE request SET state = ?, ended = ?, status = ?, reply = ?, prompt_tokens = ?, completion_tokens = ?,"
-                " usd = ?, error = ? WHERE id = ?",
-                row,
-            )
-
-    def _mark_lost(self) -> None:
-        with self._database.sentences(), self._database.on_disk():
-            cursor = self._connection.execute(
-                "UPDATE request SET state = ?, error = ? WHERE state = ?",
-                (
-                    RequestState.LOST,
-                    "The coordinator stopped while this was being sent. It may have been answered and charged.",
-                    RequestState.SENDING,
-                ),
-            )
-        if cursor.rowcount:
-            log.warning(
-                "Run %s: %d request(s) to the supervisor were cut off when the coordinator stopped; they may have been charged.",
-                self.run,
-                cursor.rowcount,
-            )
-
-    def _make_reserve(self) -> None:
-        path = self.path.parent / RESERVE
-        try:
-            path.touch(mode=0o600)
-            with path.open("wb") as file:
-                # Random, because a file system that compresses would keep no room for zeros.
-                file.write(os.urandom(RESERVE_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise RunError(
-                f"There is no room for the supervisor's reply in {self.path.parent} ({error.strerror}), so nothing was sent. "
-                f"Make room and go on with: coordinator resume {self.run}"
-            ) from error
-
-    def _remove_reserve(self) -> None:
-        (self.path.parent / RESERVE).unlink(missing_ok=True)

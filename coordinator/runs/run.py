@@ -128,7 +128,7 @@ def _worth_trying_again(journal: Journal) -> bool:
     end = journal.value("end") or {}
     return (
         end.get("status", Status.FAILED) == Status.FAILED
-        and not journal.ledger()
+        and not journal.ledger.used()
         and journal.value("asked") is not None
         and any(isinstance(finding, Failed) for finding in journal.findings())
     )

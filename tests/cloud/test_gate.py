@@ -34,7 +34,7 @@ async def test_the_ledger_holds_the_bytes_that_were_sent(journal: Journal) -> No
         async with Supervisor(gate(journal, config(server.url)), QUICK) as supervisor:
             await supervisor.aggregate(REQUEST, parse)
         (sent,) = server.requests
-    (record,) = journal.requests()
+    (record,) = journal.ledger.records()
     assert record.body == sent.body
     assert (sent.method, sent.path, record.url) == ("POST", "/v1/chat/completions", server.url + "/chat/completions")
     assert (record.state, record.status, record.error) == (RequestState.ENDED, 200, None)
@@ -84,7 +84,7 @@ async def test_a_dry_run_sends_nothing(journal: Journal) -> None:
             with pytest.raises(DryRun) as shown:
                 await supervisor.aggregate(REQUEST, parse)
         assert server.requests == []
-        (record,) = journal.requests()
+        (record,) = journal.ledger.records()
         assert (record.state, record.body) == (RequestState.DRY_RUN, shown.value.body)
         async with Supervisor(gate(journal, config(server.url)), QUICK) as supervisor:
             await supervisor.aggregate(REQUEST, parse)
@@ -100,7 +100,7 @@ async def test_the_budget_counts_characters(journal: Journal, user: str) -> None
             with pytest.raises(EgressRefused, match=r"101 characters and the limit is 100.*--max-egress"):
                 await supervisor.aggregate(AggregationRequest(SYSTEM, user, SCHEMA), parse)
         assert len(server.requests) == 1
-    assert len(journal.requests()) == 1
+    assert len(journal.ledger.records()) == 1
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ async def test_the_fixed_parts_are_fixed(journal: Journal, request_: Aggregation
             with pytest.raises(EgressRefused, match="not of the form"):
                 await supervisor.aggregate(request_, parse)
         assert server.requests == []
-    assert journal.requests() == ()
+    assert journal.ledger.records() == ()
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], bytes]:
@@ -191,7 +191,7 @@ async def test_no_other_call_leaves_by_the_same_client(journal: Journal) -> None
                     pass
         assert server.requests == []
         assert elsewhere.requests == []
-    assert journal.requests() == ()
+    assert journal.ledger.records() == ()
 
 
 async def test_a_redirect_is_not_followed(journal: Journal) -> None:
@@ -216,7 +216,7 @@ async def test_the_packages_own_retries_pass_the_gate_too(journal: Journal) -> N
         way_out = gate(journal, config(server.url))
         async with client_of(way_out, max_retries=1) as client:
             await client.chat.completions.create(**way_out.parameters(REQUEST))
-        assert [record.body for record in journal.requests()] == [sent.body for sent in server.requests]
+        assert [record.body for record in journal.ledger.records()] == [sent.body for sent in server.requests]
         assert len(server.requests) == 2
 
 
@@ -239,7 +239,7 @@ async def test_a_proxy_is_used_for_other_machines_with_encryption(journal: Journ
             with pytest.raises(httpx2.TransportError):
                 await client.post("https://supervisor.example/v1/chat/completions", json=way_out.parameters(REQUEST))
         assert proxy.requests == []
-    assert journal.requests()[0].error is not None
+    assert journal.ledger.records()[0].error is not None
 
 
 async def test_unusable_proxy_settings_are_a_sentence(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ async def test_the_key_is_nowhere_but_in_the_header(journal: Journal, caplog: py
                 assert KEY not in str(caught.value)
         assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in caplog.text
-    assert KEY not in repr(journal.requests())
+    assert KEY not in repr(journal.ledger.records())
     journal.close()
     assert all(KEY.encode() not in file.read_bytes() for file in journal.path.parent.iterdir())
 

@@ -66,7 +66,7 @@ async def test_trouble_that_passes_is_got_over(journal: Journal, script: list[Re
         assert len(server.requests) == attempts
         assert len({request.body for request in server.requests}) == 1
     assert answer == ANSWER
-    records = journal.requests()
+    records = journal.ledger.records()
     assert len(records) == attempts
     # A connection that broke says nothing of what the supervisor did with the request.
     assert [record.state is RequestState.LOST for record in records] == [reply.cut for reply in script] + [False] * (
@@ -109,7 +109,7 @@ async def test_trouble_that_stays_is_a_sentence(
         with pytest.raises(error, match=sentence) as caught:
             await ask(journal, config(server.url))
         assert len(server.requests) == attempts
-    assert len(journal.requests()) == attempts
+    assert len(journal.ledger.records()) == attempts
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
 
@@ -158,7 +158,7 @@ async def test_a_silent_supervisor_is_given_up(journal: Journal) -> None:
         with pytest.raises(SupervisorUnavailable, match=r"no whole reply within 0.1 seconds after 4 attempts"):
             await ask(journal, config(server.url, timeout_seconds=0.1))
         assert len(server.requests) == 4
-    assert {record.error for record in journal.requests()} == {"no whole reply within 0.1 seconds"}
+    assert {record.error for record in journal.ledger.records()} == {"no whole reply within 0.1 seconds"}
 
 
 async def test_a_reply_that_trickles_meets_the_same_deadline(journal: Journal) -> None:
@@ -174,7 +174,7 @@ async def test_nobody_at_the_address_is_told(journal: Journal) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SupervisorUnavailable, match=rf"127\.0\.0\.1:{port} cannot be reached.*4 attempts"):
             await ask(journal, config(f"http://127.0.0.1:{port}/v1"))
-    assert all("Connect" in (record.error or "") for record in journal.requests())
+    assert all("Connect" in (record.error or "") for record in journal.ledger.records())
 
 
 async def test_a_cancelled_request_is_closed_and_on_record(journal: Journal) -> None:
@@ -185,7 +185,7 @@ async def test_a_cancelled_request_is_closed_and_on_record(journal: Journal) -> 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    (record,) = journal.requests()
+    (record,) = journal.ledger.records()
     assert (record.state, record.status, record.error) == (RequestState.LOST, None, "interrupted")
 
 
@@ -210,7 +210,7 @@ async def test_a_reply_of_an_earlier_sitting_is_used_and_not_paid_for_again(tmp_
             assert (await ask(journal, config(server.url)))[0] == ANSWER
         with Journal.open(tmp_path, journal.run) as again:
             assert (await ask(again, config(server.url)))[0] == ANSWER
-            assert len(server.requests) == len(again.requests()) == 1
+            assert len(server.requests) == len(again.ledger.records()) == 1
             async with Supervisor(gate(again, config(server.url)), QUICK) as supervisor:
                 await supervisor.aggregate(replace(REQUEST, user="Question: another"), parse)
         assert len(server.requests) == 2
@@ -253,16 +253,16 @@ async def test_where_there_was_no_connection_nothing_is_unsure(tmp_path: Path) -
             await ask(journal, config("http://127.0.0.1:1/v1"))
         assert "--again" not in str(caught.value)
         with Journal.open(tmp_path, journal.run) as again:
-            assert again.unsure() is None
+            assert again.ledger.unsure() is None
             assert (await ask(again, config(server.url)))[0] == ANSWER
 
 
 async def test_an_unsure_run_still_shows_what_it_would_send(tmp_path: Path) -> None:
     """A dry run sends nothing, so it need not be asked for twice."""
     with SupervisorServer() as server, Journal.create(tmp_path) as journal:
-        journal.begin_request(server.url, "m", b"{}", "sending")
+        journal.ledger.begin(server.url, "m", b"{}", "sending")
         async with Supervisor(gate(journal, config(server.url), dry_run=True), QUICK) as supervisor:
             with pytest.raises(DryRun):
                 await supervisor.aggregate(REQUEST, parse)
-        assert journal.unsure() is not None
+        assert journal.ledger.unsure() is not None
         assert server.requests == []

@@ -125,7 +125,7 @@ def test_a_reply_that_arrived_is_not_paid_for_again(start_node: Start, lease: Pa
         url = {"OPENAI_BASE_URL": supervisor.url}
         arguments = ("ask", "--json", "--node", node.name, lease, QUESTION)
         with coordinator(*arguments, **url) as process:
-            wait_for(process, lambda journal: [each.reply for each in journal.requests() if each.reply])
+            wait_for(process, lambda journal: [each.reply for each in journal.ledger.records() if each.reply])
             process.kill()
         for _ in range(2):
             resumed = answered(run("coordinator", "resume", "--json", "last", **url))

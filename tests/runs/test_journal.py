@@ -41,7 +41,7 @@ def journal(runs: Path) -> Iterator[Journal]:
 @posix
 def test_only_the_owner_can_read_a_run(journal: Journal) -> None:
     """The folder is 0700 and every file in it, side files included, 0600."""
-    journal.begin_request("https://host/v1", "m", b"{}", "sending")
+    journal.ledger.begin("https://host/v1", "m", b"{}", "sending")
     folder = journal.path.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     files = list(folder.iterdir())
@@ -54,19 +54,19 @@ def test_values_and_ledger_survive_closing(runs: Path) -> None:
     with Journal.create(runs) as journal:
         journal.set_value("question", "退去はいつまで?")
         journal.set_value("question", "When?")
-        first = journal.begin_request("https://host/v1/chat/completions", "m", b'{"a":1}', "sending")
-        journal.end_request(first, 200, b"{}", 10, 2, 0.5)
-        second = journal.begin_request("https://host/v1/chat/completions", "m", b"{}", "dry_run")
+        first = journal.ledger.begin("https://host/v1/chat/completions", "m", b'{"a":1}', "sending")
+        journal.ledger.end(first, 200, b"{}", 10, 2, 0.5)
+        second = journal.ledger.begin("https://host/v1/chat/completions", "m", b"{}", "dry_run")
     with Journal.open(runs, journal.run) as journal:
         assert journal.value("question") == "When?"
         assert journal.value("nothing", 3) == 3
-        ended, dry = journal.requests()
+        ended, dry = journal.ledger.records()
         assert (ended.id, ended.state, ended.status, ended.body, ended.reply) == (first, RequestState.ENDED, 200, b'{"a":1}', b"{}")
         assert ended.ended is not None
         assert ended.started <= ended.ended
         assert (dry.id, dry.state, dry.ended, dry.reply) == (second, RequestState.DRY_RUN, None, None)
-        assert journal.ledger() == (LedgerRequest("m", 7, 10, 2, 0.5),)
-        assert journal.ledger(dry_run=True) == (LedgerRequest("m", 2, 0, 0, None),)
+        assert journal.ledger.used() == (LedgerRequest("m", 7, 10, 2, 0.5),)
+        assert journal.ledger.used(dry_run=True) == (LedgerRequest("m", 2, 0, 0, None),)
 
 
 texts = st.text(st.characters(), max_size=40)  # lone surrogates and NUL too: an extracted text may hold them
@@ -108,7 +108,7 @@ from coordinator.runs.journal import Journal
 from coordinator.types import Abstained
 journal = Journal.create(pathlib.Path({str(runs)!r}))
 journal.add_finding(Abstained(0, 1, "n"))
-journal.begin_request("https://host/v1", "m", b"{{}}", "sending")
+journal.ledger.begin("https://host/v1", "m", b"{{}}", "sending")
 print(journal.run, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -116,7 +116,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL, child.stderr
     with Journal.open(runs, child.stdout.strip()) as journal:
         assert journal.findings() == (Abstained(0, 1, NodeId("n")),)
-        (record,) = journal.requests()
+        (record,) = journal.ledger.records()
         assert record.state is RequestState.LOST
         assert "charged" in (record.error or "")
     assert "may have been charged" in caplog.text
@@ -201,8 +201,8 @@ def test_a_full_disk_is_a_sentence(journal: Journal) -> None:
     """When SQLite can get no more pages, the error tells the file and what to look at."""
     journal._connection.execute("PRAGMA max_page_count=1")
     with pytest.raises(RunError, match=r"full.*free space"):
-        journal.begin_request("https://host/v1", "m", b"x" * 100_000, "sending")
-    assert journal.requests() == ()
+        journal.ledger.begin("https://host/v1", "m", b"x" * 100_000, "sending")
+    assert journal.ledger.records() == ()
 
 
 def test_a_file_that_cannot_be_written_is_a_sentence(journal: Journal) -> None:
@@ -273,17 +273,17 @@ def test_time_is_summed_over_sittings(runs: Path) -> None:
 
 def test_looking_changes_nothing_and_disturbs_nobody(journal: Journal, runs: Path) -> None:
     """Another reader sees what was kept while the run is at work, and that it is; a request in flight stays in flight."""
-    journal.begin_request("https://host/v1", "m", b"{}", "sending")
+    journal.ledger.begin("https://host/v1", "m", b"{}", "sending")
     with Journal.look(runs, "last") as looked:
         assert looked.running
-        assert looked.requests()[0].state is RequestState.SENDING
+        assert looked.ledger.records()[0].state is RequestState.SENDING
         journal.set_value("still", "works")
         assert looked.value("still") == "works"
     journal.close()
     with Journal.look(runs, journal.run) as looked:
         assert not looked.running
-        assert looked.requests()[0].state is RequestState.SENDING
-        assert looked.unsure() is not None
+        assert looked.ledger.records()[0].state is RequestState.SENDING
+        assert looked.ledger.unsure() is not None
 
 
 def test_another_program_that_locks_the_file_is_told(journal: Journal) -> None:
@@ -354,9 +354,9 @@ from coordinator.runs.journal import Journal
 with Journal.create(pathlib.Path({str(runs)!r})) as journal:
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
     try:
-        journal.begin_request("https://host/v1", "m", b"{{}}", "sending")
+        journal.ledger.begin("https://host/v1", "m", b"{{}}", "sending")
     except RunError as error:
-        print(error, journal.requests(), [path.name for path in journal.path.parent.iterdir() if path.name == "reserve"])
+        print(error, journal.ledger.records(), [path.name for path in journal.path.parent.iterdir() if path.name == "reserve"])
 """
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
     assert "nothing was sent" in said
@@ -370,16 +370,16 @@ import pathlib
 from coordinator.runs.journal import Journal
 disk = pathlib.Path({str(tmp_path)!r})
 with Journal.create(disk / "runs") as journal:
-    entry = journal.begin_request("https://host/v1", "m", b"{{}}", "sending")
+    entry = journal.ledger.begin("https://host/v1", "m", b"{{}}", "sending")
     try:
         with (disk / "others").open("wb", buffering=0) as file:
             while file.write(bytes(4096)):
                 pass
     except OSError:
         pass
-    journal.end_request(entry, 200, b"x" * 300_000)
+    journal.ledger.end(entry, 200, b"x" * 300_000)
 with Journal.look(disk / "runs", "last") as journal:
-    print(len(journal.requests()[0].reply), sorted(path.name for path in journal.path.parent.iterdir()))
+    print(len(journal.ledger.records()[0].reply), sorted(path.name for path in journal.path.parent.iterdir()))
 """
     mount = f'mount -t tmpfs -o size=4m none "{tmp_path}" || exit 77; exec "$@"'
     command = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", mount, "sh", sys.executable, "-c", script]
