@@ -28,12 +28,12 @@ class SupervisorRejected(SupervisorError):
 
 
 class SupervisorUnavailable(SupervisorError):
-    """The supervisor stayed unreachable, overloaded or silent through every retry."""
+    """The supervisor stayed unreachable, overloaded or broken through every retry."""
 
 
 class SupervisorUnsure(SupervisorError):
-    """An earlier request may have been answered and paid for, which nobody here can know. Another is sent only when that is asked
-    for."""
+    """A request went out and no reply came back: it may have been answered and paid for, which nobody here can know. Another is
+    sent only when that is asked for."""
 
 
 class SupervisorGarbled(SupervisorError):

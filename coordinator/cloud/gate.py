@@ -46,8 +46,8 @@ class Gate:
     The form: a chat completion of two messages with the fixed system text and reply schema, whose user text has at most
     `budget_characters` characters. Anything else raises `EgressRefused`, unsent. With `dry_run` nothing is sent at all.
 
-    Where the run's last request before this gate was made may have been answered and paid for without its reply, nothing is sent
-    (`SupervisorUnsure`) unless `again`: only a person can look at the account.
+    Where the run's last request may have been answered and paid for without its reply, nothing is sent (`SupervisorUnsure`): only a
+    person can look at the account. With `again` one did, as far as the requests go that were sent before this gate was made.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Gate:
         self.config = config
         self.journal = journal
         self.dry_run = dry_run
-        self._unsure = None if again else journal.ledger.unsure()
+        self._accepted = journal.ledger.unsure() if again else None
         self._system = system
         self._schema = json.loads(schema)
         self._budget = budget_characters
@@ -123,8 +123,9 @@ class Gate:
         if self.dry_run:
             self.journal.ledger.begin(url, model, body, "dry_run")
             raise DryRun(body)
-        if self._unsure is not None:
-            when = datetime.fromtimestamp(self._unsure.started).astimezone()
+        unsure = self.journal.ledger.unsure()
+        if unsure is not None and (self._accepted is None or unsure.id != self._accepted.id):
+            when = datetime.fromtimestamp(unsure.started).astimezone()
             raise SupervisorUnsure(
                 f"Whether the supervisor answered the request of {when:%Y-%m-%d %H:%M:%S}, and charged for it, cannot be known: "
                 "no reply was recorded. Look at your account there if it matters. To ask again, and perhaps to pay again, type: "

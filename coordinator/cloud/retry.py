@@ -16,9 +16,10 @@ class Trouble(StrEnum):
     BROKEN = "broken"
     """5xx and the like: the server's own trouble. May pass."""
     UNREACHABLE = "unreachable"
-    """No connection, or one that broke. May pass."""
+    """No connection, so nothing was sent. May pass."""
     SILENT = "silent"
-    """No whole reply within the deadline of one request. May pass."""
+    """The request went out and no whole reply came back, in time or before the connection broke. It may have been answered and
+    charged, which nobody here can know: most servers ignore idempotency keys. So only a person has it sent again."""
     GARBLED = "garbled"
     """A reply that is not the schema. It was paid for; another one may be better."""
     REJECTED = "rejected"
@@ -46,7 +47,7 @@ class RetryPolicy:
         `attempt` attempts were made so far, the last of which met `trouble`; `elapsed` seconds went by since the first began;
         `asked` is the wait the supervisor asked for, if it did; `jitter` is a random number in [0, 1).
         """
-        if trouble in {Trouble.REJECTED, Trouble.OUT_OF_QUOTA}:
+        if trouble in {Trouble.REJECTED, Trouble.OUT_OF_QUOTA, Trouble.SILENT}:
             return None
         if attempt >= (self.garbled_attempts if trouble is Trouble.GARBLED else self.attempts):
             return None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from coordinator.cloud import reply
 from coordinator.cloud.gate import Gate
 from coordinator.cloud.retry import RetryPolicy, Trouble, retry_after, trouble_of
-from coordinator.errors import SupervisorError, SupervisorGarbled, SupervisorRejected, SupervisorUnavailable
+from coordinator.errors import SupervisorError, SupervisorGarbled, SupervisorRejected, SupervisorUnavailable, SupervisorUnsure
 from coordinator.types import Aggregate, AggregationRequest, LedgerRequest
 from edgenode.text import clean_line
 
@@ -66,8 +66,8 @@ class Supervisor:
 
         `parse` reads the reply's text and raises `ValueError` when it is not the schema. Raises `EgressRefused` when the gate stops
         the request (`DryRun`, with the bytes, when it was told to stop all), `SupervisorRejected`, `SupervisorUnavailable` or
-        `SupervisorGarbled` when no usable reply could be had, `SupervisorUnsure` when an earlier request may have been paid for,
-        `RunError` when the ledger cannot be written.
+        `SupervisorGarbled` when no usable reply could be had, `SupervisorUnsure` when this or an earlier request may have been
+        paid for without its reply, `RunError` when the ledger cannot be written.
         """
         for body in () if self._gate.dry_run else self._gate.replies(request):
             with contextlib.suppress(ValueError):
@@ -95,19 +95,23 @@ class Supervisor:
         try:
             # The raw reply, because what the package makes of one that is no chat completion is not typed.
             raw = await self._client.chat.completions.with_raw_response.create(**self._gate.parameters(request))
-        except openai.APITimeoutError:
-            return _Setback(Trouble.SILENT, f"gave no whole reply within {self._gate.config.timeout_seconds:g} seconds")
         except openai.APIConnectionError as error:
-            reason = clean_line(str(error.__cause__ or ""), reply.MAX_MESSAGE)
-            return _Setback(
-                Trouble.UNREACHABLE, f"cannot be reached or broke the connection ({reason or type(error.__cause__).__name__})"
-            )
+            return self._no_reply(error.__cause__, timed_out=isinstance(error, openai.APITimeoutError))
         except openai.APIStatusError as error:
             return self._setback(error.status_code, error.response.content, error.response.headers.get("retry-after"))
         try:
             return parse(reply.completion_text(raw.http_response.content))
         except ValueError as error:
             return _Setback(Trouble.GARBLED, f"gave a reply that {clean_line(str(error), reply.MAX_MESSAGE)}")
+
+    def _no_reply(self, cause: BaseException | None, timed_out: bool) -> "_Setback":
+        """Whether anything was sent is in the ledger."""
+        reason = clean_line(str(cause or ""), reply.MAX_MESSAGE) or type(cause).__name__
+        if self._gate.journal.ledger.unsure() is None:
+            return _Setback(Trouble.UNREACHABLE, f"cannot be reached ({reason})")
+        if timed_out:
+            return _Setback(Trouble.SILENT, f"gave no whole reply within {self._gate.config.timeout_seconds:g} seconds")
+        return _Setback(Trouble.SILENT, f"broke the connection ({reason})")
 
     def _setback(self, status: int, body: bytes, retry_header: str | None) -> "_Setback":
         complaint = reply.complaint(body)
@@ -155,9 +159,10 @@ class Supervisor:
         tried = f" after {attempt} attempts" if attempt > 1 else ""
         run = self._gate.journal.run
         later = f"The findings are kept; go on with: coordinator resume {run}"
-        if self._gate.journal.ledger.unsure() is not None:
-            later = (
-                f"It may have charged for it all the same. The findings are kept; to ask again: coordinator resume {run} --again"
+        if setback.trouble is Trouble.SILENT:
+            return SupervisorUnsure(
+                f"The supervisor at {host} {setback.words}{tried}. It may have charged for it all the same, so it is not asked "
+                f"again by itself. The findings are kept; to ask again: coordinator resume {run} --again"
             )
         if setback.trouble in {Trouble.REJECTED, Trouble.OUT_OF_QUOTA}:
             return SupervisorRejected(f"The supervisor at {host} {setback.words}. {later}")

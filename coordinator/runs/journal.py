@@ -1,7 +1,7 @@
 """What a run keeps: one SQLite file in a folder of its own that only its owner can read. It outlives the coordinator's death.
 
-It holds settings, findings, what happened, and the ledger (`ledger`). Of the documents it holds where they are, the digests of their texts and
-the findings' quotations, and nothing else.
+It holds settings, findings, what happened, and the ledger (`ledger`). Of the documents it holds where they are, the digests of
+their texts and the findings' quotations, and nothing else.
 """
 
 import json

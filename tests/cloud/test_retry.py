@@ -9,7 +9,7 @@ from coordinator.cloud.retry import RetryPolicy, Trouble, retry_after, trouble_o
 POLICY = RetryPolicy(
     attempts=4, garbled_attempts=2, first_seconds=1, factor=3, longest_seconds=5, patience_seconds=60, total_seconds=100
 )
-PASSING = (Trouble.OVERLOADED, Trouble.BROKEN, Trouble.UNREACHABLE, Trouble.SILENT)
+PASSING = (Trouble.OVERLOADED, Trouble.BROKEN, Trouble.UNREACHABLE)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ PASSING = (Trouble.OVERLOADED, Trouble.BROKEN, Trouble.UNREACHABLE, Trouble.SILE
         (Trouble.BROKEN, 2, 0, None, 1.5),
         (Trouble.BROKEN, 3, 0, None, 2.5),  # 9 seconds, held to 5
         (Trouble.BROKEN, 4, 0, None, None),
-        (Trouble.SILENT, 1, 99.6, None, None),  # would start after the end
+        (Trouble.BROKEN, 1, 99.6, None, None),  # would start after the end
         (Trouble.UNREACHABLE, 1, 99.4, None, 0.5),
         (Trouble.OVERLOADED, 1, 0, 20.0, 20.05),
         (Trouble.OVERLOADED, 1, 0, 0.0, 0.05),
@@ -28,6 +28,7 @@ PASSING = (Trouble.OVERLOADED, Trouble.BROKEN, Trouble.UNREACHABLE, Trouble.SILE
         (Trouble.OVERLOADED, 1, 90, 20.0, None),
         (Trouble.GARBLED, 1, 0, None, 0.5),
         (Trouble.GARBLED, 2, 0, None, None),
+        (Trouble.SILENT, 1, 0, None, None),
         (Trouble.REJECTED, 1, 0, None, None),
         (Trouble.OUT_OF_QUOTA, 1, 0, 1.0, None),
     ],
