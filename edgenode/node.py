@@ -112,6 +112,7 @@ class Node:
             models=self._engine.models,
             lease_limit=self._queue.limit,
             draining=self._queue.draining,
+            slots=self._engine.slots,
         )
 
     def open_window(self) -> tuple[str, float]:

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 NodeId = NewType("NodeId", str)
 LeaseId = NewType("LeaseId", str)
 SubtaskId = NewType("SubtaskId", str)
 AuthorityId = NewType("AuthorityId", str)
 """A coordinator's authority: the first 32 hex digits of the SHA-256 of its public key. `NodeId` is made likewise."""
+
+MAX_SLOTS: Final = 64
+"""No device works on more requests at once to any profit."""
 
 
 class EngineState(StrEnum):

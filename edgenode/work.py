@@ -1,7 +1,6 @@
-"""The bounded queue of leases, and the worker that runs them on the engine one after another, fairly between coordinators.
+"""The bounded queue of leases, and their turns on the engine's slots, fair between coordinators.
 
-One at a time on purpose: the subtasks of a lease share a chunk that is read once only if nothing else comes between them, and
-on a processor parallel slots buy about a tenth (24 subtasks on 2 cores: 58 s with one slot, 53 s with two, 56 s with four).
+A lease has a slot to itself while it is in work, and its subtasks run one after another: so the chunk that they share is read once.
 """
 
 import asyncio
@@ -30,10 +29,10 @@ from edgenode.types import (
     SubtaskId,
 )
 
-# For each coordinator: one in work, one waiting so that the node never idles between two.
-LEASE_LIMIT: Final = 2
-# For all together: a lease may hold megabytes.
-TOTAL_LIMIT: Final = 16
+# Leases of one coordinator beside those in work, so that no slot idles between two.
+WAITING_LIMIT: Final = 1
+# And of all together: a lease may hold half a megabyte.
+TOTAL_WAITING_LIMIT: Final = 15
 # A lease is put back between two subtasks after so long when somebody else waits, although its chunk will be read again: one
 # coordinator's lease of an hour must not keep the other out for an hour.
 TURN_SECONDS: Final = 60.0
@@ -52,29 +51,30 @@ class _Job:
     report: Report
     waiting: dict[SubtaskId, Subtask] = field(default_factory=dict)
     running: tuple[SubtaskId, asyncio.Task[Completion]] | None = None
+    charged: float = 0.0
+    """Until when its coordinator has been charged for the turn that it is having."""
 
 
 class WorkQueue:
-    """Runs leases one after another: the next is of the coordinator for whom the engine has worked least lately, and of its leases
-    the oldest. An async context manager; leaving it fails what is left as `STOPPING`."""
+    """Works on as many leases at once as the engine has slots. The next is of the coordinator for whom the engine has worked least
+    lately, and of its leases the oldest; that one waits while `at_once` or more of its coordinator's are in work. An async context
+    manager; leaving it fails what is left as `STOPPING`."""
 
-    def __init__(
-        self, engine: Engine, limit: int = LEASE_LIMIT, total: int = TOTAL_LIMIT, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
-        self._limit = limit
-        self._total = total
         self._clock = clock
         self._jobs: list[_Job] = []
+        self._turns: dict[int, tuple[_Job, asyncio.Task[None]]] = {}
+        """The leases in work, by their slots."""
+        self._read: dict[int, int] = {}
+        """A hash of the chunk that each slot read last, and so may have in its cache; the slot used last stands last."""
         self._shares = FairShares()
         self._draining = ""
-        self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
+        self._idle.set()
         self._stopping = False
-        self._worker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._worker = asyncio.create_task(self._run(), name="work-queue")
         return self
 
     async def stop(self) -> None:
@@ -88,14 +88,15 @@ class WorkQueue:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
-        if self._worker is not None:
-            self._worker.cancel()
-            await asyncio.gather(self._worker, return_exceptions=True)
+        turns = [turn for _, turn in self._turns.values()]
+        for turn in turns:
+            turn.cancel()
+        await asyncio.gather(*turns, return_exceptions=True)
 
     @property
     def limit(self) -> int:
-        """How many leases it holds for one coordinator, the one in work included."""
-        return self._limit
+        """How many leases it holds for one coordinator, those in work included."""
+        return self._engine.slots + WAITING_LIMIT
 
     @property
     def draining(self) -> str:
@@ -128,26 +129,25 @@ class WorkQueue:
             return Refusal(
                 lease.id, FailureReason.UNKNOWN_MODEL, f"No model {clean_line(lease.model, 80)} on this node; there are: {there}."
             )
-        if sum(job.authority == authority for job in self._jobs) >= self._limit:
-            return Refusal(lease.id, FailureReason.QUEUE_FULL, f"The node already holds {self._limit} of your leases.")
-        if len(self._jobs) >= self._total:
+        if sum(job.authority == authority for job in self._jobs) >= self.limit:
+            return Refusal(lease.id, FailureReason.QUEUE_FULL, f"The node already holds {self.limit} of your leases.")
+        if len(self._jobs) >= self._engine.slots + TOTAL_WAITING_LIMIT:
             return Refusal(lease.id, FailureReason.QUEUE_FULL, "The node already holds leases of many coordinators.")
         job = _Job(authority, lease, report, {subtask.id: subtask for subtask in lease.subtasks})
         self._jobs.append(job)
         self._idle.clear()
-        self._arrived.set()
+        self._begin_turns()
         return job
 
     def _cancel(self, job: _Job, subtasks: tuple[SubtaskId, ...]) -> None:
         for id in subtasks or tuple(job.waiting):
             if job.waiting.pop(id, None) is not None:
                 job.report(Outcome(job.lease.id, id, Failure(FailureReason.CANCELLED, "Cancelled before it began.")))
-        if job.running is None:
-            # Its place in the queue is free again, unless something of it is left.
-            if not job.waiting and job in self._jobs:
-                self._jobs.remove(job)
-        elif not subtasks or job.running[0] in subtasks:
+        if job.running is not None and (not subtasks or job.running[0] in subtasks):
             job.running[1].cancel()
+        self._leave(job)
+        # Another of its coordinator may have stood behind it.
+        self._begin_turns()
 
     def _drop(self, job: _Job, reason: FailureReason, message: str) -> None:
         for id in tuple(job.waiting):
@@ -155,32 +155,74 @@ class WorkQueue:
         job.waiting.clear()
         if job.running is not None:
             job.running[1].cancel()
+        self._leave(job)
 
-    async def _run(self) -> None:
-        while True:
-            while not self._jobs:
-                self._shares.clear()
-                self._arrived.clear()
-                self._idle.set()
-                await self._arrived.wait()
-            authority = self._shares.next(job.authority for job in self._jobs)
-            await self._take_turn(next(job for job in self._jobs if job.authority == authority))
-
-    async def _take_turn(self, job: _Job) -> None:
-        """Works on a lease until it is done, or for a while when another coordinator waits."""
-        spent = 0.0
-        while job.waiting and not (spent >= TURN_SECONDS and any(other.authority != job.authority for other in self._jobs)):
-            subtask = job.waiting.pop(next(iter(job.waiting)))
-            began = self._clock()
-            result = await self._run_one(job, subtask)
-            seconds = self._clock() - began
-            spent += seconds
-            self._shares.charge(job.authority, seconds)
-            job.report(Outcome(job.lease.id, subtask.id, result))
-        if not job.waiting:
+    def _leave(self, job: _Job) -> None:
+        """Its place in the queue is free again, unless something of it is left or in work."""
+        if not job.waiting and job in self._jobs and not self._is_in_work(job):
             self._jobs.remove(job)
+        if not self._jobs:
+            self._shares.clear()
+            self._idle.set()
 
-    async def _run_one(self, job: _Job, subtask: Subtask) -> Completion | Failure:
+    def _is_in_work(self, job: _Job) -> bool:
+        return any(each is job for each, _ in self._turns.values())
+
+    def _count(self, authority: AuthorityId) -> int:
+        """How many leases of a coordinator are in work."""
+        return sum(each.authority == authority for each, _ in self._turns.values())
+
+    def _ready(self) -> dict[AuthorityId, _Job]:
+        """The leases that may begin as soon as there is a slot: the oldest that waits of each coordinator, which none of its later
+        ones overtakes, if no more are in work than it allows. First those of coordinators of whom least is in work."""
+        oldest: dict[AuthorityId, _Job] = {}
+        for job in self._jobs:
+            if not self._is_in_work(job):
+                oldest.setdefault(job.authority, job)
+        in_work = {authority: self._count(authority) for authority in oldest}
+        ready = {authority: job for authority, job in oldest.items() if in_work[authority] < job.lease.at_once}
+        return dict(sorted(ready.items(), key=lambda item: in_work[item[0]]))
+
+    def _begin_turns(self) -> None:
+        """Gives what is ready to the slots that are free."""
+        while len(self._turns) < self._engine.slots and (ready := self._ready()):
+            for job, _ in self._turns.values():
+                self._charge(job)
+            job = ready[self._shares.next(ready)]
+            slot = self._slot_for(job.lease)
+            job.charged = self._clock()
+            self._turns[slot] = (job, asyncio.create_task(self._take_turn(job, slot), name=f"turn-{slot}"))
+
+    def _slot_for(self, lease: Lease) -> int:
+        """A free slot: one that has read the chunk, else the one that was not used for the longest."""
+        chunk = hash((lease.model, lease.system, lease.shared))
+        unused = [slot for slot in range(self._engine.slots) if slot not in self._read]
+        free = [slot for slot in (*unused, *self._read) if slot not in self._turns]
+        slot = next((slot for slot in free if self._read.get(slot) == chunk), free[0])
+        self._read.pop(slot, None)
+        self._read[slot] = chunk
+        return slot
+
+    def _charge(self, job: _Job) -> None:
+        now = self._clock()
+        self._shares.charge(job.authority, now - job.charged)
+        job.charged = now
+
+    async def _take_turn(self, job: _Job, slot: int) -> None:
+        """Works on a lease until it is done, or for a while when another coordinator waits."""
+        began = self._clock()
+        try:
+            while job.waiting and not (self._clock() - began >= TURN_SECONDS and self._ready().keys() - {job.authority}):
+                subtask = job.waiting.pop(next(iter(job.waiting)))
+                result = await self._run_one(job, subtask, slot)
+                self._charge(job)
+                job.report(Outcome(job.lease.id, subtask.id, result))
+        finally:
+            del self._turns[slot]
+            self._leave(job)
+            self._begin_turns()
+
+    async def _run_one(self, job: _Job, subtask: Subtask, slot: int) -> Completion | Failure:
         def on_progress(at: EngineProgress) -> None:
             job.report(Progress(job.lease.id, subtask.id, at.prompt_tokens, at.read_tokens, at.completion_tokens))
 
@@ -190,6 +232,7 @@ class WorkQueue:
             user=job.lease.shared + subtask.instruction,
             reply_schema=subtask.reply_schema,
             max_reply_tokens=subtask.max_reply_tokens,
+            slot=slot,
         )
         call = asyncio.create_task(self._engine.complete(request, on_progress), name=f"subtask-{subtask.id}")
         job.running = (subtask.id, call)

@@ -16,8 +16,9 @@ class ScriptedEngine:
     `seen` holds the requests, `cancelled` those that were stopped, `started` is set whenever one begins.
     """
 
-    def __init__(self, script: Script | None = None, model: Model | None = None, name: str = "scripted") -> None:
+    def __init__(self, script: Script | None = None, model: Model | None = None, name: str = "scripted", slots: int = 1) -> None:
         self.name = name
+        self.slots = slots
         self.models: tuple[Model, ...] = (model or Model("scripted-model", context_tokens=4096),)
         self.state = EngineState.READY
         self.seen: list[Request] = []

@@ -20,10 +20,13 @@ from edgenode.types import (
     SubtaskId,
     Usage,
 )
-from edgenode.work import LEASE_LIMIT, TOTAL_LIMIT, TURN_SECONDS, WorkQueue, WorkSession
+from edgenode.work import TOTAL_WAITING_LIMIT, TURN_SECONDS, WAITING_LIMIT, WorkQueue, WorkSession
 from tests.scripted_engine import ScriptedEngine
 
 ANNA, BERT = AuthorityId("a" * 32), AuthorityId("b" * 32)
+
+# With one slot.
+LEASE_LIMIT, TOTAL_LIMIT = 1 + WAITING_LIMIT, 1 + TOTAL_WAITING_LIMIT
 
 Report = Refusal | Progress | Outcome
 

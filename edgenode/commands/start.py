@@ -23,6 +23,7 @@ from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT, parse_host_port
 from edgenode.node import Node, NodeConfig
 from edgenode.threads import in_thread
 from edgenode.trust.token import parse_token
+from edgenode.types import MAX_SLOTS
 
 # A chunk of some hundred tokens, its instruction and the longest reply (900 tokens in Japanese).
 MIN_CONTEXT_TOKENS = 2_048
@@ -41,6 +42,13 @@ def add_to(commands: Commands) -> None:
         "--threads", type=_positive, metavar="N", help=f"processor threads of the engine (default: {default_threads()})"
     )
     start.add_argument("--context", type=_positive, metavar="TOKENS", help="context to give the model (default: a modest one)")
+    start.add_argument(
+        "--slots",
+        type=_slots,
+        metavar="N",
+        help="requests the engine works on at once, each with the whole --context (default: 1, or what the server at --engine-url "
+        "tells); for graphics cards, as a processor gains about a tenth; the coordinator measures how many pay",
+    )
     start.add_argument("--listen", metavar="ADDRESS", help="the one address to serve on (default: all of the interfaces used)")
     start.add_argument(
         "--port",
@@ -128,12 +136,13 @@ def _introduce(node: Node, as_json: bool) -> None:
     seconds = node.window.seconds_left(now)
     if as_json:
         print_json({"id": told.id, "name": told.name, "address": node.address, "addresses": node.addresses, "engine": told.engine,
-                    "announced": node.announced, "trusted": [each.name for each in trusted],
+                    "slots": told.slots, "announced": node.announced, "trusted": [each.name for each in trusted],
                     "code": digits, "code_seconds": seconds or None,
                     "models": [{"name": model.name, "digest": model.digest or None} for model in told.models]})  # fmt: skip
         return
     model = told.models[0]
-    print(f"Node {told.name} serves {model.name} with {told.engine} ({model.context_tokens} tokens of context).")
+    slots = f", in each of {told.slots} slots" if told.slots > 1 else ""
+    print(f"Node {told.name} serves {model.name} with {told.engine} ({model.context_tokens} tokens of context{slots}).")
     if told.engine == "deterministic":
         print("This is the deterministic test engine: it reads nothing, and its replies are made by rule.")
     print(
@@ -166,6 +175,7 @@ async def _engine(options: argparse.Namespace) -> Engine:
         model=options.model,
         threads=options.threads,
         context_tokens=options.context,
+        slots=options.slots,
         log=home / "engine.log",
         read_tokens_per_second=read,
         write_tokens_per_second=write,
@@ -192,6 +202,13 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _slots(text: str) -> int:
+    number = _positive(text)
+    if number > MAX_SLOTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_SLOTS}, which no device gains from")
+    return number
 
 
 def _percent(text: str) -> float:

@@ -45,6 +45,7 @@ class ChildEngine:
     ) -> None:
         self.name = name
         self.models = (model,)
+        self.slots = orders.slots
         self.state = EngineState.STARTING
         self._command = command
         self._orders = orders

@@ -27,8 +27,10 @@ class Orders:
     """Name to serve it under."""
     key: str
     context_tokens: int
+    """What each slot has."""
     threads: int
     batch_tokens: int
+    slots: int = 1
 
 
 def encode_orders(orders: Orders) -> bytes:

@@ -15,7 +15,7 @@ from edgenode.engines.engine import Engine
 from edgenode.engines.http import Flavour, HttpClient
 from edgenode.engines.process import module_command
 from edgenode.engines.served import ServedEngine, is_on_this_device
-from edgenode.errors import EngineError
+from edgenode.errors import EngineError, UsageError
 from edgenode.types import Model
 
 XLLAMACPP: Final = "xllamacpp"
@@ -50,15 +50,23 @@ class EngineSettings:
     known: Model | None = None
     threads: int | None = None
     context_tokens: int | None = None
+    """Of prompt and reply together, in each slot."""
+    slots: int | None = None
+    """How many requests it works on at once. As usual is as many as a server that was there tells, else one."""
     read_tokens_per_second: float | None = None
     write_tokens_per_second: float | None = None
 
 
 def choose_engine(settings: EngineSettings) -> Engine:
-    """The engine that the settings ask for, not yet started. Raises `EngineError` when it is not installed or has no model."""
+    """The engine that the settings ask for, not yet started. Raises `EngineError` when it is not installed or has no model, and
+    `UsageError` when it cannot have so many slots."""
     if settings.engine_url is not None:
         return ServedEngine(
-            settings.engine_url, model=settings.model, key=settings.engine_key, context_tokens=settings.context_tokens
+            settings.engine_url,
+            model=settings.model,
+            key=settings.engine_key,
+            context_tokens=settings.context_tokens,
+            slots=settings.slots,
         )
     if settings.engine == DETERMINISTIC:
         return DeterministicEngine(
@@ -66,11 +74,14 @@ def choose_engine(settings: EngineSettings) -> Engine:
             context_tokens=settings.context_tokens or CONTEXT_TOKENS,
             read_tokens_per_second=settings.read_tokens_per_second,
             write_tokens_per_second=settings.write_tokens_per_second,
+            slots=settings.slots or 1,
         )
     name = settings.engine or next((each for each in _LIBRARIES if installed(each)), None)
     if name is None or not installed(name):
         missing = f"The engine {name} is not installed" if name else "No engine is installed"
         raise EngineError(f"{missing}. Install one with: pip install 'edgenode[{_EXTRAS[name or XLLAMACPP]}]'")
+    if name == LLAMA_CPP_PYTHON and (settings.slots or 1) > 1:
+        raise UsageError(f"{name} works on one request at a time: leave --slots out, or use the engine {XLLAMACPP}.")
     if settings.path is None or settings.known is None:
         raise EngineError(f"The engine {name} needs a model. Name one with --model, or fetch one with: edgenode pull SOURCE")
     return _child(name, settings.path, settings.known, settings)
@@ -117,5 +128,6 @@ def _child(name: str, path: Path, known: Model, settings: EngineSettings) -> Chi
         context = min(context, known.context_tokens)
     model = Model(known.name, known.digest, known.size_bytes, known.quantization, context, known.parameters)
     # The key is made by each start of the process.
-    orders = Orders(str(path), known.name, "", context, settings.threads or default_threads(), BATCH_TOKENS)
+    threads = settings.threads or default_threads()
+    orders = Orders(str(path), known.name, "", context, threads, BATCH_TOKENS, settings.slots or 1)
     return ChildEngine(name, module_command(_MODULES[name]), orders, model, settings.log, _FLAVOURS[name])

@@ -17,6 +17,9 @@ class Request:
     user: str
     reply_schema: str
     max_reply_tokens: int
+    slot: int = 0
+    """Below `Engine.slots`. Requests that share a text come with the same one, one after another, and find it in the prompt cache;
+    what comes on different ones is worked on at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ class Engine(Protocol):
     @property
     def models(self) -> tuple[Model, ...]:
         """The models it serves, known once entered. `Model.context_tokens` is what one request really may use."""
+
+    @property
+    def slots(self) -> int:
+        """How many requests it works on at once, 1 to `MAX_SLOTS`; known once entered."""
 
     @property
     def state(self) -> EngineState: ...

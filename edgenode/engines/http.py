@@ -186,8 +186,10 @@ class HttpClient:
             "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}},
         }
         if self.flavour is Flavour.LLAMA_CPP:
+            # Left to itself the server takes any slot whose prompt begins a little alike, and loses the chunk that was read there.
+            body |= {"return_progress": True, "cache_prompt": True, "id_slot": request.slot}
             # Thinking aloud would use up the reply before the schema's first character.
-            body |= {"return_progress": True, "cache_prompt": True, "chat_template_kwargs": {"enable_thinking": False}}
+            body |= {"chat_template_kwargs": {"enable_thinking": False}}
         elif self.flavour is Flavour.LLAMA_CPP_PYTHON:
             body |= {"response_format": {"type": "json_object", "schema": plain_options(schema)}}
         return body

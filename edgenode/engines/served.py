@@ -12,7 +12,7 @@ from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.http import Flavour, HttpClient
 from edgenode.errors import EngineError, EngineTimeout, EngineUnavailable
 from edgenode.text import clean_line
-from edgenode.types import Completion, EngineState, Model
+from edgenode.types import MAX_SLOTS, Completion, EngineState, Model
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,9 @@ def is_on_this_device(url: str) -> bool:
 class ServedEngine:
     """Serves one model of the server at `url`: the one named `model`, or the first that can chat.
 
-    `context_tokens` overrides what the server tells of its context. While the server is away `state` is RESTARTING; it is looked
-    for every `poll_seconds`.
+    `context_tokens` overrides what the server tells of its context. `slots` is how many requests it is sent at once, and never more
+    than it tells that it has; without it as many as it tells, which llama.cpp's does, else one. While the server is away `state` is
+    RESTARTING; it is looked for every `poll_seconds`.
     """
 
     def __init__(
@@ -48,16 +49,19 @@ class ServedEngine:
         model: str | None = None,
         key: str | None = None,
         context_tokens: int | None = None,
+        slots: int | None = None,
         poll_seconds: float = POLL_SECONDS,
         silence_seconds: float | None = None,
     ) -> None:
         self.name = "http"
         self.models: tuple[Model, ...] = ()
+        self.slots = slots or 1
         self.state = EngineState.STARTING
         self._url = re.sub(r"/v1/?$", "", url.rstrip("/"))
         self._wanted = model
         self._key = key
         self._context = context_tokens
+        self._wanted_slots = slots
         self._poll_seconds = poll_seconds
         self._silence = silence_seconds
         self._changed: list[Callable[[], None]] = []
@@ -125,6 +129,8 @@ class ServedEngine:
         props = await self._maybe("/props")
         if isinstance(settings := props.get("default_generation_settings"), dict):
             context = self._context or _number(settings.get("n_ctx")) or CONTEXT_TOKENS
+            there = min(_number(props.get("total_slots")) or 1, MAX_SLOTS)
+            self.slots = min(self._wanted_slots or there, there)
             return Flavour.LLAMA_CPP, Model(name, context_tokens=context, parameters=parameters_in(name))
         tags = await self._maybe("/api/tags")
         entry = next((each for each in _dicts(tags.get("models")) if name in (each.get("name"), each.get("model"))), None)

@@ -18,17 +18,20 @@ def start(orders: Orders) -> int:
     params.api_keys = [orders.key]
     params.hostnames = ["127.0.0.1"]
     params.port = 0
-    params.n_ctx = orders.context_tokens
+    # The library divides the context among the slots.
+    params.n_ctx = orders.context_tokens * orders.slots
     # A dropped caller is noticed once a batch: 128 tokens is under a second of reading, and costs 7 % of the speed of 512.
     params.n_batch = orders.batch_tokens
     params.n_ubatch = orders.batch_tokens
-    # On a processor more slots gain a tenth, and lose the prompt cache between leases.
-    params.n_parallel = 1
+    params.n_parallel = orders.slots
+    params.kv_unified = False
+    params.cont_batching = True
     params.ctx_shift = False
     params.cpuparams.n_threads = orders.threads
     params.cpuparams_batch.n_threads = orders.threads
-    params.n_threads_http = 4
-    # Finished prompts would be kept in up to 8 GB of memory; the slot itself remembers the last one, which is what a lease needs.
+    # Each request has a thread to itself until it is answered.
+    params.n_threads_http = orders.slots + 3
+    # Finished prompts would be kept in up to 8 GB of memory; each slot itself remembers the last one, which is what a lease needs.
     params.cache_ram_mib = 0
     params.ui = False
     params.endpoint_slots = False

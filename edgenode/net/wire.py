@@ -14,6 +14,7 @@ from edgenode.net.wire_values import (
 )
 from edgenode.text import clean_line
 from edgenode.types import (
+    MAX_SLOTS,
     Cancel,
     Completion,
     Failure,
@@ -42,8 +43,6 @@ MAX_SUBTASKS: Final = 64
 MAX_TEXT_CHARACTERS: Final = 200_000
 MAX_REPLY_CHARACTERS: Final = 32_000
 MAX_REPLY_TOKENS: Final = 8_192
-# No device works on more requests at once to any profit.
-MAX_SLOTS: Final = 64
 MAX_COUNT: Final = 2**32 - 1
 NAME_CHARACTERS: Final = 63
 MESSAGE_CHARACTERS: Final = 400

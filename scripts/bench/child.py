@@ -37,9 +37,6 @@ class MeteredEngine(DeterministicEngine):
     def set_speeds(self, read: float, write: float) -> None:
         self._read_speed, self._write_speed = read or STALLED, write or STALLED
 
-    def forget(self) -> None:
-        self._cache = []
-
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
         last: EngineProgress | None = None
 

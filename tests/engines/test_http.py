@@ -40,7 +40,7 @@ async def test_reply_and_what_was_sent(server: EngineServer) -> None:
     assert seen.body["response_format"]["json_schema"]["schema"] == quote_schema(*SENTENCES)
     assert {**seen.body, "messages": 0, "response_format": 0} == {
         "model": "model", "messages": 0, "response_format": 0, "temperature": 0, "max_tokens": 50, "stream": True,
-        "stream_options": {"include_usage": True}, "return_progress": True, "cache_prompt": True,
+        "stream_options": {"include_usage": True}, "return_progress": True, "cache_prompt": True, "id_slot": 0,
         "chat_template_kwargs": {"enable_thinking": False},
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgenode.net import wire
 from edgenode.types import (
+    MAX_SLOTS,
     Cancel,
     Completion,
     EngineState,
@@ -62,7 +63,7 @@ frames: st.SearchStrategy[Frame] = st.one_of(
         engine_state=st.sampled_from(EngineState),
         models=st.lists(models, max_size=3).map(tuple),
         lease_limit=st.integers(0, 1000),
-        slots=st.integers(1, wire.MAX_SLOTS),
+        slots=st.integers(1, MAX_SLOTS),
     ),
     st.builds(
         Lease,
@@ -71,7 +72,7 @@ frames: st.SearchStrategy[Frame] = st.one_of(
         texts,
         texts,
         st.lists(st.builds(Subtask, subtasks, texts, texts, st.integers(0, wire.MAX_REPLY_TOKENS)), max_size=3).map(tuple),
-        st.integers(1, wire.MAX_SLOTS),
+        st.integers(1, MAX_SLOTS),
     ),
     st.builds(Cancel, leases, st.lists(subtasks, max_size=3).map(tuple)),
     st.builds(Refusal, leases, st.sampled_from(FailureReason), words),
