@@ -59,7 +59,9 @@ def make_work(bundles: int, tasks: int, seed: int) -> tuple[list[Work], dict[Sub
 
 def make_policy(name: str, work: list[Work], timeout: float) -> Policy:
     if name == "edgenode":
-        return Schedule(work)
+        schedule = Schedule()
+        schedule.add("", work, 0.0)
+        return schedule
     return Requests(work, least=name == "least_outstanding", timeout=timeout)
 
 
@@ -126,7 +128,8 @@ def run_large(count: int, subtasks_wanted: int, seed: int, churn: bool) -> dict[
         )
         for place in range(count)
     ]
-    schedule = Schedule(work)
+    schedule = Schedule()
+    schedule.add("", work, 0.0)
     simulation = Simulation(schedule, subtasks, nodes, seed=seed, delay=0.01)
     length = simulation.demand / sum(node.read for node in nodes)
     for node in nodes:

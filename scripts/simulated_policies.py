@@ -3,9 +3,9 @@
 
 import heapq
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.decisions import Candidate, Decision, GiveUp, Grant, Withdraw, Work
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
 
 
@@ -36,7 +36,7 @@ class Requests:
     def wakes_at(self) -> float:
         return self._due[0][0] if self._due else float("inf")
 
-    def node_joined(self, node: NodeId, now: float) -> list[Decision]:
+    def node_joined(self, node: NodeId, now: float, *, models: Sequence[Candidate], slots: int = 1) -> list[Decision]:
         self._nodes.setdefault(node, set())
         return self._send(now)
 
@@ -110,7 +110,7 @@ class Requests:
             self._nodes[node].add(lease)
             self._tried.setdefault(subtask, set()).add(node)
             heapq.heappush(self._due, (now + self._timeout, lease))
-            decisions.append(Grant(node, lease, self._chunk[subtask], (subtask,)))
+            decisions.append(Grant(node, lease, self._chunk[subtask], (subtask,), "", ""))
         return decisions
 
     def _pick(self, subtask: SubtaskId) -> NodeId | None:

@@ -28,7 +28,7 @@ from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
 from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.roster import Roster
-from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Requeue, Withdraw, Work
+from coordinator.scheduling.decisions import Candidate, Decision, GiveUp, Grant, Need, Requeue, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
 from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, Task
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
@@ -113,11 +113,10 @@ class Execution:
             )
             for bundle in plan.bundles
         )
-        self._schedule = Schedule(
-            (bundle for bundle in bundles if bundle.subtasks),
-            prefix=prefix,
-            now=time.monotonic(),
-        )
+        now = time.monotonic()
+        self._schedule = Schedule(prefix, now)
+        # There is no node yet, so nothing follows.
+        self._schedule.add("", bundles, now, need=Need(context_tokens, test_engine))
         self._nodes: dict[NodeId, NodeInfo] = {}
         self._granted: dict[LeaseId, Grant] = {}
         self._awaited: dict[LeaseId, set[SubtaskId]] = {}
@@ -178,7 +177,8 @@ class Execution:
             self.work.setdefault(node.id, NodeWork(node.id, node.name, model.name, node.engine))
             self._emit(NodeJoined(node))
             self._nodes[node.id] = node
-            self._apply(self._schedule.node_joined(node.id, now, ready=ready, model=model.name))
+            candidate = Candidate(model.name, model.context_tokens, model.parameters, node.engine == DETERMINISTIC)
+            self._apply(self._schedule.node_joined(node.id, now, ready=ready, models=[candidate]))
             return
         self._nodes[node.id] = node
         if (before.state, before.draining) != (node.state, node.draining):

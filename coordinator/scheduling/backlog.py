@@ -1,12 +1,18 @@
 """The work of several runs that waits for a node, and whose turn it is. Every operation costs the same however much waits."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
-from coordinator.scheduling.decisions import Work
+from coordinator.scheduling.decisions import Need, Work
+from coordinator.scheduling.limits import PATIENCE_SECONDS, STUCK_SECONDS
+from coordinator.scheduling.readers import Reader
 from coordinator.scheduling.speed import Demand, bundle_demand
-from edgenode.types import SubtaskId
+from edgenode.types import NodeId, SubtaskId
+
+# Long ago does not count in whose turn it is: a run that had no device for a while does not keep all others waiting afterwards.
+FORGOTTEN_SECONDS: Final = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -16,6 +22,9 @@ class Run:
 
     id: str
     interactive: bool
+    need: Need
+    readers: dict[NodeId, Reader]
+    """Who can read it: the nodes that are there, each with the model that it reads with. Runs with the same need share it."""
     shapes: dict[int, Work] = field(default_factory=dict)
     """What each chunk's bundle was like at first."""
     waiting: "OrderedDict[int, dict[SubtaskId, None]]" = field(default_factory=OrderedDict)
@@ -23,8 +32,13 @@ class Run:
     open: int = 0
     """Subtasks that have not ended."""
     began: float = 0.0
+    moved: float = 0.0
+    """When it last got anywhere."""
+    alone_since: float | None = None
+    """Since when there has been no node that can read it."""
     served: float = 0.0
-    """Seconds of devices given so far, or the level at which it came in."""
+    """Seconds of devices given to it as of `served_at`, each worth half after `FORGOTTEN_SECONDS`. It began level with others."""
+    served_at: float = 0.0
     tokens: float = 0.0
     read_twice: float = 0.0
     replies: float = 1.0
@@ -38,6 +52,18 @@ class Run:
     def bundle(self, chunk: int, count: int, cached: float = 0.0) -> Demand:
         shape = self.shapes[chunk]
         return bundle_demand(shape.shared_tokens, shape.own_tokens, shape.reply_tokens * self.replies, count, cached)
+
+    @property
+    def ends_at(self) -> float:
+        """By when it ends for want of a node that can take it, if nothing changes."""
+        return self.moved + STUCK_SECONDS if self.alone_since is None else self.alone_since + PATIENCE_SECONDS
+
+    def level(self, now: float) -> float:
+        """How much it has been served lately."""
+        return float(self.served * 0.5 ** ((now - self.served_at) / FORGOTTEN_SECONDS))
+
+    def serve(self, seconds: float, now: float) -> None:
+        self.served, self.served_at = self.level(now) + seconds, now
 
     def put(self, chunk: int, subtasks: Iterable[SubtaskId], *, front: bool = False, retry: bool = False) -> None:
         subtasks = tuple(subtasks)
@@ -89,37 +115,43 @@ class Backlog:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
 
-    def open(self, id: str, interactive: bool, now: float) -> Run:
+    def open(self, id: str, interactive: bool, need: Need, readers: dict[NodeId, Reader], now: float) -> Run:
         """The run, which begins level with those that are there: nobody is made to wait for what was before it came."""
         run = self.runs.get(id)
         if run is None:
-            level = min((other.served for other in self.runs.values() if other.open), default=0.0)
-            run = self.runs[id] = Run(id, interactive, served=level, began=now)
+            level = min((other.level(now) for other in self.runs.values() if other.open), default=0.0)
+            run = self.runs[id] = Run(id, interactive, need, readers, served=level, served_at=now, began=now, moved=now)
+            run.alone_since = None if readers else now
         return run
 
-    def turns(self) -> Iterator[Run]:
+    def turns(self, now: float) -> Iterator[Run]:
         """The runs that wait, in the order in which they are to be offered a node."""
         waiting = [run for run in self.runs.values() if run.waiting or run.retries]
         if len(waiting) > 1:
-            waiting.sort(key=lambda run: (not run.interactive, run.served))
+            waiting.sort(key=lambda run: (not run.interactive, run.level(now)))
         return iter(waiting)
 
     def bundles(self, *, interactive: bool = False) -> int:
         """How many wait, of the interactive runs only if wanted so."""
         return sum(run.bundles for run in self.runs.values() if run.interactive or not interactive)
 
-    def typical(self, *, interactive: bool = False) -> Demand:
-        """An average waiting bundle. There is one."""
-        runs = [run for run in self.runs.values() if run.bundles and (run.interactive or not interactive)]
-        bundles = sum(run.bundles for run in runs)
-        count = sum(run.count for run in runs)
-        shared = sum(run.shared for run in runs) / bundles
-        own = sum(run.own for run in runs) / count
-        reply = sum(run.reply * run.replies for run in runs) / count
-        one = bundle_demand(shared, own, reply, 1)
-        more = bundle_demand(shared, own, reply, 1, cached=shared)
+    def typical(self, readers: Collection[NodeId], *, interactive: bool = False) -> tuple[float, Demand]:
+        """How many bundles wait for these nodes, and an average one of them. There is one. Of a run that others can read as well
+        they have their share."""
+        bundles = count = shared = own = reply = 0.0
+        for run in self.runs.values():
+            if run.bundles and (run.interactive or not interactive):
+                common = len(readers) if run.readers is readers else sum(node in run.readers for node in readers)
+                share = common / max(1, len(run.readers))
+                bundles += share * run.bundles
+                count += share * run.count
+                shared += share * run.shared
+                own += share * run.own
+                reply += share * run.reply * run.replies
+        one = bundle_demand(shared / bundles, own / count, reply / count, 1)
+        more = bundle_demand(shared / bundles, own / count, reply / count, 1, cached=shared / bundles)
         extra = count / bundles - 1
-        return Demand(
+        return bundles, Demand(
             one.calls + extra * more.calls,
             one.read + extra * more.read,
             one.depth + extra * more.depth,

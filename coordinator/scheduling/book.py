@@ -4,9 +4,24 @@ from collections.abc import Iterable
 from typing import Final
 
 from coordinator.scheduling.backlog import Backlog, Run
-from coordinator.scheduling.decisions import Decision, Finish, GiveUp, Grant, Requeue, Withdraw, Work
+from coordinator.scheduling.decisions import (
+    PROBE_PROMPT_TOKENS,
+    PROBE_REPLY_TOKENS,
+    PROBE_SUBTASK,
+    Candidate,
+    Decision,
+    Finish,
+    GiveUp,
+    Grant,
+    Need,
+    Probe,
+    Requeue,
+    Withdraw,
+    Work,
+)
 from coordinator.scheduling.holdings import Lease, Node, SubtaskState
 from coordinator.scheduling.limits import MAX_ATTEMPTS, MAX_FAILED_NODES, PASSING
+from coordinator.scheduling.readers import Reader
 from coordinator.scheduling.speed import PredictionError, SpeedModel
 from coordinator.scheduling.wakes import Wakes
 from coordinator.scheduling.width import Width
@@ -26,13 +41,22 @@ class Book:
         self.backlog = Backlog()
         self.idle: dict[NodeId, None] = {}
         """Nodes that hold nothing, in the order in which they became so."""
-        self.models: dict[tuple[NodeId, str], SpeedModel] = {}
-        """Speeds outlive the stay of a node: one that comes back is known."""
+        self.readers: dict[tuple[NodeId, str], Reader] = {}
+        """What is known of models on nodes, also of those that are gone."""
+        self.reading: dict[Need, dict[NodeId, Reader]] = {}
+        """For each need of a run: the nodes that are there and fit, each with the model that it reads with."""
         self.error = PredictionError()
         self.wakes = Wakes()
         self._prefix = prefix
         self._granted = 0
-        self._known = 0
+        self._known: list[SpeedModel] = []
+        self._probes = Run("", False, Need(), {}, {-1: Work(-1, (PROBE_SUBTASK,), 0.0, PROBE_PROMPT_TOKENS, PROBE_REPLY_TOKENS)})
+
+    def open(self, id: str, interactive: bool, need: Need, now: float) -> Run:
+        if need not in self.reading:
+            found = ((node.id, self.first_reader(node.id, node.candidates, need)) for node in self.nodes.values())
+            self.reading[need] = {node: reader for node, reader in found if reader is not None}
+        return self.backlog.open(id, interactive, need, self.reading[need], now)
 
     def add(self, run: Run, work: Iterable[Work]) -> None:
         for bundle in work:
@@ -43,56 +67,99 @@ class Book:
             run.tokens += bundle.shared_tokens + len(new) * (bundle.own_tokens + bundle.reply_tokens)
             self.subtasks.update({id: SubtaskState(bundle.chunk, run) for id in new})
 
-    def join(self, id: NodeId, model: str, slots: int, ready: bool) -> Node:
-        speed = self.models.get((id, model))
-        if speed is None:
-            others = [node.model for node in self.nodes.values() if node.model.known][:16]
-            others.sort(key=lambda other: other.read_speed)
-            speed = self.models[id, model] = SpeedModel(like=others[len(others) // 2] if others else None)
-        node = self.nodes[id] = Node(id, speed, Width(slots), ready=ready)
+    def join(self, id: NodeId, candidates: tuple[Candidate, ...], slots: int, ready: bool) -> Node:
+        node = self.nodes[id] = Node(id, candidates, self.reader(id, candidates[0]), Width(slots), ready=ready)
         self.idle[id] = None
+        for need, readers in self.reading.items():
+            if (first := self.first_reader(id, candidates, need)) is not None:
+                readers[id] = first
+        for run in self.backlog.runs.values():
+            if run.readers:
+                run.alone_since = None
         return node
 
-    def first_known(self, model: SpeedModel) -> None:
-        """Something was learnt of a node for the first time: while few are known, the others are taken to be like it."""
-        self._known += 1
-        if self._known > GUESSES:
-            return
-        for node in self.nodes.values():
-            if not node.model.known:
-                node.model.guess(model)
-                for lease in node.leases:
-                    if lease.running:
-                        lease.start(lease.started)
-                        self.wakes.add(lease.due, lease)
+    def leave(self, id: NodeId, now: float) -> Node | None:
+        """The node is there no more. What it held is the caller's to put back."""
+        node = self.nodes.pop(id, None)
+        self.idle.pop(id, None)
+        for readers in self.reading.values():
+            readers.pop(id, None)
+        for run in self.backlog.runs.values():
+            if not run.readers and run.alone_since is None:
+                run.alone_since = now
+        return node
 
-    def grant(self, node: Node, run: Run, chunk: int, subtasks: tuple[SubtaskId, ...], now: float, hedge: bool = False) -> Grant:
+    def first_reader(self, node: NodeId, candidates: tuple[Candidate, ...], need: Need) -> Reader | None:
+        """The first of its models, in its own order, that may read."""
+        return next((self.reader(node, candidate) for candidate in candidates if need.met_by(candidate)), None)
+
+    def reader(self, node: NodeId, candidate: Candidate) -> Reader:
+        known = self.readers.get((node, candidate.name))
+        if known is None or known.model != candidate:
+            like = sorted(self._known, key=lambda speed: speed.read_speed)
+            known = self.readers[node, candidate.name] = Reader(candidate, SpeedModel(like=like[len(like) // 2] if like else None))
+        return known
+
+    def first_known(self, speed: SpeedModel) -> None:
+        """Something was learnt of a model for the first time: while few are known, the others are taken to be like it."""
+        if len(self._known) >= GUESSES:
+            return
+        self._known.append(speed)
+        for reader in self.readers.values():
+            if not reader.speed.known:
+                reader.speed.guess(speed)
+        for lease in self.leases.values():
+            if lease.running and not lease.speed.known:
+                lease.start(lease.started)
+                self.wakes.add(lease.due, lease)
+
+    def grant(
+        self, node: Node, reader: Reader, run: Run, chunk: int, subtasks: tuple[SubtaskId, ...], now: float, hedge: bool = False
+    ) -> Grant:
         for id in subtasks:
             run.remove(chunk, id)
+        lease = self._lend(node, reader, run, chunk, subtasks, now)
+        for id in subtasks:
+            self.subtasks[id].holders.add(lease.id)
+        run.serve(lease.left, now)
+        self.start_next(node, now)
+        return Grant(node.id, lease.id, chunk, subtasks, run.id, reader.model.name, lease.at_once, hedge)
+
+    def probe(self, node: Node, now: float) -> Probe:
+        """A lease that belongs to no run."""
+        node.probed = True
+        lease = self._lend(node, node.reader, self._probes, -1, (PROBE_SUBTASK,), now)
+        self.start_next(node, now)
+        return Probe(node.id, lease.id, node.reader.model.name)
+
+    def is_probe(self, lease: Lease) -> bool:
+        return lease.run is self._probes
+
+    def _lend(self, node: Node, reader: Reader, run: Run, chunk: int, subtasks: tuple[SubtaskId, ...], now: float) -> Lease:
         self._granted += 1
         shape = run.shapes[chunk]
-        cached = shape.shared_tokens if node.cache == (run.id, chunk) else 0.0
+        cached = shape.shared_tokens if node.cached(reader, run.id, chunk) else 0.0
         lease = Lease(
             LeaseId(f"{self._prefix}{self._granted}"),
             node,
+            reader,
             run,
             shape,
             dict.fromkeys(subtasks),
             dict.fromkeys(subtasks),
             now,
             cached,
+            node.width.now,
+            None if node.loaded is reader else 0.0 if node.loaded is None else reader.load,
         )
         self.leases[lease.id] = lease
         node.leases.append(lease)
+        node.reader = node.loaded = reader
         node.cache = (run.id, chunk)
+        reader.tried = True
         self.idle.pop(node.id, None)
-        for id in subtasks:
-            self.subtasks[id].holders.add(lease.id)
-        seconds = node.model.seconds(run.bundle(chunk, len(subtasks), cached))
-        run.served += seconds
-        lease.left = lease.step = seconds
-        self.start_next(node, now)
-        return Grant(node.id, lease.id, chunk, subtasks, run.id, hedge)
+        lease.left = lease.step = reader.speed.seconds(run.bundle(chunk, len(subtasks), cached)) + lease.loads_for
+        return lease
 
     def start_next(self, node: Node, now: float) -> None:
         for lease in node.leases[: node.width.now]:
@@ -196,6 +263,8 @@ class Book:
         if not state.run.open:
             decisions.append(Finish(state.run.id))
             del self.backlog.runs[state.run.id]
+            if all(run.need != state.run.need for run in self.backlog.runs.values()):
+                del self.reading[state.run.need]
         return decisions
 
     def may(self, node: NodeId, subtask: SubtaskId) -> bool:
@@ -203,14 +272,14 @@ class Book:
         state = self.subtasks[subtask]
         if node not in state.failed_on:
             return True
-        if node in state.final_on or len(state.failed_on) < len(self.nodes):
+        if node in state.final_on or len(state.failed_on) < len(state.run.readers):
             return False
-        return all(other in state.failed_on for other in self.nodes)
+        return all(other in state.failed_on for other in state.run.readers)
 
     def hopeless(self, subtask: SubtaskId) -> bool:
         """Whether it waits for nodes none of which may ever do it. Nodes stuck in old work do not count."""
         state = self.subtasks.get(subtask)
         if state is None or state.holders or not state.final_on:
             return False
-        able = [node for node in self.nodes.values() if not any(lease.stuck for lease in node.leases)]
-        return bool(able) and all(node.id in state.final_on for node in able)
+        able = [id for id in state.run.readers if not any(lease.stuck for lease in self.nodes[id].leases)]
+        return bool(able) and all(id in state.final_on for id in able)

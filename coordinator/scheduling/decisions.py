@@ -1,8 +1,37 @@
 """What goes into the schedule as work, and what it decides."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
+
+PROBE_SUBTASK: Final = SubtaskId("probe")
+"""The one subtask of each probe. No run has a subtask of this id."""
+PROBE_PROMPT_TOKENS: Final = 100
+PROBE_REPLY_TOKENS: Final = 8
+"""What a probe is estimated at, in the measure of `Work`: enough to tell a phone from a desktop, at most some seconds on a Pi."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that a node serves, and by which it may read."""
+
+    name: str
+    context_tokens: int
+    parameters: int = 0
+    """Number of weights, 0 where unknown."""
+    test_engine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Which models may read a run: those with this much context; those of the test engine, which reads nothing, only if wanted."""
+
+    context_tokens: int = 0
+    test_engine: bool = False
+
+    def met_by(self, candidate: Candidate) -> bool:
+        return candidate.context_tokens >= self.context_tokens and (self.test_engine or not candidate.test_engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +57,22 @@ class Grant:
     lease: LeaseId
     chunk: int
     subtasks: tuple[SubtaskId, ...]
-    run: str = ""
+    run: str
+    model: str
+    """Name of the node's model to use."""
+    at_once: int = 1
+    """The node is to begin it as soon as it works on fewer of our leases than this. A lease may be sent ahead of that."""
     hedge: bool = False
     """Whether it takes over what another node is late with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Decision: let a node of which nothing is known read and write a little. It is a lease like others, with `PROBE_SUBTASK`."""
+
+    node: NodeId
+    lease: LeaseId
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +121,4 @@ class Finish:
     run: str
 
 
-Decision = Grant | Renew | Withdraw | Requeue | GiveUp | Finish
+Decision = Grant | Probe | Renew | Withdraw | Requeue | GiveUp | Finish

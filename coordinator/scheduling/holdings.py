@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from coordinator.scheduling.backlog import Run
-from coordinator.scheduling.decisions import Work
+from coordinator.scheduling.decisions import Candidate, Work
 from coordinator.scheduling.limits import (
     DEVIATIONS,
     GAP_SECONDS,
@@ -14,6 +14,7 @@ from coordinator.scheduling.limits import (
     OVERDUE,
     STOP_SECONDS,
 )
+from coordinator.scheduling.readers import Reader
 from coordinator.scheduling.speed import Demand, SpeedModel, reading
 from coordinator.scheduling.width import Width
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
@@ -38,6 +39,7 @@ class Lease:
 
     id: LeaseId
     node: "Node"
+    reader: Reader
     run: Run
     work: Work
     awaited: dict[SubtaskId, None]
@@ -45,6 +47,10 @@ class Lease:
     granted: float
     cached: float
     """Tokens of the prompt of the subtask in work that are expected from the prompt cache."""
+    at_once: int
+    """It is begun as soon as its node works on fewer leases than this."""
+    loading: float | None = None
+    """Seconds that the node is expected to load the model before it begins; None if it has it loaded."""
     started: float = math.inf
     """When the subtask in work began; infinite while others are before it."""
     begun: bool = False
@@ -70,6 +76,15 @@ class Lease:
     """Taken back because it was overdue; the node has not answered yet."""
 
     @property
+    def speed(self) -> SpeedModel:
+        return self.reader.speed
+
+    @property
+    def loads_for(self) -> float:
+        """Seconds of loading that are still to come, as far as is known."""
+        return self.loading if self.loading is not None and not self.begun else 0.0
+
+    @property
     def running(self) -> bool:
         return self.started < math.inf
 
@@ -91,17 +106,17 @@ class Lease:
         self.extended = False
         slow = self.node.slowdown()
         demand = reading(self.cached, self.prompt, calls=1.0, written=self.reply)
-        self.predicted = self.node.model.seconds(demand) * slow
-        factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * self.node.model.spread(demand))))
+        self.predicted = self.speed.seconds(demand) * slow + self.loads_for
+        factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * self.speed.spread(demand))))
         self.limit = now + HICCUP_SECONDS + self.predicted * 1.5 * factor
         self.look(now, calls=1.0)
 
     def look(self, now: float, calls: float = 0.0) -> None:
         """Foresees from the last sign of life what is left, and by when the next must come."""
-        node, model = self.node, self.node.model
+        node, model = self.node, self.speed
         slow = node.slowdown()
         demand = reading(self.read, self.prompt, calls=calls, written=max(self.reply - self.written, 0.1 * self.reply))
-        current = model.seconds(demand) * slow
+        current = model.seconds(demand) * slow + self.loads_for
         if model.doubt > 0.05 and self.predicted > 0:
             # What this node's progress claims has run ahead of its outcomes: part of it is judged by the time alone.
             by_time = max(0.0, self.predicted - (now - self.started))
@@ -110,7 +125,7 @@ class Lease:
         self.step = current
         if node.stride is not None and model.credit > 0.5:
             pace = Demand(calls, min(node.stride, self.prompt - self.read), node.stride * self.read, node.write_stride)
-            self.step = min(current, model.seconds(pace) * slow)
+            self.step = min(current, model.seconds(pace) * slow + self.loads_for)
         factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * model.spread(demand))))
         self.due = min(self.limit, now + HICCUP_SECONDS + self.step * factor)
 
@@ -120,7 +135,7 @@ class Lease:
             return 0.0
         shared = self.work.shared_tokens
         each = reading(shared, self.prompt, calls=1.0, written=self.reply)
-        return count * self.node.model.seconds(each) * self.node.slowdown()
+        return count * self.speed.seconds(each) * self.node.slowdown()
 
     def remaining(self, now: float) -> float:
         """Seconds until it is done, judged by its last sign of life and by the silence since: a device that is late by a factor is
@@ -144,16 +159,24 @@ class Lease:
 @dataclass(slots=True, eq=False)
 class Node:
     id: NodeId
-    model: SpeedModel
+    candidates: tuple[Candidate, ...]
+    """Its models, in its own order."""
+    reader: Reader
+    """The model that it used last, or will first."""
     width: Width
     ready: bool = True
     suspect: bool = False
     leases: list[Lease] = field(default_factory=list)
     """In the order in which it does them."""
+    moved: float = -math.inf
+    """When it last got anywhere."""
     failures: int = 0
     paused_until: float = 0.0
+    loaded: Reader | None = None
+    """The model of its last lease of this stay."""
     cache: tuple[str, int] | None = None
-    """Run and chunk that its last lease left in the prompt cache."""
+    """Run and chunk that its last lease left in that model's prompt cache."""
+    probed: bool = False
     gap: float = GAP_SECONDS
     stride: float | None = None
     """Tokens read between two signs of life, None while none were seen."""
@@ -168,19 +191,25 @@ class Node:
     def slowdown(self) -> float:
         return self.width.slowdown(min(len(self.leases), self.width.now)) if self.width.slots > 1 else 1.0
 
+    def cached(self, reader: Reader, run: str, chunk: int) -> bool:
+        """Whether its prompt cache begins with the chunk after what it holds."""
+        return self.cache == (run, chunk) and self.loaded is reader
+
+    def places_in(self, now: float) -> list[float]:
+        """For each lease that it works on at once, seconds until that could be something new; the least first."""
+        if self.width.now == 1:
+            return [sum(lease.remaining(now) for lease in self.leases)]
+        ends = sorted(lease.remaining(now) for lease in self.leases if lease.running)
+        ends = [0.0] * (self.width.now - len(ends)) + ends[-self.width.now :]
+        for lease in self.leases:
+            if not lease.running:
+                ends[0] += lease.remaining(now)
+                ends.sort()
+        return ends
+
     def free_in(self, now: float) -> float:
         """Seconds until it could begin something new."""
-        if not self.leases:
-            return 0.0
-        if self.width.now == 1:
-            return sum(lease.remaining(now) for lease in self.leases)
-        ends = sorted(lease.remaining(now) for lease in self.leases[: self.width.now])
-        if len(self.leases) < self.width.now:
-            return 0.0
-        for lease in self.leases[self.width.now :]:
-            ends.append(ends.pop(0) + lease.remaining(now))
-            ends.sort()
-        return ends[0]
+        return self.places_in(now)[0] if self.leases else 0.0
 
     def has_place(self, now: float) -> bool:
         held = len(self.leases)

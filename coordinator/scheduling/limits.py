@@ -34,6 +34,8 @@ MAX_OVERDUE: Final = 40.0
 # the start of a lease). What is sent too early can still be taken back unread, what is sent too late is an idle device.
 LOOKAHEAD_GAPS: Final = 3.0
 GAP_SECONDS: Final = 0.05
+# A gigabyte from a disk to memory takes a second or ten: what loading a model takes is learnt from the first time.
+LOAD_SECONDS: Final = 5.0
 # A cancelled engine stops within about a second.
 STOP_SECONDS: Final = 1.0
 # Of a run's tokens, so many may be read twice for nothing but a better finish.

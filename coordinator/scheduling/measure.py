@@ -31,9 +31,11 @@ def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, writ
         lease.begun = True
         if at <= lease.cached + 1 and not out and lease.granted == lease.started:
             waited = now - lease.granted
-            if waited <= MAX_GAP_SECONDS:
+            if lease.loading is None and waited <= MAX_GAP_SECONDS:
                 node.gap += GAP_WEIGHT * (waited - node.gap)
             lease.mark = (now, lease.mark[1], 0.0)
+        if lease.loading is not None:
+            _measure_loading(lease, at, out, now)
     if at <= lease.read and out <= lease.written and not first:
         return False
     if at > lease.read:
@@ -46,19 +48,32 @@ def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, writ
     _measure_piece(lease, now)
     lease.look(now)
     if lease.halfway is None and lease.wanted and lease.predicted > 0:
-        ahead = lease.node.model.seconds(reading(lease.read, lease.prompt, written=max(0.0, lease.reply - lease.written)))
-        whole = lease.node.model.seconds(reading(lease.cached, lease.prompt, calls=1.0, written=lease.reply))
+        ahead = lease.speed.seconds(reading(lease.read, lease.prompt, written=max(0.0, lease.reply - lease.written)))
+        whole = lease.speed.seconds(reading(lease.cached, lease.prompt, calls=1.0, written=lease.reply))
         done = 1 - min(1.0, ahead / whole) if whole > 0 else 0.0
         if done >= 0.5:
             lease.halfway = (now - lease.started, done)
     return True
 
 
+def _measure_loading(lease: Lease, at: float, out: float, now: float) -> None:
+    """What passed until a model's first sign beyond what it read by then is the loading of it. Of a node's first lease that is only
+    known when the sign came before anything was read."""
+    if not lease.loading and (at > lease.cached + 1 or out):
+        lease.loading = None
+        return
+    seconds = max(0.0, now - lease.started - lease.speed.seconds(reading(lease.cached, at, calls=1.0, written=out)))
+    if lease.loading:
+        lease.reader.load = seconds
+    lease.loading = seconds
+    lease.mark = (now, at, out)
+
+
 def _measure_piece(lease: Lease, now: float) -> None:
     since, read, written = lease.mark
     if now - since < PIECE_SECONDS:
         return
-    model = lease.node.model
+    model = lease.speed
     piece = reading(read, lease.read, written=lease.written - written)
     model.observe(piece, (now - since) / lease.node.slowdown(), trust=PROGRESS_TRUST * model.credit)
     lease.mark = (now, lease.read, lease.written)
@@ -66,7 +81,7 @@ def _measure_piece(lease: Lease, now: float) -> None:
 
 def take_outcome(lease: Lease, usage: Usage | None, now: float, error: PredictionError) -> None:
     """The subtask in work was completed."""
-    node, model = lease.node, lease.node.model
+    node, model = lease.node, lease.speed
     seconds = now - lease.started
     if seconds <= 0:
         return
@@ -78,6 +93,9 @@ def take_outcome(lease: Lease, usage: Usage | None, now: float, error: Predictio
             run = lease.run
             run.replies += 0.05 * (min(10.0, written / lease.work.reply_tokens) - run.replies)
     error.add(lease.predicted, seconds)
+    if lease.loading is not None:
+        seconds -= min(0.8 * seconds, lease.loading)
+        lease.loading = None
     if lease.halfway is not None:
         after, share = lease.halfway
         model.confirm(math.log(max(1e-3, share * seconds / max(after, 1e-3))) - 0.2)

@@ -35,7 +35,8 @@ class Overdue:
             lease.look(lease.at)
             self._book.wakes.add(lease.due, lease)
             return [Renew(lease.node.id, lease.id, lease.due)]
-        others = any(node is not lease.node and node.usable(now) for node in self._book.nodes.values())
+        nodes = self._book.nodes
+        others = any(nodes[id] is not lease.node and nodes[id].usable(now) for id in lease.run.readers)
         if not others and now - lease.at < LEASE_SECONDS and now - lease.started < MAX_LEASE_SECONDS:
             lease.due = now + max(1.0, min(60.0, lease.step))
             self._book.wakes.add(lease.due, lease)

@@ -6,10 +6,11 @@ from typing import Final
 
 from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
-from coordinator.scheduling.decisions import Decision
+from coordinator.scheduling.decisions import Decision, Need
 from coordinator.scheduling.holdings import Lease, Node
 from coordinator.scheduling.level import finish_time
 from coordinator.scheduling.limits import SPARE_SHARE, WORTH_TAKING, WORTH_WASTING
+from coordinator.scheduling.readers import Reader
 from coordinator.scheduling.speed import Demand, bundle_demand
 from edgenode.types import SubtaskId
 
@@ -23,6 +24,8 @@ RETRIES_SEEN: Final = 32
 SMALL_POOL: Final = 32
 MIN_ROUND_SECONDS: Final = 0.02
 MAX_ROUND_SECONDS: Final = 1.0
+# Needs of runs that have ended are forgotten now and then.
+MAX_LEVELS: Final = 64
 # Of the late leases, so many are considered for each idle node.
 CANDIDATES: Final = 8
 MAX_COPIES: Final = 4
@@ -36,7 +39,7 @@ class _Level:
     first: float
     """When somebody can have finished one bundle."""
     at: float
-    bundles: int
+    waiting: int
     changes: int
     typical: Demand
 
@@ -46,7 +49,7 @@ class Placement:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._levels: dict[bool, _Level] = {}
+        self._levels: dict[tuple[Need, bool], _Level] = {}
         self._changes = 0
 
     def changed(self) -> None:
@@ -62,11 +65,11 @@ class Placement:
             choice = self._choose(node, now)
             if choice is None:
                 break
-            run, chunk, subtasks = choice
+            run, reader, chunk, subtasks = choice
             if not run.interactive and not node.leases and (taken := self._help_interactive(node, now)):
                 decisions += taken
                 break
-            decisions.append(self._book.grant(node, run, chunk, subtasks, now))
+            decisions.append(self._book.grant(node, reader, run, chunk, subtasks, now))
         if not node.leases:
             if len(self._book.leases) <= SMALL_POOL:
                 decisions += self._take_over(node, self._candidates(now), now)
@@ -109,17 +112,20 @@ class Placement:
 
     # Bundles that wait.
 
-    def _choose(self, node: Node, now: float) -> tuple[Run, int, tuple[SubtaskId, ...]] | None:
+    def _choose(self, node: Node, now: float) -> tuple[Run, Reader, int, tuple[SubtaskId, ...]] | None:
         book = self._book
-        for run in book.backlog.turns():
+        for run in book.backlog.turns(now):
+            reader = run.readers.get(node.id)
+            if reader is None:
+                continue
             for chunk in list(run.retries)[:RETRIES_SEEN] if run.retries else ():
                 # Whoever may take it does: those who may not are no better finishers.
                 may = tuple(id for id in run.retries[chunk] if book.may(node.id, id))
                 if may:
-                    return run, chunk, may + tuple(run.waiting.get(chunk, ()))
+                    return run, reader, chunk, may + tuple(run.waiting.get(chunk, ()))
             first = self._next_chunk(node, run)
-            if first is not None and (subtasks := self._fitting(node, run, first, now)):
-                return run, first, subtasks
+            if first is not None and (subtasks := self._fitting(node, reader, run, first, now)):
+                return run, reader, first, subtasks
         return None
 
     def _next_chunk(self, node: Node, run: Run) -> int | None:
@@ -128,23 +134,23 @@ class Placement:
             return node.cache[1]
         return next(iter(run.waiting), None)
 
-    def _fitting(self, node: Node, run: Run, chunk: int, now: float) -> tuple[SubtaskId, ...]:
+    def _fitting(self, node: Node, reader: Reader, run: Run, chunk: int, now: float) -> tuple[SubtaskId, ...]:
         """As much of a bundle as the node can finish by the time the pool can be done: all, a part if that is worth reading the
         chunk twice, or nothing. The node that can finish a bundle first never gets nothing."""
         ids = tuple(run.waiting[chunk])
         start = now + node.free_in(now)
-        slow = node.slowdown()
-        cached = run.shapes[chunk].shared_tokens if node.cache == (run.id, chunk) else 0.0
-        seconds = node.model.seconds(run.bundle(chunk, len(ids), cached)) * slow
-        foreseen = self._foresee(run.interactive, now)
+        speed, slow = reader.speed, node.width.slowdown(node.width.now)
+        cached = run.shapes[chunk].shared_tokens if node.cached(reader, run.id, chunk) else 0.0
+        seconds = speed.seconds(run.bundle(chunk, len(ids), cached)) * slow
+        foreseen = self._foresee(run, now)
         level = foreseen.finish + SLACK * (foreseen.finish - now)
-        typical = node.model.seconds(foreseen.typical) * slow
+        typical = speed.seconds(foreseen.typical) * slow
         # A bundle larger than most may not fit where one must begin: whoever would be first with a typical one takes it.
         if start + seconds <= level or start + typical <= foreseen.first + SLACK * (foreseen.first - now):
             return ids
-        if node.leases or len(ids) == 1 or not node.model.known or not self._spares(run, run.shapes[chunk].shared_tokens):
+        if node.leases or len(ids) == 1 or not speed.known or not self._spares(run, run.shapes[chunk].shared_tokens):
             return ()
-        first = node.model.seconds(run.bundle(chunk, 1, cached)) * slow
+        first = speed.seconds(run.bundle(chunk, 1, cached)) * slow
         more = (seconds - first) / (len(ids) - 1)
         count = int((level - start - first) / more) + 1 if more > 0 else 0
         if count < 1:
@@ -152,24 +158,32 @@ class Placement:
         run.read_twice += run.shapes[chunk].shared_tokens
         return ids[: min(count, len(ids) - 1)]
 
-    def _foresee(self, interactive: bool, now: float) -> "_Level":
-        """When the pool will be done with all that waits, or with what is interactive: that comes first."""
-        book = self._book
-        bundles = book.backlog.bundles(interactive=interactive)
-        level = self._levels.get(interactive)
+    def _foresee(self, run: Run, now: float) -> "_Level":
+        """When those who can read the run will be done with all that waits for them; for an interactive run, all interactive."""
+        book, interactive = self._book, run.interactive
+        waiting = book.backlog.bundles(interactive=interactive)
+        level = self._levels.get((run.need, interactive))
         if (
             level is None
             or self._changes - level.changes > STALE * len(book.nodes)
             or now - level.at > STALE * max(1e-3, level.finish - level.at)
-            or abs(bundles - level.bundles) > STALE * level.bundles
+            or abs(waiting - level.waiting) > STALE * level.waiting
         ):
-            typical = book.backlog.typical(interactive=interactive)
-            able = [node for node in book.nodes.values() if node.usable(now)]
-            free = [now + node.free_in(now) for node in able]
-            each = [max(1e-9, node.model.seconds(typical) * node.width.slowdown(node.width.now) / node.width.now) for node in able]
-            finish = finish_time(free, each, bundles) if able else math.inf
+            if len(self._levels) > MAX_LEVELS:
+                self._levels.clear()
+            bundles, typical = book.backlog.typical(run.readers, interactive=interactive)
+            free: list[float] = []
+            each: list[float] = []
+            for id, reader in run.readers.items():
+                node = book.nodes[id]
+                if node.usable(now):
+                    width = node.width
+                    seconds = max(1e-9, reader.speed.seconds(typical) * width.slowdown(width.now))
+                    free += [now + after for after in node.places_in(now)]
+                    each += [seconds] * width.now
+            finish = finish_time(free, each, bundles) if free else math.inf
             first = min((at + one for at, one in zip(free, each, strict=True)), default=math.inf)
-            level = self._levels[interactive] = _Level(finish, first, now, bundles, self._changes, typical)
+            level = self._levels[run.need, interactive] = _Level(finish, first, now, waiting, self._changes, typical)
         return level
 
     def _spares(self, run: Run, tokens: float) -> bool:
@@ -179,13 +193,13 @@ class Placement:
 
     def _idle(self, now: float) -> list[Node]:
         nodes = [self._book.nodes[id] for id in self._book.idle]
-        return sorted((node for node in nodes if node.usable(now)), key=lambda node: node.model.paces[1])
+        return sorted((node for node in nodes if node.usable(now)), key=lambda node: node.reader.speed.paces[1])
 
     def _candidates(self, now: float) -> list[Lease]:
         """What may be taken over, the last to be finished first (at the end of the list)."""
         found: list[tuple[float, int, Lease]] = []
         for number, lease in enumerate(self._book.leases.values()):
-            if lease.wanted:
+            if lease.wanted and not self._book.is_probe(lease):
                 before = 0.0 if lease.running else sum(other.remaining(now) for other in lease.node.leases if other.running)
                 found.append((before + lease.remaining(now), number, lease))
         return [lease for _, _, lease in sorted(found)]
@@ -202,29 +216,29 @@ class Placement:
             lease = candidates[place]
             if lease.node is node or lease.id not in self._book.leases:
                 continue
-            taken = self._worth_taking(node, lease, now)
-            if taken:
+            reader = lease.run.readers.get(node.id)
+            if reader is not None and (taken := self._worth_taking(node, reader, lease, now)):
                 del candidates[place]
-                return self._hand_over(node, lease, taken, now)
+                return self._hand_over(node, reader, lease, taken, now)
         return []
 
-    def _worth_taking(self, node: Node, lease: Lease, now: float) -> tuple[SubtaskId, ...]:
+    def _worth_taking(self, node: Node, reader: Reader, lease: Lease, now: float) -> tuple[SubtaskId, ...]:
         """The subtasks at the end of a lease, last first, with which `node` should begin: the two meet in the middle."""
         book = self._book
-        alone = [id for id in lease.wanted if book.may(node.id, id) and self._alone(node, lease, id, now)]
+        alone = [id for id in lease.wanted if book.may(node.id, id) and self._alone(reader, lease, id, now)]
         if not alone:
             return ()
         whole = lease.remaining(now)
         if not lease.running:
             whole += sum(other.remaining(now) for other in lease.node.leases if other.running)
         work = lease.work
-        cached = work.shared_tokens if node.cache == (lease.run.id, work.chunk) else 0.0
+        cached = work.shared_tokens if node.cached(reader, lease.run.id, work.chunk) else 0.0
         # A node of which nothing is known may be slow as well.
-        caution = 1.0 if node.model.known else 2.5
+        caution = 1.0 if reader.speed.known else 2.5
         each = (whole - self._current(lease, now)) / max(1, len(lease.wanted) - 1)
         best, best_end = 0, whole
         for count in range(1, len(alone) + 1):
-            mine = caution * node.model.seconds(bundle_demand(work.shared_tokens, work.own_tokens, lease.reply, count, cached))
+            mine = caution * reader.speed.seconds(bundle_demand(work.shared_tokens, work.own_tokens, lease.reply, count, cached))
             theirs = whole - count * each if count < len(lease.wanted) else 0.0
             end = max(mine, theirs)
             if end < best_end:
@@ -245,14 +259,14 @@ class Placement:
             lease.run.read_twice += work.shared_tokens - cached
         return tuple(reversed(alone[-best:]))
 
-    def _alone(self, node: Node, lease: Lease, subtask: SubtaskId, now: float) -> bool:
+    def _alone(self, reader: Reader, lease: Lease, subtask: SubtaskId, now: float) -> bool:
         """Whether nobody but `lease` is at it; or all who are would take longer: whoever took it over may be late too."""
         holders = self._book.subtasks[subtask].holders
         if len(holders) == 1:
             return True
-        mine = node.model.seconds(lease.run.bundle(lease.work.chunk, 1))
+        mine = reader.speed.seconds(lease.run.bundle(lease.work.chunk, 1))
         return (
-            node.model.known
+            reader.speed.known
             and len(holders) < MAX_COPIES
             and all(self._book.leases[id].remaining(now) * (1 - WORTH_TAKING) > mine for id in holders)
         )
@@ -263,11 +277,11 @@ class Placement:
         scale = lease.remaining(now) / lease.left if lease.left > 0 and lease.running else 1.0
         return max(0.0, lease.remaining(now) - rest * max(1.0, scale))
 
-    def _hand_over(self, node: Node, lease: Lease, taken: tuple[SubtaskId, ...], now: float) -> list[Decision]:
+    def _hand_over(self, node: Node, reader: Reader, lease: Lease, taken: tuple[SubtaskId, ...], now: float) -> list[Decision]:
         """Moves what the other has not begun; what it is working on is copied, and whoever is first counts."""
         current = next(iter(lease.awaited)) if lease.running else None
         decisions = self._book.withdraw(lease, tuple(id for id in taken if id != current), "Another device will be sooner.")
         if lease.running:
             lease.look(lease.at)
-        decisions.append(self._book.grant(node, lease.run, lease.work.chunk, taken, now, hedge=True))
+        decisions.append(self._book.grant(node, reader, lease.run, lease.work.chunk, taken, now, hedge=True))
         return decisions

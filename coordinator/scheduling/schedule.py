@@ -5,39 +5,37 @@ node failed goes to another; a node that is gone gives back all it held; what is
 taken over by devices that would be sooner, and whoever is first counts. `book` keeps the records, `placement` chooses.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from coordinator.scheduling import measure
+from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
-from coordinator.scheduling.decisions import Decision, Work
+from coordinator.scheduling.decisions import Candidate, Decision, Need, Work
 from coordinator.scheduling.holdings import Lease, Node
 from coordinator.scheduling.limits import (
     PASSING,
-    PATIENCE_SECONDS,
     REFUSAL_PAUSE_SECONDS,
-    STUCK_SECONDS,
 )
 from coordinator.scheduling.overdue import Overdue
 from coordinator.scheduling.placement import Placement
 from coordinator.scheduling.speed import PredictionError, SpeedModel
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
 
+ANY_MODEL: Final = Need()
+
 
 class Schedule:
-    """The work of one run or of several that share the pool. Calls return the decisions that follow; `finished` tells when nothing
-    is left to decide. `tick` is to be called at `wakes_at`, or often."""
+    """The work of all runs that share a pool. Calls return the decisions that follow; `finished` tells when no run is left. `tick`
+    is to be called at `wakes_at`, or often. Ids of leases begin with `prefix`."""
 
-    def __init__(self, work: Iterable[Work] = (), prefix: str = "", now: float = 0.0) -> None:
+    def __init__(self, prefix: str = "", now: float = 0.0) -> None:
         self._book = Book(prefix)
         self._placement = Placement(self._book)
         self._overdue = Overdue(self._book, self._placement)
-        self._alone_since: float | None = now
-        self._moved = now
+        self._expecting = False
         self._round_at = now
         self._ticked = now
-        bundles = tuple(work)
-        if bundles:
-            self._book.add(self._book.backlog.open("", True, now), bundles)
 
     @property
     def finished(self) -> bool:
@@ -45,11 +43,11 @@ class Schedule:
 
     @property
     def wakes_at(self) -> float:
-        """By when `tick` is to be called."""
+        """By when `tick` is to be called; infinite when there is nothing to wait for."""
         book = self._book
-        rounds = [self._round_at] if book.idle and (book.leases or book.backlog.bundles()) else []
-        end = self._moved + STUCK_SECONDS if self._alone_since is None else self._alone_since + PATIENCE_SECONDS
-        return min((book.wakes.next, max(end, self._ticked) + 1.0, *rounds))
+        rounds = [self._round_at] if book.idle and book.subtasks else []
+        ends = [max(run.ends_at, self._ticked) + 1.0 for run in book.backlog.runs.values()]
+        return min((book.wakes.next, *ends, *rounds))
 
     @property
     def error(self) -> PredictionError:
@@ -57,19 +55,35 @@ class Schedule:
         return self._book.error
 
     def speed(self, node: NodeId) -> SpeedModel | None:
-        """What has been learnt of a node that is there."""
+        """What has been learnt of a node that is there, with the model that it used last."""
         known = self._book.nodes.get(node)
-        return known.model if known else None
+        return known.reader.speed if known else None
 
-    def add(self, run: str, work: Iterable[Work], now: float, *, interactive: bool = True) -> list[Decision]:
-        """Another run joins, or a run gets more work. Ids of subtasks must differ from those of all other runs."""
-        bundles = tuple(work)
+    def add(
+        self, run: str, work: Iterable[Work], now: float, *, interactive: bool = True, need: Need = ANY_MODEL
+    ) -> list[Decision]:
+        """Another run joins, or a run gets more work. Ids of subtasks must differ from those of all other runs. Without any subtask
+        there is no run. Probes that are still running end."""
+        bundles = tuple(bundle for bundle in work if bundle.subtasks)
         if not bundles:
             return []
-        self._book.add(self._book.backlog.open(run, interactive, now), bundles)
-        self._moved = now
+        self._expecting = False
+        decisions: list[Decision] = []
+        for lease in tuple(self._book.leases.values()):
+            if self._book.is_probe(lease):
+                decisions += self._book.withdraw(lease, tuple(lease.wanted), "There is work.")
+        joined = self._book.open(run, interactive, need, now)
+        self._book.add(joined, bundles)
+        joined.moved = now
         self._placement.changed()
-        return self._feed_all(now)
+        return decisions + self._feed_all(now)
+
+    def expect(self, now: float) -> list[Decision]:
+        """A run is about to come: nodes of which nothing is known, those that join later too, are probed while there is no work."""
+        if self._book.subtasks:
+            return []
+        self._expecting = True
+        return [each for node in tuple(self._book.nodes.values()) for each in self._probe(node, now)]
 
     def withdraw_run(self, run: str, now: float) -> list[Decision]:
         """Nobody wants the run's answer any more."""
@@ -78,15 +92,16 @@ class Schedule:
             decisions += self._book.strike(id, "The run was withdrawn.")
         return decisions + self._placement.feed_idle(now)
 
-    def node_joined(self, node: NodeId, now: float, *, ready: bool = True, model: str = "", slots: int = 1) -> list[Decision]:
-        """A node can be given work for one of its models. `slots` is how many leases it can work on at once; whether more than one
-        pays is measured."""
-        if node in self._book.nodes:
+    def node_joined(
+        self, node: NodeId, now: float, *, models: Sequence[Candidate], ready: bool = True, slots: int = 1
+    ) -> list[Decision]:
+        """A node can be given work for its models, which are in its own order of preference. `slots` is how many leases it can work
+        on at once; whether more than one pays is measured. When its models change it is gone and joins anew."""
+        if node in self._book.nodes or not models:
             return []
-        joined = self._book.join(node, model, slots, ready)
-        self._alone_since = None
+        joined = self._book.join(node, tuple(models), slots, ready)
         self._placement.changed()
-        return self._placement.feed(joined, now)
+        return self._placement.feed(joined, now) + self._probe(joined, now)
 
     def node_ready(self, node: NodeId, ready: bool, now: float) -> list[Decision]:
         """The node can take work and is heard, or it gets none until it can; what it holds it keeps."""
@@ -95,7 +110,7 @@ class Schedule:
             return []
         known.ready, known.suspect = ready, False
         self._placement.changed()
-        return self._placement.feed(known, now) if ready else []
+        return self._placement.feed(known, now) + self._probe(known, now) if ready else []
 
     def node_suspect(self, node: NodeId, now: float) -> list[Decision]:
         """The node has not been heard: it gets nothing new, what it has not begun goes back, the rest is taken over by whoever is
@@ -113,11 +128,9 @@ class Schedule:
 
     def node_gone(self, node: NodeId, why: str, now: float) -> list[Decision]:
         """A node vanished: all it held goes back, first in line. Counts as a failure of what it was working on."""
-        gone = self._book.nodes.pop(node, None)
+        gone = self._book.leave(node, now)
         if gone is None:
             return []
-        self._moved = now
-        self._book.idle.pop(node, None)
         self._placement.changed()
         decisions: list[Decision] = []
         for position, lease in enumerate(tuple(gone.leases)):
@@ -125,14 +138,15 @@ class Schedule:
             # Subtasks are done in order: the first open one alone was in work, and may be what took the node down.
             first = wanted[:1] if position == 0 and wanted[:1] == tuple(lease.awaited)[:1] else ()
             self._book.leases.pop(lease.id, None)
+            if self._book.is_probe(lease):
+                continue
+            lease.run.moved = now
             for id in wanted:
                 self._book.subtasks[id].holders.discard(lease.id)
             for id in first:
                 decisions += self._book.blame(id, node, FailureReason.STOPPING, why, vanished=True)
             decisions += self._book.requeue(lease, wanted, why)
         gone.leases.clear()
-        if not self._book.nodes:
-            self._alone_since = now
         return decisions + self._give_up_hopeless() + self._feed_all(now)
 
     def refused(self, lease: LeaseId, reason: FailureReason, message: str, now: float) -> list[Decision]:
@@ -159,10 +173,10 @@ class Schedule:
         held = self._book.leases.get(lease)
         if held is None:
             return []
-        before = held.node.model.changes, held.node.model.known
+        before = held.speed.changes, held.speed.known
         if measure.take_progress(held, subtask, prompt_tokens, read_tokens, completion_tokens, now):
-            self._moved = now
-            self._learnt(held.node, before)
+            held.node.moved = held.run.moved = now
+            self._learnt(held, before)
         return []
 
     def is_open(self, subtask: SubtaskId) -> bool:
@@ -170,10 +184,10 @@ class Schedule:
         return subtask in self._book.subtasks
 
     def settled(self, lease: LeaseId, subtask: SubtaskId, now: float, usage: Usage | None = None) -> list[Decision] | None:
-        """A usable result came. None means that it must not be counted: the subtask was settled or given up before."""
-        self._moved = now
+        """A usable result came. None means that it must not be counted: the subtask ended before, or is a probe's."""
         held = self._close(lease, subtask, now, usage)
         if held is not None:
+            held.node.moved = held.run.moved = now
             held.node.failures = 0
             if subtask not in self._book.subtasks:
                 # Whoever held it has room again: looked at in the next tick.
@@ -190,10 +204,10 @@ class Schedule:
         held = self._close(lease, subtask, now, None, completed=False)
         if held is None:
             return []
-        self._moved = now
         decisions: list[Decision] = []
         node = held.node
-        if wanted:
+        node.moved = held.run.moved = now
+        if wanted and not self._book.is_probe(held):
             self._book.subtasks[subtask].holders.discard(lease)
             decisions += self._book.blame(subtask, held.node.id, reason, message)
             decisions += self._book.requeue(held, (subtask,), message)
@@ -206,16 +220,15 @@ class Schedule:
         """Time passed: leases are renewed or expire, pauses end, late work is taken over, and a run without nodes ends at last."""
         decisions: list[Decision] = []
         self._ticked = now
-        if self._alone_since is not None and now - self._alone_since > PATIENCE_SECONDS:
-            decisions += self._give_up_all("No node is left to do it.")
-        elif now - self._moved > STUCK_SECONDS and all(lease.stuck for lease in self._book.leases.values()):
-            decisions += self._give_up_all("No node could take it for minutes.")
+        for run in tuple(self._book.backlog.runs.values()):
+            if now > run.ends_at:
+                decisions += self._end_in_vain(run, now)
         while (what := self._book.wakes.pop(now)) is not None:
             if isinstance(what, Lease):
                 taken_back = self._overdue.look_at(what, now)
                 decisions += taken_back
                 if what.stuck and taken_back:
-                    self._moved = now
+                    what.run.moved = now
                     decisions += self._feed_all(now)
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
                 decisions += self._placement.feed(what, now)
@@ -240,29 +253,44 @@ class Schedule:
         if held is None or subtask not in held.awaited:
             return None
         if completed and held.running and subtask == next(iter(held.awaited)):
-            before = held.node.model.changes, held.node.model.known
+            before = held.speed.changes, held.speed.known
             measure.take_outcome(held, usage, now, self._book.error)
-            self._learnt(held.node, before)
+            self._learnt(held, before)
         self._book.close(held, subtask, now)
         if (state := self._book.subtasks.get(subtask)) is not None:
             state.holders.discard(lease)
         return held
 
-    def _learnt(self, node: Node, before: tuple[int, bool]) -> None:
+    def _learnt(self, lease: Lease, before: tuple[int, bool]) -> None:
         changes, known = before
-        if node.model.known and not known:
-            self._book.first_known(node.model)
-        if node.model.changes != changes or node.model.known != known:
+        if lease.speed.known and not known:
+            self._book.first_known(lease.speed)
+        if lease.speed.changes != changes or lease.speed.known != known:
             self._placement.changed()
+
+    def _probe(self, node: Node, now: float) -> list[Decision]:
+        """Has a node of which nothing is known read a little, if work is expected and it has nothing to do."""
+        if not self._expecting or node.leases or node.probed or node.reader.speed.known or not node.usable(now):
+            return []
+        return [self._book.probe(node, now)]
 
     def _put_back(self, lease: Lease, subtasks: tuple[SubtaskId, ...], why: str) -> list[Decision]:
         return self._book.withdraw(lease, subtasks, why) + self._book.requeue(lease, subtasks, why)
 
-    def _give_up_all(self, message: str) -> list[Decision]:
+    def _end_in_vain(self, run: Run, now: float) -> list[Decision]:
+        """Gives up all of a run that nobody is left to read; or for which those who could have done nothing for minutes."""
+        message = "No node is left to do it."
+        if run.readers:
+            able = [self._book.nodes[id] for id in run.readers]
+            run.moved = max(run.moved, *(node.moved for node in able))
+            if now <= run.ends_at or not all(lease.stuck for node in able for lease in node.leases):
+                return []
+            message = "No node could take it for minutes."
         decisions: list[Decision] = []
         for id, state in tuple(self._book.subtasks.items()):
-            state.last = (FailureReason.STOPPING, message)
-            decisions += self._book.give_up(id)
+            if state.run is run:
+                state.last = (FailureReason.STOPPING, message)
+                decisions += self._book.give_up(id)
         return decisions
 
     def _give_up_hopeless(self, subtasks: tuple[SubtaskId, ...] | None = None) -> list[Decision]:

@@ -1,9 +1,10 @@
 """What a simulation is made of: the interface of what decides, a node, the cost of a subtask, and what came of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from coordinator.scheduling.decisions import Decision
+from coordinator.scheduling.decisions import Candidate, Decision
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
 
 
@@ -14,7 +15,7 @@ class Policy(Protocol):
     def finished(self) -> bool: ...
     @property
     def wakes_at(self) -> float: ...
-    def node_joined(self, node: NodeId, now: float) -> list[Decision]: ...
+    def node_joined(self, node: NodeId, now: float, *, models: Sequence[Candidate], slots: int = 1) -> list[Decision]: ...
     def node_ready(self, node: NodeId, ready: bool, now: float) -> list[Decision]: ...
     def node_suspect(self, node: NodeId, now: float) -> list[Decision]: ...
     def node_gone(self, node: NodeId, why: str, now: float) -> list[Decision]: ...
@@ -56,6 +57,8 @@ class SimulatedNode:
     noise: float = 0.0
     pace: float = 1.0
     """1 as usual, .1 slowed to a tenth, 0 stalled."""
+    models: tuple[Candidate, ...] = (Candidate("model", 4096),)
+    slots: int = 1
     there: bool = False
     heard: bool = True
     queue: list[HeldLease] = field(default_factory=list)

@@ -59,7 +59,7 @@ class Simulation:
             node.there = node.heard = True
             node.cached = None
             self._account()
-            self._follow(self.policy.node_joined(id, self.now))
+            self._follow(self.policy.node_joined(id, self.now, models=node.models, slots=node.slots))
 
     def kill(self, id: NodeId, notice: float = 0.005) -> None:
         """It vanishes with all it holds; its stream breaks at once."""

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from coordinator.scheduling.decisions import Decision, Finish, GiveUp, Grant, Requeue, Withdraw, Work
+from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Requeue, Withdraw, Work
 from coordinator.scheduling.schedule import Schedule
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
 
@@ -19,6 +19,7 @@ REASONS = st.sampled_from(
         FailureReason.DRAINING,
     ]
 )
+MODELS = (Candidate("model", 4096),)
 NUMBERS = st.integers(0, 50)
 
 
@@ -92,7 +93,7 @@ class AnyPool(RuleBasedStateMachine):
         if node not in self.present:
             self.slots[node] = slots
         self.present.add(node)
-        self.apply(self.schedule.node_joined(node, self.now, ready=ready, slots=slots))
+        self.apply(self.schedule.node_joined(node, self.now, ready=ready, slots=slots, models=MODELS))
 
     @rule(number=NUMBERS)
     def gone(self, number: int) -> None:
@@ -199,7 +200,7 @@ class AnyPool(RuleBasedStateMachine):
         self.suspect.clear()
         good = NodeId("good")
         self.present, self.slots[good] = {good}, 1
-        self.apply(self.schedule.node_joined(good, self.now))
+        self.apply(self.schedule.node_joined(good, self.now, models=MODELS))
         for _ in range(6 * len(self.every) + 10):
             self.now += 2.0
             self.apply(self.schedule.tick(self.now))

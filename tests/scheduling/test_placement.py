@@ -4,17 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.scheduling.decisions import Decision, Grant, Renew, Requeue, Withdraw, Work
+from coordinator.scheduling.decisions import Candidate, Decision, Grant, Renew, Requeue, Withdraw, Work
 from coordinator.scheduling.level import finish_time
 from coordinator.scheduling.schedule import Schedule
 from coordinator.scheduling.width import Width
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
+MODELS = (Candidate("model", 4096),)
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 
 
 def work(count: int, size: int = 1, run: str = "") -> list[Work]:
     return [Work(chunk, tuple(SubtaskId(f"{run}{task}.{chunk}") for task in range(size))) for chunk in range(count)]
+
+
+def schedule_of(bundles: list[Work]) -> Schedule:
+    schedule = Schedule()
+    schedule.add("", bundles, 0.0)
+    return schedule
 
 
 def grants(decisions: list[Decision] | None) -> list[Grant]:
@@ -25,7 +32,7 @@ class Hand:
     """A schedule whose nodes answer when the test says so."""
 
     def __init__(self, bundles: list[Work]) -> None:
-        self.schedule = Schedule(bundles)
+        self.schedule = schedule_of(bundles)
         self.held: dict[NodeId, list[Grant]] = {}
         self.now = 0.0
 
@@ -37,7 +44,7 @@ class Hand:
 
     def join(self, *nodes: NodeId, slots: int = 1) -> None:
         for node in nodes:
-            self.take(self.schedule.node_joined(node, self.now, slots=slots))
+            self.take(self.schedule.node_joined(node, self.now, slots=slots, models=MODELS))
 
     def finish(self, node: NodeId, at: float) -> list[Grant]:
         """The node answers all of its oldest lease."""
@@ -131,16 +138,16 @@ def test_work_of_a_suspect_node_goes_to_whoever_is_idle() -> None:
 
 def test_a_node_that_tells_progress_for_ever_without_an_outcome_is_overdue() -> None:
     """It is renewed while it is believed; a trickle of tokens does not keep a lease, and its work goes elsewhere."""
-    schedule = Schedule(work(1, size=2))
-    (lease,) = grants(schedule.node_joined(A, 0.0))
-    schedule.node_joined(B, 0.0)
+    schedule = schedule_of(work(1, size=2))
+    (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
+    schedule.node_joined(B, 0.0, models=MODELS)
     seen: list[Decision] = []
     for second in range(1, 2_000):
         seen += schedule.progress(lease.lease, lease.subtasks[0], 1000, 990, second, float(second))
         seen += schedule.tick(float(second))
         if second == 700:
             # As long as there is nobody else who could take it, nothing is gained by taking it away.
-            seen += schedule.node_joined(C, 700.0)
+            seen += schedule.node_joined(C, 700.0, models=MODELS)
         if any(isinstance(each, Withdraw) and (each.node, each.subtasks) == (A, lease.subtasks[:1]) for each in seen):
             break
     assert second < 1_500
@@ -150,9 +157,9 @@ def test_a_node_that_tells_progress_for_ever_without_an_outcome_is_overdue() -> 
 
 def test_a_stalled_device_is_noticed_by_its_own_pace() -> None:
     """It read a chunk in a second with a sign every tenth: seconds of silence are too long. A slow device is left in peace."""
-    schedule = Schedule(work(40))
-    (lease,) = grants(schedule.node_joined(A, 0.0))
-    grants(schedule.node_joined(B, 0.0))
+    schedule = schedule_of(work(40))
+    (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
+    grants(schedule.node_joined(B, 0.0, models=MODELS))
     at = 0.0
     for _ in range(5):
         for step in range(1, 11):
@@ -160,7 +167,7 @@ def test_a_stalled_device_is_noticed_by_its_own_pace() -> None:
             schedule.progress(lease.lease, lease.subtasks[0], 1000, 100 * step, 0, at)
         (lease,) = (grants(schedule.settled(lease.lease, lease.subtasks[0], at)) or [lease])[:1]
         lease = next(
-            Grant(A, id, held.work.chunk, tuple(held.wanted))
+            Grant(A, id, held.work.chunk, tuple(held.wanted), "", "model")
             for id, held in schedule._book.leases.items()
             if held.node.id == A and held.running
         )
@@ -176,9 +183,9 @@ def test_a_stalled_device_is_noticed_by_its_own_pace() -> None:
 
 def test_a_node_that_fails_again_and_again_is_set_aside_and_tried_later() -> None:
     """The pause doubles, and a success ends it."""
-    schedule = Schedule(work(100))
-    schedule.node_joined(B, 0.0)
-    (lease,) = grants(schedule.node_joined(A, 0.0))
+    schedule = schedule_of(work(100))
+    schedule.node_joined(B, 0.0, models=MODELS)
+    (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     count, at = 0, 0.0
     while True:
         at += 0.1
@@ -252,8 +259,8 @@ def test_a_node_with_slots_gets_several_leases_when_they_gain() -> None:
 
 def test_a_chunk_that_was_cut_goes_on_where_it_was_read() -> None:
     """What comes back of a chunk goes to the node that has just read it, which need not read it again."""
-    schedule = Schedule(work(3, size=2))
-    (lease,) = grants(schedule.node_joined(A, 0.0))
+    schedule = schedule_of(work(3, size=2))
+    (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     schedule.settled(lease.lease, lease.subtasks[0], 5.0)
     again = grants(schedule.failed(lease.lease, lease.subtasks[1], FailureReason.ENGINE_CRASHED, "SIGSEGV", 6.0))
     assert [(grant.node, grant.chunk) for grant in again] == [(A, 0)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.scheduling.decisions import Decision, Finish, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.limits import (
     LEASE_SECONDS,
     MAX_LEASE_SECONDS,
@@ -16,11 +16,18 @@ from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
 # Of nodes that nobody has seen work a subtask is expected to take 13 s, and a copy of it somewhat longer.
 EARLY, LATE = 20.0, 70.0
+MODELS = (Candidate("model", 4096),)
 A, B, C = NodeId("a"), NodeId("b"), NodeId("c")
 
 
 def work(*sizes: int) -> list[Work]:
     return [Work(chunk, tuple(SubtaskId(f"{task}.{chunk}") for task in range(size))) for chunk, size in enumerate(sizes)]
+
+
+def schedule_of(bundles: list[Work]) -> Schedule:
+    schedule = Schedule()
+    schedule.add("", bundles, 0.0)
+    return schedule
 
 
 def grants(decisions: list[Decision]) -> list[Grant]:
@@ -33,33 +40,33 @@ def ends(decisions: list[Decision]) -> list[GiveUp]:
 
 def test_a_bundle_goes_to_one_node_whole() -> None:
     """Subtasks that share a chunk are leased together, so that it is read once."""
-    schedule = Schedule(work(3))
-    (grant,) = grants(schedule.node_joined(A, 0.0))
+    schedule = schedule_of(work(3))
+    (grant,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     assert grant.subtasks == ("0.0", "1.0", "2.0")
 
 
 def test_each_of_two_nodes_gets_work_before_one_gets_more() -> None:
     """The second bundle goes to the idle node and not in line behind the first."""
-    schedule = Schedule(work(1, 1))
-    first = grants(schedule.node_joined(A, 0.0))
-    second = grants(schedule.node_joined(B, 0.0))
+    schedule = schedule_of(work(1, 1))
+    first = grants(schedule.node_joined(A, 0.0, models=MODELS))
+    second = grants(schedule.node_joined(B, 0.0, models=MODELS))
     assert [grant.node for grant in first + second] == [A, B]
 
 
 def test_work_of_a_gone_node_goes_to_another_at_once() -> None:
     """A node that vanishes costs nothing but the time until it is noticed."""
-    schedule = Schedule(work(2))
-    schedule.node_joined(A, 0.0)
-    assert not grants(schedule.node_joined(B, 0.0))
+    schedule = schedule_of(work(2))
+    schedule.node_joined(A, 0.0, models=MODELS)
+    assert not grants(schedule.node_joined(B, 0.0, models=MODELS))
     (grant,) = grants(schedule.node_gone(A, "lid closed", 1.0))
     assert (grant.node, grant.subtasks) == (B, ("0.0", "1.0"))
 
 
 def test_a_bad_reply_is_tried_elsewhere_and_never_twice_on_the_same_node() -> None:
     """At temperature 0 the same node would say the same again."""
-    schedule = Schedule(work(1))
-    (first,) = grants(schedule.node_joined(A, 0.0))
-    schedule.node_joined(B, 0.0)
+    schedule = schedule_of(work(1))
+    (first,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
+    schedule.node_joined(B, 0.0, models=MODELS)
     (second,) = grants(schedule.failed(first.lease, first.subtasks[0], FailureReason.BAD_REPLY, "not JSON", 1.0))
     assert second.node == B
     (end,) = ends(schedule.failed(second.lease, second.subtasks[0], FailureReason.BAD_REPLY, "not JSON", 2.0))
@@ -69,8 +76,8 @@ def test_a_bad_reply_is_tried_elsewhere_and_never_twice_on_the_same_node() -> No
 
 def test_a_crash_is_tried_again_on_the_only_node() -> None:
     """An engine that crashed is started again, and there is nobody else."""
-    schedule = Schedule(work(1))
-    (first,) = grants(schedule.node_joined(A, 0.0))
+    schedule = schedule_of(work(1))
+    (first,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     again = schedule.failed(first.lease, first.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", 1.0)
     (second,) = grants(again)
     assert second.node == A
@@ -80,10 +87,10 @@ def test_a_crash_is_tried_again_on_the_only_node() -> None:
 
 def test_a_poison_subtask_is_given_up_alone() -> None:
     """Three failures end it with its last reason; the others of its bundle go on."""
-    schedule = Schedule(work(2))
-    lease = grants(schedule.node_joined(A, 0.0))[0]
-    schedule.node_joined(B, 0.0)
-    schedule.node_joined(C, 0.0)
+    schedule = schedule_of(work(2))
+    lease = grants(schedule.node_joined(A, 0.0, models=MODELS))[0]
+    schedule.node_joined(B, 0.0, models=MODELS)
+    schedule.node_joined(C, 0.0, models=MODELS)
     poison, other = lease.subtasks
     end: list[Decision] = []
     for moment in range(3):
@@ -99,10 +106,10 @@ def test_a_poison_subtask_is_given_up_alone() -> None:
 
 def test_a_subtask_is_not_given_up_while_a_copy_of_it_is_in_work() -> None:
     """Three nodes failed it, and the fourth may still bring it."""
-    schedule = Schedule(work(1))
-    (lease,) = grants(schedule.node_joined(A, 0.0))
+    schedule = schedule_of(work(1))
+    (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     for node in (B, C, NodeId("d")):
-        schedule.node_joined(node, 0.0)
+        schedule.node_joined(node, 0.0, models=MODELS)
     for second in (1.0, 2.0):
         (lease,) = grants(schedule.failed(lease.lease, lease.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", second))
     (copy,) = grants(schedule.tick(LATE))
@@ -112,9 +119,9 @@ def test_a_subtask_is_not_given_up_while_a_copy_of_it_is_in_work() -> None:
 
 def test_an_idle_node_copies_overdue_work_and_the_loser_is_withdrawn() -> None:
     """A device a hundred times slower does not hold up the run's end."""
-    schedule = Schedule(work(1, 1))
-    (slow,) = grants(schedule.node_joined(A, 0.0))
-    (fast,) = grants(schedule.node_joined(B, 0.0))
+    schedule = schedule_of(work(1, 1))
+    (slow,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
+    (fast,) = grants(schedule.node_joined(B, 0.0, models=MODELS))
     assert schedule.settled(fast.lease, fast.subtasks[0], 1.0) == []
     (copy,) = grants(schedule.tick(3.0))
     assert (copy.node, copy.subtasks) == (B, slow.subtasks)
@@ -125,9 +132,9 @@ def test_an_idle_node_copies_overdue_work_and_the_loser_is_withdrawn() -> None:
 
 def test_a_lease_without_a_sign_of_life_expires() -> None:
     """A node that is there but does nothing gives its work back."""
-    schedule = Schedule(work(1))
-    (lease,) = grants(schedule.node_joined(A, 0.0))
-    schedule.node_joined(B, 0.0)
+    schedule = schedule_of(work(1))
+    (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
+    schedule.node_joined(B, 0.0, models=MODELS)
     decisions = schedule.tick(LEASE_SECONDS + 1)
     assert Withdraw(A, lease.lease, lease.subtasks) in decisions
     assert [grant.node for grant in grants(decisions)] == [B]
@@ -136,9 +143,9 @@ def test_a_lease_without_a_sign_of_life_expires() -> None:
 def test_progress_that_does_not_get_further_is_no_sign_of_life() -> None:
     """A node that repeats itself, or claims progress for ever, does not keep its lease."""
     for claim in (lambda second: 5, lambda second: second):
-        schedule = Schedule(work(1))
-        (lease,) = grants(schedule.node_joined(A, 0.0))
-        schedule.node_joined(B, 0.0)
+        schedule = schedule_of(work(1))
+        (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
+        schedule.node_joined(B, 0.0, models=MODELS)
         taken_back: list[Decision] = []
         for second in range(1, int(MAX_LEASE_SECONDS) + 100, 50):
             schedule.progress(lease.lease, lease.subtasks[0], 10_000, claim(second), 0, float(second))
@@ -148,18 +155,18 @@ def test_progress_that_does_not_get_further_is_no_sign_of_life() -> None:
 
 def test_a_node_that_has_done_nothing_yet_copies_late_work_too() -> None:
     """One chunk, one crawling node, one idle: the idle one takes a copy after a while."""
-    schedule = Schedule(work(1))
-    schedule.node_joined(A, 0.0)
-    schedule.node_joined(B, 0.0)
+    schedule = schedule_of(work(1))
+    schedule.node_joined(A, 0.0, models=MODELS)
+    schedule.node_joined(B, 0.0, models=MODELS)
     assert not grants(schedule.tick(EARLY))
     assert [grant.node for grant in grants(schedule.tick(LATE))] == [B]
 
 
 def test_work_that_a_node_may_not_do_does_not_keep_it_from_copying_other_work() -> None:
     """B failed one subtask for good and waits; the other one, which A is late with, it may copy."""
-    schedule = Schedule(work(1, 1))
-    (slow,) = grants(schedule.node_joined(A, 0.0))
-    (mine,) = grants(schedule.node_joined(B, 0.0))
+    schedule = schedule_of(work(1, 1))
+    (slow,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
+    (mine,) = grants(schedule.node_joined(B, 0.0, models=MODELS))
     assert not grants(schedule.failed(mine.lease, mine.subtasks[0], FailureReason.BAD_REPLY, "not JSON", 1.0))
     (copy,) = grants(schedule.tick(LATE))
     assert (copy.node, copy.subtasks) == (B, slow.subtasks)
@@ -167,8 +174,8 @@ def test_work_that_a_node_may_not_do_does_not_keep_it_from_copying_other_work() 
 
 def test_a_node_whose_engine_restarts_gets_no_work_until_it_is_ready() -> None:
     """An outage costs time and no attempts."""
-    schedule = Schedule(work(1))
-    (first,) = grants(schedule.node_joined(A, 0.0))
+    schedule = schedule_of(work(1))
+    (first,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     schedule.node_ready(A, False, 0.5)
     assert not grants(schedule.failed(first.lease, first.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", 1.0))
     assert not grants(schedule.tick(60.0))
@@ -177,16 +184,16 @@ def test_a_node_whose_engine_restarts_gets_no_work_until_it_is_ready() -> None:
 
 def test_nodes_that_can_never_take_anything_are_as_good_as_none() -> None:
     """A queue that is always full, or an engine that never comes back, ends a run after minutes and not never."""
-    full = Schedule(work(1))
-    (grant,) = grants(full.node_joined(A, 0.0))
+    full = schedule_of(work(1))
+    (grant,) = grants(full.node_joined(A, 0.0, models=MODELS))
     second = 0.0
     while not full.finished:
         second += 1.0
         assert second < 2 * STUCK_SECONDS
         full.refused(grant.lease, FailureReason.QUEUE_FULL, "full", second)
         (grant,) = grants(full.tick(second + 0.9)) or [grant]
-    asleep = Schedule(work(1))
-    assert not asleep.node_joined(A, 0.0, ready=False)
+    asleep = schedule_of(work(1))
+    assert not asleep.node_joined(A, 0.0, ready=False, models=MODELS)
     assert not asleep.tick(STUCK_SECONDS - 1)
     assert [type(each) for each in asleep.tick(STUCK_SECONDS + 1)] == [GiveUp, Finish]
 
@@ -194,8 +201,8 @@ def test_nodes_that_can_never_take_anything_are_as_good_as_none() -> None:
 @pytest.mark.parametrize("reason", [FailureReason.QUEUE_FULL, FailureReason.DRAINING])
 def test_a_device_without_room_counts_for_nothing(reason: FailureReason) -> None:
     """A refusal for lack of room, or to spare the device, is no failure of the subtask, however often it comes."""
-    schedule = Schedule(work(1))
-    (grant,) = grants(schedule.node_joined(A, 0.0))
+    schedule = schedule_of(work(1))
+    (grant,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     for second in range(1, 10):
         assert not ends(schedule.refused(grant.lease, reason, "full", float(second)))
         (grant,) = grants(schedule.tick(second + 0.9))
@@ -204,8 +211,8 @@ def test_a_device_without_room_counts_for_nothing(reason: FailureReason) -> None
 
 def test_a_run_without_any_node_ends_after_a_while() -> None:
     """Nobody waits for ever for devices that do not come back."""
-    schedule = Schedule(work(2))
-    schedule.node_joined(A, 0.0)
+    schedule = schedule_of(work(2))
+    schedule.node_joined(A, 0.0, models=MODELS)
     schedule.node_gone(A, "cable cut", 1.0)
     assert not schedule.tick(1.0 + PATIENCE_SECONDS / 2)
     assert len(ends(schedule.tick(2.0 + PATIENCE_SECONDS))) == 2
@@ -233,7 +240,7 @@ def test_any_history_loses_nothing_counts_nothing_twice_and_ends(
     """Whatever nodes do, each subtask ends exactly once, and no lease is ever given to a node that is not there."""
     bundles = work(*sizes)
     every = [subtask for bundle in bundles for subtask in bundle.subtasks]
-    schedule = Schedule(bundles)
+    schedule = schedule_of(bundles)
     ended: list[SubtaskId] = []
     present: set[NodeId] = set()
     open_leases: dict[LeaseId, Grant] = {}
@@ -268,7 +275,7 @@ def test_any_history_loses_nothing_counts_nothing_twice_and_ends(
         match kind:
             case "join":
                 present.add(node)
-                apply(schedule.node_joined(node, now))
+                apply(schedule.node_joined(node, now, models=MODELS))
             case "gone":
                 present.discard(node)
                 open_leases = {id: grant for id, grant in open_leases.items() if grant.node != node}
@@ -292,7 +299,7 @@ def test_any_history_loses_nothing_counts_nothing_twice_and_ends(
         present = present - {node}
         apply(schedule.node_gone(node, "gone", now))
     present = {good}
-    apply(schedule.node_joined(good, now))
+    apply(schedule.node_joined(good, now, models=MODELS))
     for _ in range(3 * len(every) + 3):
         now += 2.0
         apply(schedule.tick(now))

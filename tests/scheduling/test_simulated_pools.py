@@ -39,7 +39,8 @@ def pool(
     for place, node in enumerate(nodes):
         if shape is not None:
             shape(place, node)
-    schedule = Schedule(work)
+    schedule = Schedule()
+    schedule.add("", work, 0.0)
     simulation = Simulation(schedule, subtasks, nodes)
     for node in nodes[1:] if late else nodes:
         simulation.at(0.0, lambda id=node.id: simulation.join(id))
