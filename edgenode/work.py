@@ -174,14 +174,12 @@ class WorkQueue:
 
     def _ready(self) -> dict[AuthorityId, _Job]:
         """The leases that may begin as soon as there is a slot: the oldest that waits of each coordinator, which none of its later
-        ones overtakes, if no more are in work than it allows. First those of coordinators of whom least is in work."""
+        ones overtakes, if no more are in work than it allows."""
         oldest: dict[AuthorityId, _Job] = {}
         for job in self._jobs:
             if not self._is_in_work(job):
                 oldest.setdefault(job.authority, job)
-        in_work = {authority: self._count(authority) for authority in oldest}
-        ready = {authority: job for authority, job in oldest.items() if in_work[authority] < job.lease.at_once}
-        return dict(sorted(ready.items(), key=lambda item: in_work[item[0]]))
+        return {authority: job for authority, job in oldest.items() if self._count(authority) < job.lease.at_once}
 
     def _begin_turns(self) -> None:
         """Gives what is ready to the slots that are free."""

@@ -139,12 +139,14 @@ class Bench:
 coordinators = st.sampled_from(COORDINATORS)
 steps = st.lists(
     st.one_of(
+        st.tuples(st.just("offer"), coordinators, st.integers(1, 4), st.integers(1, 2)),
         st.tuples(st.just("offer"), coordinators, st.integers(1, 4), st.integers(1, 4)),
         st.tuples(st.just("end"), st.integers(0, 5), st.booleans(), st.floats(0, 50)),
         st.tuples(st.just("end"), st.integers(0, 5), st.booleans(), st.floats(0, 50)),
         st.tuples(st.just("cancel"), st.integers(0, 30), st.integers(0, 4), st.none()),
         st.tuples(st.just("close"), coordinators, st.none(), st.none()),
     ),
+    min_size=10,
     max_size=40,
 )
 
@@ -258,3 +260,32 @@ async def test_the_oldest_lease_is_not_overtaken() -> None:
         bench.end(0)
         await bench.settle()
         assert [lent.id for _, lent in bench.in_work()] == [alone, later]
+
+
+async def test_what_stood_behind_a_cancelled_lease_begins() -> None:
+    """A lease that waits for others to end holds its coordinator's later ones up; once it is cancelled, no longer."""
+    bench = Bench(3)
+    async with bench.queue:
+        first, alone, later = (bench.offer(COORDINATORS[0], 1, at_once) for at_once in (3, 1, 3))
+        await bench.settle()
+        assert [lent.id for _, lent in bench.in_work()] == [first]
+        bench.sessions[COORDINATORS[0]].cancel(LeaseId(alone))
+        await bench.settle()
+        assert [lent.id for _, lent in bench.in_work()] == [first, later]
+
+
+async def test_time_is_charged_while_it_is_used() -> None:
+    """A coordinator with one long lease in work gets no second slot before one whose short leases took less."""
+    bench = Bench(2)
+    anna, bert = COORDINATORS[:2]
+    async with bench.queue:
+        bench.offer(anna, 1, 2)
+        await bench.settle()
+        bench.now += 3.0
+        for authority in (bert, anna, bert):
+            bench.offer(authority, 1, 2)
+        await bench.settle()
+        bench.now += 2.0
+        bench.engine.working[1][1].set_result(Completion("{}", Usage()))
+        await bench.settle()
+        assert [owner for owner, _ in bench.in_work()] == [anna, bert]
