@@ -8,8 +8,9 @@ from typing import Final, Self
 import grpc
 
 from edgenode import __version__
-from edgenode.errors import NetworkError
+from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.channel import open_work_channel
+from edgenode.net.pairing_client import greet
 from edgenode.net.wire import (
     MAX_MESSAGE_BYTES,
     MESSAGE_CHARACTERS,
@@ -20,12 +21,15 @@ from edgenode.net.wire import (
 )
 from edgenode.net.work_streams import HEARTBEAT_SECONDS
 from edgenode.text import clean_line
-from edgenode.trust.certificates import node_host_name
+from edgenode.trust.certificates import der, node_host_name, parse_certificate
 from edgenode.trust.tls import ClientTls
+from edgenode.trust.verdict import REFUSALS
 from edgenode.types import AuthorityId, Frame, Heartbeat, Hello, NodeDescription, NodeId
 from edgenode.v1 import node_service_pb2, node_service_pb2_grpc
 
 CONNECT_SECONDS: Final = 5.0
+# A node that ended a call a moment ago answers within milliseconds.
+ASK_SECONDS: Final = 2.0
 # Ten missed heartbeats: a busy Pi may stop scheduling us for seconds while it reads, a frozen phone never answers.
 SILENCE_SECONDS: Final = 10.0
 # Frames for a node that does not read. A lease or two and their cancellations wait at most.
@@ -175,6 +179,8 @@ class NodeConnection:
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 # The node let us in: whatever it was that ended the connection, it was no refusal.
                 raise NodeLost("The connection to the node broke.") from error
+            if error.code() is grpc.StatusCode.INTERNAL and not _is_garbled(error):
+                raise await self._ended() from error
             raise _lost(error) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -185,6 +191,18 @@ class NodeConnection:
         if isinstance(frame, NodeDescription) and frame.id != self._node:
             raise NodeLost("The node says it is another one than its certificate does.")
         return frame
+
+    async def _ended(self) -> NodeLost:
+        """Why the node ended the call. gRPC's Python client loses what a call ended with when it was writing at that moment, and
+        calls it an internal error; so the node is asked at its pairing port what it thinks of this coordinator."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                greeting = await greet(self.address, der(parse_certificate(self._tls.certificate)), self._node)
+        except (EdgenodeError, TimeoutError):
+            return NodeLost("The connection to the node broke.")
+        if greeting.verdict in REFUSALS:
+            return NodeLost(REFUSALS[greeting.verdict], refused=True)
+        return NodeLost("The node ended the connection.")
 
     async def _requests(self) -> AsyncIterator[node_service_pb2.WorkRequest]:
         yield node_service_pb2.WorkRequest(frame=frame_to_proto(Hello(__version__)))
@@ -210,10 +228,14 @@ def _lost(error: grpc.aio.AioRpcError) -> NodeLost:
             return NodeLost(_told(details) or "The node or a message of it is over a limit.")
         case grpc.StatusCode.UNIMPLEMENTED:
             return NodeLost("The node does not speak this version of edgenode's protocol.")
-        case grpc.StatusCode.INTERNAL if "deserializ" in details.lower():
+        case grpc.StatusCode.INTERNAL if _is_garbled(error):
             return NodeLost("The node broke the protocol: it sent bytes that are no message.")
         case code:
             return NodeLost(f"The connection broke ({code.name.lower().replace('_', ' ')}).")
+
+
+def _is_garbled(error: grpc.aio.AioRpcError) -> bool:
+    return "deserializ" in (error.details() or "").lower()
 
 
 def _unavailable(details: str) -> NodeLost:

@@ -20,7 +20,7 @@ from edgenode.net.work_streams import OverLimit, PeerRefused, WorkStreams
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.tls import ServerTls
-from edgenode.trust.verdict import Verdict
+from edgenode.trust.verdict import REFUSALS
 from edgenode.types import AuthorityId, Frame
 from edgenode.v1 import node_service_pb2
 
@@ -31,12 +31,6 @@ STOP_SECONDS: Final = 1.0
 logger = logging.getLogger(__name__)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
-_REFUSALS: Final = {
-    Verdict.UNKNOWN_AUTHORITY: "This device does not trust the coordinator (any more). Pair them again.",
-    Verdict.EXPIRED: "The coordinator's certificate has expired, by this device's clock.",
-    Verdict.NOT_YET_VALID: "The coordinator's certificate is not valid yet, by this device's clock.",
-    Verdict.WRONG_ROLE: "Only coordinators may give work, and this is the certificate of a node.",
-}
 
 
 class NodeServer:
@@ -138,8 +132,8 @@ class _NodeService:
         self._door.passed(context.peer())
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
         verdict = self._trust.verdict(certificate, now_utc())
-        if verdict in _REFUSALS:
-            await self._refuse(context, _REFUSALS[verdict])
+        if verdict in REFUSALS:
+            await self._refuse(context, REFUSALS[verdict])
         try:
             authority = self._trust.identify(certificate).authority
         except TrustError as error:  # dropped in this very moment

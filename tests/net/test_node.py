@@ -10,12 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from coordinator.trust.authority import Authority
 from edgenode.errors import HomeError, NetworkError
-from edgenode.net.channel import make_work_server, open_work_channel
+from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server, open_work_channel
 from edgenode.net.client import NodeConnection, NodeLost
+from edgenode.net.listeners import Listeners
+from edgenode.net.pairing_service import PairingService
 from edgenode.net.wire import frame_to_proto
 from edgenode.net.work_streams import OUTBOX_LIMIT, OverLimit, WorkStreams
 from edgenode.node import Node, NodeConfig
@@ -23,6 +26,7 @@ from edgenode.trust.certificates import node_host_name
 from edgenode.trust.running import running_nodes
 from edgenode.trust.store import NodeTrust
 from edgenode.types import (
+    Cancel,
     DeviceStatus,
     EngineState,
     FailureReason,
@@ -40,6 +44,8 @@ from edgenode.types import (
 from edgenode.v1 import node_pb2, node_service_pb2, node_service_pb2_grpc, work_pb2
 from edgenode.work import WorkQueue
 from tests.attacks.node_child import node_child
+from tests.dial_parts import free_pair
+from tests.pairing_parts import make_desk
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import connection, paired
 
@@ -116,6 +122,42 @@ async def test_untrusting_ends_open_streams_and_their_work(tmp_path: Path, anna:
             async with connection(node, anna):
                 pass
     assert engine.cancelled
+
+
+async def test_why_it_ended_is_told_also_in_the_middle_of_writing(tmp_path: Path, anna: Authority) -> None:
+    """Where a refusal crosses what this side sends, gRPC loses it: the node is asked again."""
+    node = make_desk(tmp_path / "node")
+    trust = paired(tmp_path / "node", anna)
+
+    class Refusing(Impostor):
+        async def Work(  # noqa: N802 - the name gRPC asks for
+            self, request_iterator: Any, context: Any
+        ) -> AsyncIterator[node_service_pb2.WorkResponse]:
+            yield node_service_pb2.WorkResponse(frame=work_pb2.Frame(description=node_pb2.NodeDescription(id=trust.id)))
+            async for request in request_iterator:
+                if request.frame.HasField("cancel"):
+                    await context.abort(grpc.StatusCode.PERMISSION_DENIED, "This device does not trust you.")
+
+    def build() -> tuple[TlsServer, TlsServer]:
+        work, pairing = make_work_server(trust.server_tls), make_pairing_server(trust.placeholder_tls())
+        node_service_pb2_grpc.add_NodeServiceServicer_to_server(Refusing(id=trust.id), work.server)
+        PairingService(node.desk).add_to(pairing.server)
+        return work, pairing
+
+    port = free_pair()
+    listeners = Listeners(lambda: ("127.0.0.1",), build)
+    await listeners.open(("127.0.0.1",), port)
+    try:
+        async with NodeConnection((f"127.0.0.1:{port}",), trust.id, anna.client_tls(), anna.id) as stream:
+            trust.untrust(anna.id)
+            # The first is refused while the others are being written.
+            for _ in range(50):
+                stream.send(Cancel(LEASE.id))
+            with pytest.raises(NodeLost, match="does not trust") as lost:
+                await next_frame(stream, Outcome)
+            assert lost.value.refused
+    finally:
+        await listeners.close(None)
 
 
 async def test_all_addresses_are_dialled_and_one_that_works_is_used(tmp_path: Path, anna: Authority) -> None:
