@@ -388,7 +388,8 @@ def test_bytes_of_every_kind(tmp_path: Path, quiet: pytest.LogCaptureFixture) ->
                 trust, tls = node_of(tmp_path / secrets.token_hex(8), there)
                 async with calling(there, tls) as channel:
                     code = await refused(channel, described(trust.id), data, b"\xff")
-                assert code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INVALID_ARGUMENT}
+                # INTERNAL is what gRPC's Python client makes of a refusal that comes while it writes.
+                assert code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL}
             async with pinned_channel(there.address, None) as (channel, _):
                 for data in examples:
                     call: Call = channel.stream_stream(PAIR_METHOD)()
