@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from .clock import WallClock
 from .host import Host
 from .namespaces import LabFailed
 
 BIN = Path(sys.executable).parent
+STAND_IN = Path(__file__).with_name("stand_in")
 SECONDS = 60.0
 """Enough for anything on a busy machine; what takes longer has failed."""
 
@@ -74,12 +76,13 @@ class Output:
 
 
 class Member:
-    """The programs of one host: they share a data folder that no other host's see."""
+    """The programs of one host: they share a data folder that no other host's see. With a `clock` they go by it."""
 
     def __init__(self, host: Host, folder: Path) -> None:
         self.host = host
         self.folder = folder / host.name
         self.folder.mkdir(parents=True)
+        self.clock: WallClock | None = None
         # Nothing of the user's, and no proxy: in the host there is only the lab, and everything usable there is used.
         foreign = ("EDGENODE_", "OPENAI_", "OLLAMA_")
         kept = {
@@ -90,7 +93,8 @@ class Member:
 
     def ask(self, command: str, *arguments: str | Path) -> dict[str, Any]:
         """Runs `edgenode` or `coordinator` with `--json` to its end and returns what it prints. Raises `LabFailed` if it fails."""
-        done = self.host.run(BIN / command, *arguments, "--json", timeout=SECONDS, env=self.environment)
+        line = (*self.program(command), *arguments, "--json")
+        done = self.host.run(*line, timeout=SECONDS, env=self.environment)
         if done.returncode != 0:
             raise LabFailed(f"`{command} {' '.join(map(str, arguments))}` failed in {self.host.name}: {done.stdout}{done.stderr}")
         printed: dict[str, Any] = json.loads(done.stdout)
@@ -99,18 +103,36 @@ class Member:
     def begin(self, command: str, *arguments: str | Path) -> Output:
         """Starts one of them with `--json`, to go on."""
         errors = self.folder / f"{command}.err"
+        line = (*self.program(command), *arguments, "--json")
         with errors.open("w", encoding="utf-8") as stderr:
-            process = self.host.popen(BIN / command, *arguments, "--json", stderr=stderr, env=self.environment)
+            process = self.host.popen(*line, stderr=stderr, env=self.environment)
         return Output(process, errors)
+
+    def set_clock(self, ahead: float) -> None:
+        """So many seconds ahead of the right time, for what runs here and has a clock to go by."""
+        assert self.clock is not None, "it goes by a clock"
+        self.clock.jump(ahead)
+
+    def program(self, command: str) -> list[str]:
+        """What runs `edgenode` or `coordinator` here."""
+        return [str(BIN / command)] if self.clock is None else self.clock.command(BIN / command)
 
 
 class LabNode(Member):
-    """`edgenode start` with the deterministic engine, called as its host. Started again it is the same node."""
+    """`edgenode start`, called as its host. Started again it is the same node."""
 
     def __init__(self, host: Host, folder: Path) -> None:
         super().__init__(host, folder)
         self.name = host.name
+        self._engine: tuple[str | Path, ...] = ("--engine", "deterministic")
         self._output: Output | None = None
+
+    def stand_in(self, model: Path, speed: str) -> None:
+        """From its next start it serves the GGUF file `model` by an engine in a child process, where only the native library is
+        replaced by one that answers as the deterministic engine does, at `speed` (READ:WRITE, tokens a second)."""
+        self._engine = ("--engine", "xllamacpp", "--model", model, "--threads", "1")
+        before = os.environ.get("PYTHONPATH")
+        self.environment |= {"PYTHONPATH": os.pathsep.join([str(STAND_IN), *([before] if before else [])]), "LAB_SPEED": speed}
 
     @property
     def output(self) -> Output:
@@ -132,7 +154,7 @@ class LabNode(Member):
         """Does not wait until it serves."""
         home = self.folder / "home"
         named = ("--home", home, "--name", self.name)
-        self._output = self.begin("edgenode", "start", *named, "--engine", "deterministic", *options)
+        self._output = self.begin("edgenode", "start", *named, *self._engine, *options)
 
     def send(self, number: signal.Signals) -> None:
         """SIGSTOP freezes it, SIGCONT thaws it; SIGKILL ends it, and SIGTERM after a goodbye."""
@@ -140,6 +162,12 @@ class LabNode(Member):
 
     def wait_ended(self) -> None:
         self.output.process.wait(timeout=SECONDS)
+
+    def crash_engine(self) -> None:
+        """Kills its engine's process as a fault of native code would; nothing, while there is none because it is started again."""
+        process = self.output.process.pid
+        for child in Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split():
+            os.kill(int(child), signal.SIGSEGV)
 
 
 class Watch:
