@@ -215,7 +215,7 @@ class Node:
         held = len(self.leases)
         if held < self.width.now:
             return True
-        return held == self.width.now and self.begins_soon(now) <= 0
+        return held == self.width.now and not self.failures and self.begins_soon(now) <= 0
 
     def begins_soon(self, now: float) -> float:
         """Seconds until its next lease should be sent, so that it does not wait for a round trip."""

@@ -44,7 +44,7 @@ class Overdue:
         return self._expire(lease, now)
 
     def _expire(self, lease: Lease, now: float) -> list[Decision]:
-        """Takes everything back from a node that is overdue. It gets nothing more until it has answered."""
+        """Takes everything back from a node that is overdue. It gets nothing more until it has answered, nor for a while."""
         why = "The node showed no progress."
         node = lease.node
         lease.stuck = True
@@ -58,6 +58,8 @@ class Overdue:
                 decisions += self._book.blame(current, node.id, FailureReason.ENGINE_TIMEOUT, why)
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
+        # One that hangs may well answer that it has stopped, and hang with the next thing that it is given.
+        node.failures = max(node.failures, FAILURES_BEFORE_PAUSE - 1)
         self.set_aside(node, now)
         return decisions
 
