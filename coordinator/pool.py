@@ -13,6 +13,7 @@ from coordinator.nodes.pair_node import Ask, pair_node
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
 from coordinator.runs import run as running
+from coordinator.runs.dispatch import Dispatcher
 from coordinator.trust.paired import PairedNode
 from coordinator.types import Answer, Reading
 from edgenode.errors import UsageError
@@ -33,6 +34,7 @@ class Pool:
         self, scope: Scope, trust: Trust, only: Collection[str], join: Sequence[str], listen_port: int | None, config: Config
     ) -> None:
         self._roster = Roster(scope, trust, only, join, listen_port)
+        self._dispatcher = Dispatcher(self._roster)
         self._config = config
         self._stack = AsyncExitStack()
 
@@ -62,7 +64,10 @@ class Pool:
         return cls(scope(interface), Trust.load(), nodes, addresses, listen_port, config)
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._roster)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._roster)
+            await stack.enter_async_context(self._dispatcher)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -100,16 +105,25 @@ class Pool:
         show_names: bool = False,
         max_egress: int | None = None,
         dry_run: bool = False,
+        background: bool = False,
     ) -> Answer:
         """Asks `question` of documents (files or folders, one or several) and returns the answer with its citations and ledger.
 
         `read` is "auto", "relevant" or "all"; `max_egress` bounds, in characters, what the request to the supervisor may carry
         besides its fixed prompt; `show_names` lets it see the documents' names; with `dry_run` the request is made and kept but
-        not sent.
+        not sent. Questions asked at once share the nodes evenly, except that those in the `background` let the others go first.
         Raises `UsageError`, `DocumentError`, `NoNodes`, `SupervisorError`, `EgressRefused` or `RunError`. A question that the
         documents do not answer is no error: `status` is "not_found".
         """
-        stream = self.stream(question, documents, read=read, show_names=show_names, max_egress=max_egress, dry_run=dry_run)
+        stream = self.stream(
+            question,
+            documents,
+            read=read,
+            show_names=show_names,
+            max_egress=max_egress,
+            dry_run=dry_run,
+            background=background,
+        )
         return await _last(stream)
 
     def stream(
@@ -121,28 +135,36 @@ class Pool:
         show_names: bool = False,
         max_egress: int | None = None,
         dry_run: bool = False,
+        background: bool = False,
     ) -> AsyncIterator[Event]:
         """As `ask`, as the events of the run; the last is `Ended` with the answer, or an error is raised. Leaving the loop early
         and closing the iterator stops the run on every node."""
-        options = running.Options(Reading(read), show_names, max_egress, dry_run)
+        options = running.Options(Reading(read), show_names, max_egress, dry_run, background=background)
         # One path alone is what people give first; as a sequence it would be taken apart into its characters.
         paths = [Path(each) for each in ([documents] if isinstance(documents, str | os.PathLike) else documents)]
         if not paths:
             raise UsageError("There is no document to ask the question of.")
         return _events(
-            lambda emit: running.ask(self._roster, self._config, runs_dir(), question, paths, options, emit),
+            lambda emit: running.ask(self._dispatcher, self._config, runs_dir(), question, paths, options, emit),
         )
 
     def resume(
-        self, run: str, *, show_names: bool = False, max_egress: int | None = None, dry_run: bool = False, again: bool = False
+        self,
+        run: str,
+        *,
+        show_names: bool = False,
+        max_egress: int | None = None,
+        dry_run: bool = False,
+        again: bool = False,
+        background: bool = False,
     ) -> AsyncIterator[Event]:
         """Goes on with an earlier run where it was, as the events of it: nothing that was done is done again, and no reply that
-        arrived is paid for again. `run` is its id, the beginning of it, or "last".
+        arrived is paid for again. `run` is its id, the beginning of it, or "last". `background` as for `ask`.
 
         Raises as `ask` does, and `SupervisorUnsure` where an earlier request may have been paid for and `again` is not given.
         """
-        options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run, again=again)
-        return _events(lambda emit: running.resume(self._roster, self._config, runs_dir(), run, options, emit))
+        options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run, again=again, background=background)
+        return _events(lambda emit: running.resume(self._dispatcher, self._config, runs_dir(), run, options, emit))
 
 
 async def _events(start: Callable[[Callable[[Event], None]], Awaitable[Answer]]) -> AsyncIterator[Event]:

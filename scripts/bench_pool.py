@@ -14,7 +14,11 @@ the same nodes, with a time-out and a retry on another node, and are cut off at 
 
 `lost` counts subtasks without an outcome, `duplicates` those counted twice, `wasted_share` is what the devices read and wrote
 beyond the demand, as a share of it. Starting nodes and pairing is not timed. Each figure of edgenode is that of the median of
-`--repeat` runs by efficiency, with the most lost and the most counted twice in any of them; other policies run once.
+`--repeat` runs by efficiency, but with the worst of what must never be much in any of them: the most lost, the most counted twice
+and the largest wasted share. Other policies run once.
+
+The errors of prediction are edgenode's: how far off the time was, relative, that its scheduler had predicted for a subtask by
+speeds that it learnt in that run alone; the median and the 90th percentile of all subtasks, each of the worst run.
 """
 
 import argparse
@@ -67,8 +71,26 @@ class Scenario:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """How far off edgenode's predictions of subtasks were in a scenario: relative errors, of the worst run. `subtasks` are all that
+    were predicted and timed."""
+
+    pool: str
+    fault: str
+    subtasks: int
+    median: float
+    ninetieth: float
+
+    def markdown(self) -> str:
+        return f"| {self.pool} | {self.fault} | {self.subtasks} | {self.median:.3f} | {self.ninetieth:.3f} |"
+
+
 HEADING: Final = """| pool | fault | policy | ideal, s | taken, s | efficiency | lost | counted twice | wasted |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+
+PREDICTION_HEADING: Final = """| pool | fault | subtasks predicted | median error | 90th percentile |
+| --- | --- | --- | --- | --- |"""
 
 
 class Bench:
@@ -81,6 +103,7 @@ class Bench:
         self._pace = pace
         self._options = options
         self._devices: list[Device] = []
+        self.predictions: list[Prediction] = []
         self.processor: list[tuple[float, float]] = []
         """Of each measurement: shares of all cores, used by it and by others."""
 
@@ -91,6 +114,7 @@ class Bench:
             scenario = self._scenario(fault, policy, runs)
             if policy == OURS:
                 limit = CUT_OFF * scenario.seconds
+                self.predictions.append(self._prediction(fault, runs))
             yield scenario
 
     async def _measure(self, fault: str, policy: str, limit: float) -> Measured:
@@ -132,7 +156,17 @@ class Bench:
             round(middle.efficiency, 4),
             max(run.lost for run in runs),
             max(run.duplicates for run in runs),
-            round(middle.wasted_share, 4),
+            round(max(run.wasted_share for run in runs), 4),
+        )
+
+    def _prediction(self, fault: str, runs: Sequence[Measured]) -> Prediction:
+        errors = [run.error for run in runs if run.error is not None]
+        return Prediction(
+            self._pool,
+            fault,
+            sum(error.count for error in errors),
+            round(max(error.quantile(0.5) for error in errors), 4),
+            round(max(error.quantile(0.9) for error in errors), 4),
         )
 
 
@@ -141,6 +175,7 @@ async def bench(options: argparse.Namespace, folder: Path) -> int:
     began = time.monotonic()
     work = Work(options.bundles, options.seed)
     scenarios: list[Scenario] = []
+    predictions: list[Prediction] = []
     processor: list[tuple[float, float]] = []
     conditions = _conditions(options, work)
     print("; ".join(f"{name}: {value}" for name, value in conditions.items()) + ".", file=sys.stderr)
@@ -153,15 +188,19 @@ async def bench(options: argparse.Namespace, folder: Path) -> int:
                 async for scenario in on_pool.scenarios(fault):
                     scenarios.append(scenario)
                     print(scenario.markdown(), file=sys.stderr, flush=True)
+            predictions += on_pool.predictions
             processor += on_pool.processor
     ours, others = (100 * max(shares) for shares in zip(*processor, strict=True))
     conditions["processor"] = f"of all cores at most {ours:.0f} % used by a measurement, {others:.0f} % by other programs meanwhile"
     conditions["took"] = f"{time.monotonic() - began:.0f} s"
     if options.json:
-        print(json.dumps({"conditions": conditions, "scenarios": [asdict(each) for each in scenarios]}, indent=2))
+        told = {"scenarios": [asdict(each) for each in scenarios], "predictions": [asdict(each) for each in predictions]}
+        print(json.dumps({"conditions": conditions} | told, indent=2))
     else:
         print("; ".join(f"{name}: {value}" for name, value in conditions.items()) + ".\n")
         print(HEADING, *(each.markdown() for each in scenarios), sep="\n")
+        if predictions:
+            print("", PREDICTION_HEADING, *(each.markdown() for each in predictions), sep="\n")
     return 0
 
 
@@ -190,7 +229,7 @@ def _conditions(options: argparse.Namespace, work: Work) -> dict[str, str]:
         "work": f"{options.bundles} bundles, {work.subtasks} subtasks, {demand.read} tokens to read, {demand.written} to write",
         "ideal time of the healthy pool": f"{options.seconds:g} s",
         "other policies": f"time-out of {TIMEOUT_REQUESTS:g} requests of the slowest device, cut off at {CUT_OFF:g} times our time",
-        "runs": f"{OURS} {options.repeat} (median), others 1",
+        "runs": f"{OURS} {options.repeat} (the median; waste, loss and errors of prediction the worst), others 1",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "Python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},

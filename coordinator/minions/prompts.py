@@ -28,6 +28,16 @@ SYSTEM: Final = (
 MAX_REPLY_TOKENS: Final = 900
 """Holds the longest sentence of Japanese (300 characters, 660 tokens by estimate) and an answer."""
 
+# What nodes of which nothing is known read and write, to learn how fast they are: about as long as the schedule thinks, 100 tokens
+# with the system text, which then is in the prompt cache, and a few of reply. Nothing of the user's is in it.
+PROBE_TEXT: Final = "Text:\nThe lamp in the hall is on.\n---\n"
+PROBE_INSTRUCTION: Final = "Question: Is the lamp on?"
+PROBE_SCHEMA: Final = json.dumps(
+    {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"], "additionalProperties": False}
+)
+PROBE_REPLY_LIMIT: Final = 24
+"""Tokens: with what a grammar allows of white space."""
+
 # Braces, keys, and white space that the grammar allows between them.
 _REPLY_FRAME_TOKENS: Final = 48
 # What a chat template adds around two messages.

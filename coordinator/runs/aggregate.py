@@ -2,23 +2,21 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.supervisor import Supervisor
 from coordinator.config import Config, SupervisorConfig
-from coordinator.documents.chunks import estimate_tokens
 from coordinator.errors import EgressRefused, NoNodes
-from coordinator.events import Aggregating, Event, NodeInfo, NodeState, SupervisorTrouble
+from coordinator.events import Aggregating, Event, SupervisorTrouble
 from coordinator.minions import aggregation
-from coordinator.nodes.roster import Roster
-from coordinator.runs.execute import ask_node, usable_model
+from coordinator.runs.dispatch import Dispatcher
+from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
 from coordinator.types import (
     Abstained,
-    Aggregate,
     Answer,
     Answered,
     Citation,
@@ -26,20 +24,14 @@ from coordinator.types import (
     Finding,
     FindingCounts,
     Ledger,
-    NodeWork,
     Rejected,
     Retrieved,
     Status,
 )
-from edgenode.engines.deterministic import NAME as DETERMINISTIC
-from edgenode.net.client import NodeLost
-from edgenode.types import Completion, Failure, LeaseId, Model
 
 # The budget of what leaves the house: this share of the documents' characters, and never less than this many characters.
 EGRESS_SHARE: Final = 0.05
 EGRESS_FLOOR: Final = 4_000
-# Nodes asked for the aggregation at home before it is given up.
-HOME_TRIES: Final = 3
 # Characters to select from for a model at home, which sees the strongest of them: nothing leaves, but its context is small.
 HOME_BUDGET: Final = 8_000
 # Of a "not found" at home, the findings that are shown all the same: a small model may have missed what they say.
@@ -72,7 +64,7 @@ def egress_budget(config: Config, kept: Kept) -> int:
 
 
 async def aggregate(
-    roster: Roster, config: Config, journal: Journal, kept: Kept, emit: Emit, *, dry_run: bool = False, again: bool = False
+    dispatcher: Dispatcher, config: Config, journal: Journal, kept: Kept, emit: Emit, *, dry_run: bool = False, again: bool = False
 ) -> Answer:
     """Selects from what was found, has it put together, and makes the answer of it.
 
@@ -101,7 +93,8 @@ async def aggregate(
             f"Allow more with: coordinator resume {journal.run} --max-egress N"
         )
     if supervisor is None:
-        reply = await _aggregate_at_home(roster, journal, kept, selection, emit)
+        request = aggregation.home_request(kept.question, selection)
+        reply = await aggregate_at_home(dispatcher, journal, request, len(selection.entries), emit)
     else:
         request = aggregation.request(kept.question, selection)
         emit(Aggregating(by, supervisor.model, len(selection.entries), request))
@@ -131,60 +124,6 @@ async def aggregate(
     # What a small model says beside "not found" is of no use (measured: nonsense each time); a supervisor says what is missing.
     text = reply.answer if reply.found or by == "supervisor" else ""
     return make_answer(journal, kept, status, text, by, cited)
-
-
-async def _aggregate_at_home(
-    roster: Roster, journal: Journal, kept: Kept, selection: aggregation.Selection, emit: Emit
-) -> Aggregate:
-    """The best models of the pool, one after another until one gives a usable reply. Raises `NoNodes`."""
-    request = aggregation.home_request(kept.question, selection)
-    needed = estimate_tokens(request.system + request.user) + aggregation.HOME_REPLY_TOKENS
-    await roster.settle()
-    able = [
-        (node, model)
-        for node in roster.nodes()
-        if node.state is NodeState.JOINED and (model := usable_model(node.models, needed)) is not None
-    ]
-    if any(node.engine != DETERMINISTIC for node, _ in able):
-        able = [(node, model) for node, model in able if node.engine != DETERMINISTIC]
-    able.sort(key=lambda pair: -pair[1].parameters)
-    trouble = "no node is there whose model could take it."
-    for number, (node, model) in enumerate(able[:HOME_TRIES]):
-        emit(Aggregating("home", model.name, len(selection.entries), request))
-        lease = LeaseId(f"{journal.run}-{journal.sitting}-home-{number}")
-        try:
-            reply = await ask_node(
-                roster, node, model, lease, request.system, request.user, request.schema, aggregation.HOME_REPLY_TOKENS
-            )
-        except NodeLost as error:
-            trouble = str(error)
-            continue
-        if isinstance(reply, Failure):
-            trouble = reply.message
-            continue
-        try:
-            aggregate = aggregation.parse(reply.text, len(selection.entries))
-        except ValueError as error:
-            trouble = f"the reply of {node.name} {error}."
-            continue
-        _account(journal, node, model, reply)
-        return aggregate
-    raise NoNodes(
-        f"The findings could not be put together at home: {trouble} They are kept; try again with: coordinator resume {journal.run}"
-    )
-
-
-def _account(journal: Journal, node: NodeInfo, model: Model, reply: Completion) -> None:
-    """Adds the aggregation at home to what the nodes did in this run."""
-    before = journal.work().get(node.id) or NodeWork(node.id, node.name, model.name, node.engine)
-    after = replace(
-        before,
-        prompt_tokens=before.prompt_tokens + reply.usage.prompt_tokens,
-        cached_tokens=before.cached_tokens + reply.usage.cached_tokens,
-        completion_tokens=before.completion_tokens + reply.usage.completion_tokens,
-        seconds=before.seconds + reply.usage.seconds,
-    )
-    journal.set_work(after)
 
 
 def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str, citations: tuple[Citation, ...]) -> Answer:

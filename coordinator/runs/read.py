@@ -12,9 +12,12 @@ from coordinator.minions.echo import Echo
 from coordinator.minions.findings import retrieved_findings
 from coordinator.minions.plan import make_plan, split_question
 from coordinator.nodes.roster import Roster
-from coordinator.runs.execute import Execution, usable_model
+from coordinator.runs.dispatch import Dispatcher
+from coordinator.runs.execute import Execution
 from coordinator.runs.identity import fingerprint, subtask_keys
 from coordinator.runs.journal import Journal
+from coordinator.runs.participants import fitting
+from coordinator.scheduling.decisions import Need
 from coordinator.types import Document, Failed, Finding, Reading, Rejected, Retrieved
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.threads import in_thread
@@ -26,7 +29,13 @@ MAX_REASONS: Final = 5
 
 
 async def read(
-    roster: Roster, journal: Journal, question: str, documents: Sequence[Document], tell: Callable[[Event], None]
+    dispatcher: Dispatcher,
+    journal: Journal,
+    question: str,
+    documents: Sequence[Document],
+    tell: Callable[[Event], None],
+    *,
+    interactive: bool = True,
 ) -> None:
     """Has the nodes read what has not been read, and returns when every subtask of the plan has come to its end in the journal.
 
@@ -36,7 +45,8 @@ async def read(
     overhead = prompts.overhead_tokens(split_question(question))
     made: dict[str, Any] | None = journal.value("plan")
     if made is None:
-        context, test_engine = await _smallest_context(roster, max(MIN_CONTEXT_TOKENS, overhead + MIN_CONTEXT_TOKENS // 2))
+        least = max(MIN_CONTEXT_TOKENS, overhead + MIN_CONTEXT_TOKENS // 2)
+        context, test_engine = await _smallest_context(dispatcher.roster, least)
         made = {"context": context, "chunk_tokens": context - overhead, "test_engine": test_engine}
     chunks = await in_thread(make_chunks, documents, max_tokens=made["chunk_tokens"])
     index = await in_thread(Index, chunks)
@@ -59,7 +69,7 @@ async def read(
         if not isinstance(finding, Rejected):
             tell(Found(finding))
     if len(done) < len(keys):
-        _, test_engine = await _smallest_context(roster, made["context"])
+        _, test_engine = await _smallest_context(dispatcher.roster, made["context"])
         if test_engine and not made["test_engine"]:
             raise NoNodes("Only nodes with the deterministic test engine are there, and the run was begun with others. Start one.")
         echo = await in_thread(Echo, [document.text for document in documents])
@@ -70,21 +80,19 @@ async def read(
             journal.add_finding(finding, keys[finding.task, finding.chunk], ends=not isinstance(finding, Rejected), work=work)
 
         execution = Execution(
-            f"{journal.run}-{journal.sitting}-",
+            f"{journal.run}-{journal.sitting}",
             plan,
             chunks,
             by_label,
-            roster,
             echo,
-            made["context"],
-            test_engine,
+            Need(made["context"], test_engine),
             tell,
             record,
             lambda task, chunk: journal.end_subtask(keys[task, chunk]),
             done,
             journal.work(),
         )
-        await execution.run()
+        await execution.run(dispatcher, interactive=interactive)
         for work in execution.work.values():
             journal.set_work(work)
     journal.set_value("read", True)
@@ -102,8 +110,8 @@ async def _smallest_context(roster: Roster, least: int) -> tuple[int, bool]:
     await roster.settle()
     joined = [node for node in roster.nodes() if node.state is NodeState.JOINED and not node.draining]
     test_engine = all(node.engine == DETERMINISTIC for node in joined)
-    joined = [node for node in joined if test_engine or node.engine != DETERMINISTIC]
-    contexts = [model.context_tokens for node in joined if (model := usable_model(node.models, least)) is not None]
+    need = Need(least, test_engine)
+    contexts = [model.context_tokens for node in joined if (model := fitting(node, need)) is not None]
     if contexts:
         return min(contexts), test_engine
     if joined:

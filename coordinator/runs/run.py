@@ -13,8 +13,8 @@ from coordinator.errors import DocumentError, RunError
 from coordinator.events import DocumentRead, DocumentSkipped, Ended, RunStarted, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.plan import split_question
-from coordinator.nodes.roster import Roster
 from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, make_answer, supervisor_of
+from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.identity import Source, read_again
 from coordinator.runs.journal import Journal
 from coordinator.runs.read import read
@@ -27,17 +27,18 @@ from edgenode.threads import in_thread
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a question is asked. `max_egress` is in characters, None for the default share. With `again` the supervisor is asked
-    although an earlier request may have been paid for."""
+    although an earlier request may have been paid for. A `background` run lets others read first."""
 
     reading: Reading = Reading.AUTO
     show_names: bool = False
     max_egress: int | None = None
     dry_run: bool = False
     again: bool = False
+    background: bool = False
 
 
 async def ask(
-    roster: Roster, config: Config, runs: Path, question: str, paths: Sequence[Path], options: Options, emit: Emit
+    dispatcher: Dispatcher, config: Config, runs: Path, question: str, paths: Sequence[Path], options: Options, emit: Emit
 ) -> Answer:
     """Asks one question of some documents. The last event is `Ended`, also when it fails after the run has begun.
 
@@ -50,6 +51,7 @@ async def ask(
     if not question:
         raise UsageError("There is no question. Give it last, in quotation marks.")
     split_question(question)
+    dispatcher.expect()
     documents, skipped = await in_thread(read_documents, paths)
     if not documents:
         reasons = " ".join(f"{each.name}: {each.reason}" for each in skipped) or "The folder holds no document of a known kind."
@@ -70,10 +72,10 @@ async def ask(
         tell(RunStarted(journal.run, question))
         for each in skipped:
             tell(DocumentSkipped(each.name, each.reason))
-        return await _carry_on(roster, config, journal, kept, options, documents, tell)
+        return await _carry_on(dispatcher, config, journal, kept, options, documents, tell)
 
 
-async def resume(roster: Roster, config: Config, runs: Path, run: str, options: Options, emit: Emit) -> Answer:
+async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, options: Options, emit: Emit) -> Answer:
     """Goes on with a run where it was: reads what has not been read, and aggregates. No subtask that came to its end is done again,
     and no reply that is in the ledger is paid for again.
 
@@ -89,7 +91,7 @@ async def resume(roster: Roster, config: Config, runs: Path, run: str, options: 
         )
         tell = Recorder(journal, emit)
         tell(RunStarted(journal.run, kept.question))
-        return await _carry_on(roster, config, journal, kept, options, None, tell)
+        return await _carry_on(dispatcher, config, journal, kept, options, None, tell)
 
 
 def resumable(journal: Journal) -> Kept:
@@ -106,11 +108,12 @@ def resumable(journal: Journal) -> Kept:
     return Kept(**kept)
 
 
-async def _documents_to_read(journal: Journal, tell: Recorder) -> tuple[Document, ...]:
+async def _documents_to_read(dispatcher: Dispatcher, journal: Journal, tell: Recorder) -> tuple[Document, ...]:
     """The documents of a run that is resumed, where reading is left to do. Raises `DocumentError` when it is and they changed."""
     whole = journal.value("read", False)
     if whole and not _worth_trying_again(journal):
         return ()
+    dispatcher.expect()
     try:
         documents = await in_thread(read_again, [Source(**each) for each in journal.value("asked")["sources"]])
     except DocumentError as error:
@@ -135,7 +138,7 @@ def _worth_trying_again(journal: Journal) -> bool:
 
 
 async def _carry_on(
-    roster: Roster,
+    dispatcher: Dispatcher,
     config: Config,
     journal: Journal,
     kept: Kept,
@@ -146,7 +149,7 @@ async def _carry_on(
     """From wherever the run is to its answer; `documents` are None where they are to be read again if need be."""
     try:
         if documents is None:
-            documents = await _documents_to_read(journal, tell)
+            documents = await _documents_to_read(dispatcher, journal, tell)
             journal.set_value("end", None)
         for document in documents:
             tell(DocumentRead(document.label, document.name, len(document.text), len(document.page_starts) or None))
@@ -154,8 +157,8 @@ async def _carry_on(
             # A question too long for the budget is refused now and not after all the reading.
             aggregation.select((), egress_budget(config, kept), kept.question, {})
         if not journal.value("read", False):
-            await read(roster, journal, kept.question, documents, tell)
-        answer = await aggregate(roster, config, journal, kept, tell, dry_run=options.dry_run, again=options.again)
+            await read(dispatcher, journal, kept.question, documents, tell, interactive=not options.background)
+        answer = await aggregate(dispatcher, config, journal, kept, tell, dry_run=options.dry_run, again=options.again)
         journal.set_value("end", {"status": answer.status.value, "by": answer.answered_by, "text": answer.text})
     except EdgenodeError as error:
         by = "home" if config.supervisor is None else "supervisor"

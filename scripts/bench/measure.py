@@ -17,6 +17,7 @@ from coordinator.events import NodeState
 from coordinator.nodes.news import Heard, News, Up
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
+from coordinator.scheduling.speed import PredictionError
 from edgenode.net.interfaces import LOOPBACK, scope
 from edgenode.types import NodeId, Outcome, Progress
 
@@ -59,6 +60,8 @@ class Measured:
     others_share: float
     """Of all cores, by everything else on the machine; 0 where that cannot be told."""
     devices: tuple[DeviceUse, ...]
+    error: PredictionError | None
+    """How far off the predictions of subtasks were, of a policy that predicts."""
 
     @property
     def efficiency(self) -> float:
@@ -83,6 +86,7 @@ class Measurement:
         self._heard: dict[NodeId, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._began = 0.0
+        self._error: PredictionError | None = None
 
     async def run(self, policy: str, limit: float) -> Measured:
         """Measures `policy` for at most `limit` seconds."""
@@ -106,11 +110,14 @@ class Measurement:
 
     async def _carry_out(self, roster: Roster, policy: str) -> None:
         if policy == "edgenode":
-            await edgenode(roster, self._work, self._count)
+            await edgenode(roster, self._work, self._count, self._predicted)
         else:
             slowest = min(device.speed for device in self._devices)
             timeout = TIMEOUT_REQUESTS * self._work.greatest_request / (self._pace * slowest)
             await Requests(roster, self._work, self._count, timeout, least=policy == "least_outstanding").run()
+
+    def _predicted(self, error: PredictionError) -> None:
+        self._error = error
 
     def _count(self, task: int, chunk: int, has_outcome: bool) -> None:
         self._ended[task, chunk] += 1
@@ -171,6 +178,7 @@ class Measurement:
             processor_share=processor / (seconds * CORES),
             others_share=max(0.0, machine - processor) / (seconds * CORES),
             devices=tuple(self._use(device, each, seconds) for device, each in zip(self._devices, used, strict=True)),
+            error=self._error,
         )
 
     def _use(self, device: Device, used: Used, seconds: float) -> DeviceUse:

@@ -12,7 +12,10 @@ from coordinator.events import NodeState
 from coordinator.minions import prompts
 from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.roster import Roster
+from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.execute import Execution
+from coordinator.scheduling.decisions import Need
+from coordinator.scheduling.speed import PredictionError
 from coordinator.types import Failed, Finding, Rejected, Retrieved
 from edgenode.types import Cancel, Completion, Lease, LeaseId, NodeId, Outcome, Refusal
 
@@ -23,26 +26,30 @@ Count = Callable[[int, int, bool], None]
 """Told of each end of a subtask that is counted in the result: task, chunk, whether there is an outcome."""
 
 
-async def edgenode(roster: Roster, work: Work, count: Count) -> None:
-    """As the product does it. The only place here that knows how a run is carried out."""
+async def edgenode(roster: Roster, work: Work, count: Count, error: Callable[[PredictionError], None]) -> None:
+    """As the product does it, but without the probes that run while documents are read. The only place here that knows how a run
+    is carried out. In the end `error` gets how far off its predictions were, cut off or not."""
 
     def record(finding: Finding) -> None:
         if not isinstance(finding, Rejected | Retrieved):
             count(finding.task, finding.chunk, not isinstance(finding, Failed))
 
-    await Execution(
-        "bench-",
+    execution = Execution(
+        "bench",
         work.plan,
         work.chunks,
         {work.document.label: work.document},
-        roster,
         work.echo,
-        context_tokens=0,
-        test_engine=True,
+        Need(test_engine=True),
         emit=lambda _: None,
         record=record,
         close=lambda task, chunk: count(task, chunk, False),
-    ).run()
+    )
+    async with Dispatcher(roster) as dispatcher:
+        try:
+            await execution.run(dispatcher)
+        finally:
+            error(dispatcher.error)
 
 
 @dataclass(eq=False, slots=True)

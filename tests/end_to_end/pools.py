@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.config import Config, SupervisorConfig
+from coordinator.minions import prompts
 from coordinator.pool import Pool
 from edgenode.engines.deterministic import DeterministicEngine
-from edgenode.engines.engine import Engine
+from edgenode.engines.engine import Engine, Request
 from edgenode.node import Node, NodeConfig
 
 FACT = "The deposit of the flat is paid back within six weeks after the keys are returned."
@@ -64,6 +65,11 @@ async def pool_of(home: Path, *engines: Engine, supervisor: str | None = None) -
             while len(await pool.nodes()) < len(engines):  # noqa: ASYNC110 - a pool has no event for it
                 await asyncio.sleep(0.05)
         yield pool
+
+
+def is_probe(request: Request) -> bool:
+    """Whether it is what nodes read before a run, to learn how fast they are."""
+    return request.user.startswith(prompts.PROBE_TEXT)
 
 
 def readers(count: int) -> tuple[DeterministicEngine, ...]:

@@ -36,6 +36,10 @@ def test_a_small_one() -> None:
     assert {(row["pool"], row["fault"]) for row in told["scenarios"]} == {("4-equal", "kill")}
     ours = told["scenarios"][0]
     assert (ours["lost"], ours["duplicates"]) == (0, 0)
+    (predicted,) = told["predictions"]
+    assert (predicted["pool"], predicted["fault"]) == ("4-equal", "kill")
+    assert 0 < predicted["subtasks"] <= 48
+    assert 0 < predicted["median"] <= predicted["ninetieth"]
     for row in told["scenarios"]:
         assert row["duplicates"] == 0
         assert row["wasted_share"] >= 0
