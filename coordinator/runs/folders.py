@@ -3,7 +3,7 @@
 import difflib
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +29,13 @@ def list_runs(runs: Path) -> tuple[RunId, ...]:
 
 
 def new_folder(runs: Path) -> RunId:
-    """Makes the folder of a new run, for its owner alone. Ids sort by the time (UTC) they were made at. Raises `OSError`."""
+    """Makes the folder of a new run, for its owner alone. Its id sorts after those of all runs that are kept: it tells the time
+    (UTC) it was made at, or the second after the last one's where two are made in a second or the clock went back in between.
+    Raises `OSError`, and `RunError` when `runs` cannot be listed."""
     while True:
-        run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        kept = list_runs(runs)
+        after = begun(kept[-1]) + timedelta(seconds=1) if kept else datetime.min.replace(tzinfo=UTC)
+        run = f"{max(datetime.now(UTC), after):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         try:
             (runs / run).mkdir(mode=0o700)
         except FileExistsError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.errors import RunError
-from coordinator.runs.folders import begun, existing_folder
+from coordinator.runs.folders import begun, existing_folder, list_runs, new_folder
 from coordinator.types import RunId
 
 FIRST, SECOND, LATER = "20261121-235959-00aa", "20261122-031502-7f3a", "20261122-031502-7f4b"
@@ -48,3 +48,11 @@ def test_an_id_tells_when() -> None:
     """To the second in UTC; a folder that somebody named so is no error."""
     assert begun(RunId(SECOND)) == datetime(2026, 11, 22, 3, 15, 2, tzinfo=UTC)
     assert begun(RunId("99999999-999999-ffff")).year == 1970
+
+
+def test_the_run_begun_last_is_the_last_though_the_clock_went_back(tmp_path: Path) -> None:
+    """An id of the future, and many of the same second: each new one sorts after all others."""
+    (tmp_path / "29991231-235958-ffff").mkdir()
+    made = [new_folder(tmp_path) for _ in range(20)]
+    assert list_runs(tmp_path)[1:] == tuple(made)
+    assert existing_folder(tmp_path, "last").name == made[-1]
