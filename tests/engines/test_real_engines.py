@@ -14,16 +14,27 @@ from edgenode.engines.child import ChildEngine
 from edgenode.engines.choose import ENGINES, LLAMA_CPP_PYTHON, XLLAMACPP, EngineSettings, choose_engine, installed
 from edgenode.engines.engine import EngineProgress
 from edgenode.errors import ContextExceeded, EngineCrashed, EngineError
-from edgenode.types import Model
+from edgenode.types import (
+    AuthorityId,
+    Completion,
+    Lease,
+    LeaseId,
+    Model,
+    Outcome,
+    Progress,
+    Refusal,
+    Subtask,
+    SubtaskId,
+)
+from edgenode.work import WorkQueue
 from tests.engines.requests import SENTENCES, ignore, quote_schema, request
 
 CHUNK = " ".join(f"Line {number} of the lease says nothing." for number in range(25)) + " " + SENTENCES[0]
 
 
-def engine_for(name: str, path: Path, folder: Path) -> ChildEngine:
-    settings = EngineSettings(
-        log=folder / "engine.log", engine=name, path=path, known=Model("smol", context_tokens=1024), threads=1
-    )
+def engine_for(name: str, path: Path, folder: Path, slots: int | None = None) -> ChildEngine:
+    known = Model("smol", context_tokens=1024)
+    settings = EngineSettings(log=folder / "engine.log", engine=name, path=path, known=known, threads=1, slots=slots)
     engine = choose_engine(settings)
     assert isinstance(engine, ChildEngine)
     return engine
@@ -132,3 +143,35 @@ async def test_damaged_model(name: str, real_model: Path, tmp_path: Path) -> Non
     with pytest.raises(EngineError, match=r"before it served: .*engine\.log") as caught:
         await engine_for(name, half, tmp_path).__aenter__()
     assert "\n" not in str(caught.value)
+
+
+async def test_each_slot_keeps_its_chunk(real_model: Path, tmp_path: Path) -> None:
+    """Two leases that go on at once, at their own paces, read their chunks once each, and each slot has the whole context."""
+    if not installed(XLLAMACPP):
+        pytest.skip("xllamacpp is not installed here")
+    reports: asyncio.Queue[Refusal | Progress | Outcome] = asyncio.Queue()
+    async with engine_for(XLLAMACPP, real_model, tmp_path, slots=2) as engine, WorkQueue(engine) as queue:
+        assert engine.slots == 2
+        session = queue.open_session(AuthorityId("a" * 32), reports.put_nowait)
+        for id, reply_tokens in (("even", 4), ("odd", 16)):
+            chunk = " ".join(f"The {id} line {number} of the lease says nothing." for number in range(45))
+            subtasks = tuple(
+                Subtask(SubtaskId(word), f"\n{word}?", '{"type": "string", "maxLength": 40}', reply_tokens)
+                for word in ("When", "Who", "Where")
+            )
+            session.offer(Lease(LeaseId(id), "smol", "You read.", chunk, subtasks, at_once=2))
+        ends = [told async for told in outcomes(reports, 6)]
+    for id in ("even", "odd"):
+        usages = [end.result.usage for end in ends if end.lease == id and isinstance(end.result, Completion)]
+        assert len(usages) == 3
+        # Half of the context of 1,024 would not hold it.
+        assert all(usage.prompt_tokens > 512 for usage in usages)
+        assert usages[0].cached_tokens < 30
+        assert all(usage.cached_tokens > usage.prompt_tokens - 20 for usage in usages[1:])
+
+
+async def outcomes(reports: asyncio.Queue[Refusal | Progress | Outcome], count: int) -> AsyncIterator[Outcome]:
+    while count:
+        if isinstance(told := await reports.get(), Outcome):
+            count -= 1
+            yield told
