@@ -143,7 +143,7 @@ class Node:
             self.invited = bool(desk.introduction().invited_by)
             if not trusted and not self.invited:
                 self.open_window()
-            running = RunningNode(self.trust.id, self._name, self._local_address(), secret, os.getpid())
+            running = RunningNode(self.trust.id, self._name, self._local_address(), secret, os.getpid(), self._config.join)
             stack.enter_context(announced_running(running))
             self._announcer = Announcer(self.trust.id, self._name, self.port, self._scope)
             await stack.enter_async_context(self._announcer)

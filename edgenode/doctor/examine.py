@@ -59,6 +59,7 @@ async def _node(home: Path, within: Scope) -> OwnNode:
         running=running is not None,
         port=port,
         answers=answers,
+        dials=running.dials if running else (),
         trusted=trusted,
         key_made=made,
         battery_percent=status.battery_percent,

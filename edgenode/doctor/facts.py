@@ -182,6 +182,8 @@ class OwnNode:
     port: int = 0
     answers: tuple[Way, ...] = ()
     """What came of dialling it at the addresses of this machine."""
+    dials: tuple[str, ...] = ()
+    """HOST:PORT of the coordinators that it dials while it runs."""
     trusted: tuple[Trusted, ...] = ()
     key_made: datetime | None = None
     battery_percent: float | None = None

@@ -119,13 +119,8 @@ def _listening(node: OwnNode, facts: Facts) -> Iterator[Finding]:
     if beyond and all(_loopback(address) for address in open_at):
         where = f"The node {node.name} answers on this machine only (port {node.port}), not at {listed(w.address for w in beyond)}"
         openly = "without --listen and --interface, and with EDGENODE_INTERFACE unset: edgenode start"
-        if node.trusted:
-            # It may well be that a coordinator is dialled and gives it work: from here that is not seen.
-            yield warning(
-                "loopback-only",
-                f"{where}: only coordinators that it dials can give it work.",
-                f"Nothing, if it was started with --join COORDINATOR and works. Else start it {openly}",
-            )
+        if node.dials:
+            yield fine("dials-out", f"{where}, and dials {listed(node.dials)} to be given work.")
         else:
             yield problem("loopback-only", f"{where}.", f"Start it {openly} (or, to dial out, with --join COORDINATOR)")
     else:

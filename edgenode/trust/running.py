@@ -24,6 +24,7 @@ MAX_FILE_BYTES: Final = 4_096
 MAX_FILES: Final = 256
 NAME_CHARACTERS: Final = 60
 ADDRESS_CHARACTERS: Final = 260
+MAX_DIALS: Final = 8
 
 _log = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -38,6 +39,8 @@ class RunningNode:
     secret: bytes = field(repr=False)
     """`SECRET_BYTES` random bytes, new at each start."""
     pid: int
+    dials: tuple[str, ...] = ()
+    """HOST:PORT of the coordinators that it dials, the first `MAX_DIALS`."""
 
 
 def running_folder() -> Path:
@@ -59,6 +62,7 @@ def announced_running(node: RunningNode) -> Iterator[None]:
         "address": node.address,
         "secret": node.secret.hex(),
         "pid": node.pid,
+        "dials": node.dials[:MAX_DIALS],
     }
     write_private(path, json.dumps(values, ensure_ascii=False) + "\n")
     try:
@@ -101,7 +105,11 @@ def _read(path: Path) -> RunningNode:
     if not re.fullmatch(r"[0-9a-f]{32}", path.stem) or len(secret) != SECRET_BYTES or not isinstance(pid, int) or pid <= 0:
         raise ValueError("it makes no sense")
     name, address = text_of(values, "name", NAME_CHARACTERS), text_of(values, "address", ADDRESS_CHARACTERS)
-    return RunningNode(NodeId(path.stem), name, address, secret, pid)
+    dials = values.get("dials", [])
+    if not isinstance(dials, list):
+        raise ValueError("it makes no sense")
+    dialled = tuple(text_of({"dials": each}, "dials", ADDRESS_CHARACTERS) for each in dials[:MAX_DIALS])
+    return RunningNode(NodeId(path.stem), name, address, secret, pid, dialled)
 
 
 def _is_alive(pid: int) -> bool:

@@ -382,15 +382,8 @@ CASES = {
         "port 7433",
         "edgenode start",
     ),
-    "own node on loopback, which may dial out": (
-        with_node(answers=(replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))),
-        "loopback-only",
-        WARNING,
-        "only coordinators that it dials",
-        "Nothing, if it was started with --join COORDINATOR and works",
-    ),
     "own node on loopback": (
-        with_node(trusted=(), answers=(replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))),
+        with_node(answers=(replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))),
         "loopback-only",
         PROBLEM,
         "not at 192.168.1.5",
@@ -561,6 +554,14 @@ def test_the_worst_comes_first() -> None:
 def test_which_versions_agree(ours: str, theirs: str, agree: bool | None) -> None:
     """Before 1.0 a minor version is a protocol, afterwards a major one is."""
     assert compatible(ours, theirs) is agree
+
+
+def test_a_node_that_dials_out_is_said_to() -> None:
+    """Though nobody can reach it: its file says whom it dials."""
+    ways = (replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))
+    found = diagnose(with_node(answers=ways, dials=("laptop.local:7435",))).findings
+    assert [each.severity for each in found if "dials laptop.local:7435" in each.what] == [Severity.OK]
+    assert "loopback-only" not in {each.code for each in found}
 
 
 @pytest.mark.parametrize("verdict", [Verdict.TRUSTED, Verdict.UNKNOWN_AUTHORITY, None])

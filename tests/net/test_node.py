@@ -223,6 +223,14 @@ async def test_a_running_node_leaves_a_private_file(tmp_path: Path) -> None:
     assert running_nodes() == ()
 
 
+async def test_whom_a_node_dials_is_in_its_file(tmp_path: Path) -> None:
+    """For `edgenode doctor`, which is another process."""
+    join = (f"127.0.0.1:{free_pair()}",)
+    async with Node(NodeConfig(home=tmp_path, name=unique("node"), join=join), ScriptedEngine()):
+        (running,) = running_nodes()
+    assert running.dials == join
+
+
 async def test_a_change_of_the_engine_is_told_on_the_stream(tmp_path: Path, anna: Authority) -> None:
     """Whoever is connected learns that the engine restarts, without asking."""
     engine = ScriptedEngine()

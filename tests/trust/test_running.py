@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def running(id: str = ID, name: str = "kitchen-pi", pid: int | None = None) -> R
 def test_a_running_node_is_found_and_then_not(tmp_path: Path) -> None:
     """As long as it runs, with all that it said, by whoever has the same data folder."""
     assert running_nodes() == ()
-    one, other = running(name="台所のパイ"), running("f" * 32)
+    one, other = running(name="台所のパイ"), replace(running("f" * 32), dials=("laptop.local:7435", "10.0.0.2:7435"))
     with announced_running(one), announced_running(other):
         assert running_nodes() == (one, other)
     assert running_nodes() == ()
@@ -88,7 +89,17 @@ def test_damaged_files_are_skipped() -> None:
         path = running_folder() / f"{ID}.json"
         whole = path.read_text(encoding="utf-8")
         values = json.loads(whole)
-        changes = ({"version": 2}, {"secret": "00"}, {"secret": "no hex"}, {"pid": "1"}, {"pid": -1}, {"pid": 2**80}, {"name": 1})
+        changes = (
+            {"version": 2},
+            {"secret": "00"},
+            {"secret": "no hex"},
+            {"pid": "1"},
+            {"pid": -1},
+            {"pid": 2**80},
+            {"name": 1},
+            {"dials": 1},
+            {"dials": [1]},
+        )
         texts = ["", whole[:40], "[]", "[" * 4_000, " " * 5_000, *(json.dumps({**values, **change}) for change in changes)]
         for text in texts:
             path.write_text(text, encoding="utf-8")
