@@ -38,12 +38,11 @@ async def examine(host: str | None = None, interface: str | None = None) -> Repo
     Raises `UsageError` for what cannot be a host, `NetworkError` for an interface that is not there.
     """
     within = scope(interface)
-    own, certificate, paired = await in_thread(_own, within)
+    own, certificate, paired, removed = await in_thread(_own, within)
     around = asyncio.create_task(look_around(within, interface))
     try:
         known = await in_thread(running_nodes)
         machine, heard = await around
-        removed = await in_thread(_removed, {*(each.id for each in heard), *(each.id for each in known)})
         told = heard, paired, known, removed
         named = _everybody(*told) if host is None else (await _named(host, *told, within),)
         targets = await asyncio.gather(*(_examined(target, addresses, certificate, heard, within) for target, addresses in named))
@@ -52,26 +51,29 @@ async def examine(host: str | None = None, interface: str | None = None) -> Repo
     return diagnose(Facts(Side.COORDINATOR, __version__, machine, heard, None, own, tuple(targets), host is not None))
 
 
-def _own(within: Scope) -> tuple[OwnCoordinator, bytes, tuple[PairedNode, ...]]:
-    """This coordinator, the DER of its certificate for dialling (empty without one), and whom it is paired with. Makes nothing."""
+def _own(within: Scope) -> tuple[OwnCoordinator, bytes, tuple[PairedNode, ...], tuple[PairedNode, ...]]:
+    """This coordinator, the DER of its certificate for dialling (empty without one), whom it is paired with, and whom it has shut
+    out. Makes nothing."""
     folder = coordinator_folder()
     if why := unusable(folder):
-        return OwnCoordinator(error=why), b"", ()
+        return OwnCoordinator(error=why), b"", (), ()
     # A certificate without its key is as far from usable as can be, and what is kept says so itself.
     if not (folder / KEY).exists() and not (folder / CERTIFICATE).exists():
-        return OwnCoordinator(), b"", ()
+        return OwnCoordinator(), b"", (), ()
     try:
         authority = Authority(folder)
         certificate = der(parse_certificate(authority.client_tls().certificate))
-        paired = PairedNodes(folder).all()
+        nodes = PairedNodes(folder)
+        paired, removed = nodes.all(), nodes.removed()
     except EdgenodeError as error:
-        return OwnCoordinator(error=str(error)), b"", ()
+        return OwnCoordinator(error=str(error)), b"", (), ()
     taken = not are_free(within.listen_addresses(), COORDINATOR_PORT)
-    return OwnCoordinator(nodes=len(paired), ends=authority.certificate.not_valid_after_utc, port_taken=taken), certificate, paired
+    own = OwnCoordinator(nodes=len(paired), ends=authority.certificate.not_valid_after_utc, port_taken=taken)
+    return own, certificate, paired, removed
 
 
 def _everybody(
-    heard: Sequence[Heard], paired: Sequence[PairedNode], running: Sequence[RunningNode], removed: Sequence[PairedNode] = ()
+    heard: Sequence[Heard], paired: Sequence[PairedNode], running: Sequence[RunningNode], removed: Sequence[PairedNode]
 ) -> tuple[tuple[Target, tuple[str, ...]], ...]:
     """Everybody known by identity, with all addresses known of each: those of this machine and the paired ones come first, since
     anybody can make mDNS tell of as many others as he likes."""
@@ -102,12 +104,14 @@ async def _named(
 ) -> tuple[Target, tuple[str, ...]]:
     """What the user means by `host`: a node that is known by that name or identity, else a machine of that name or address."""
     asked = host.strip()
-    for target, addresses in _everybody(
+    meant = _everybody(
         [each for each in heard if asked in {each.name, each.id}],
         [each for each in paired if asked in {each.name, each.id}],
         [each for each in running if asked in {each.name, each.id}],
         removed,
-    ):
+    )
+    # A name may have gone to another device since, so those that were shut out come last.
+    for target, addresses in meant or _everybody((), [each for each in removed if asked in {each.name, each.id}], (), removed):
         return replace(target, asked=clean_line(asked, 60)), addresses
     try:
         name, port = split_host_port(parse_host_port(asked, NODE_PORT, "coordinator doctor"))
@@ -161,15 +165,6 @@ def _paired(id: NodeId) -> Paired | None:
     except EdgenodeError:
         return None
     return None if found is None else _record(found)
-
-
-def _removed(ids: Iterable[str]) -> tuple[PairedNode, ...]:
-    """Those that were unpaired, of the nodes that are about."""
-    try:
-        found = [PairedNodes(coordinator_folder()).get(NodeId(id)) for id in ids]
-    except EdgenodeError:
-        return ()
-    return tuple(each for each in found if each is not None and each.removed is not None)
 
 
 def _record(node: PairedNode) -> Paired:

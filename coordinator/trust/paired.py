@@ -51,6 +51,10 @@ class PairedNodes:
         """The paired ones, ordered by id; those that were removed are not among them."""
         return tuple(node for node in self._records.all().values() if node.removed is None)
 
+    def removed(self) -> tuple[PairedNode, ...]:
+        """Those that were shut out, ordered by id."""
+        return tuple(node for node in self._records.all().values() if node.removed is not None)
+
     def get(self, id: NodeId) -> PairedNode | None:
         """Also a node that was removed: look at `removed`. None where it was never paired."""
         return self._records.all().get(id)

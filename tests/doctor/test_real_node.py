@@ -107,6 +107,17 @@ async def test_a_node_that_was_removed(node: Node) -> None:
     assert [each.code for each in (await examine()).findings if name in each.what] == ["removed"]
 
 
+async def test_a_removed_device_that_is_not_there() -> None:
+    """It is still known by name and id that it was shut out, and how to take it back."""
+    paired = Trust.load().paired
+    paired.add(PairedNode(NodeId("f" * 32), "phone", now_utc(), "code", now_utc(), dials_in=True))
+    paired.remove(NodeId("f" * 32))
+    for name in ("phone", "f" * 32):
+        (found,) = [each for each in (await examine(name)).findings if each.code == "removed"]
+        assert found.what.startswith(f"{name} was unpaired on")
+        assert "coordinator pair" in found.remedy
+
+
 async def test_who_has_the_port_for_nodes_that_dial_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that another command has is noticed."""
     trust = Trust.load()
@@ -184,7 +195,7 @@ def test_paired_nodes_are_looked_at_whoever_else_is_told_of(node: Node) -> None:
     """Forged records do not crowd them out."""
     crowd = [Heard(f"{number:032x}", "kitchen", ("127.0.0.1:1",)) for number in range(2 * MAX_TARGETS)]
     ours = PairedNode(NodeId("f" * 32), "pi", now_utc(), "code", now_utc(), ("127.0.0.1:7433",))
-    targets = _everybody([*crowd, Heard(ours.id, "forged", ("127.0.0.1:9",))], [ours], running_nodes())
+    targets = _everybody([*crowd, Heard(ours.id, "forged", ("127.0.0.1:9",))], [ours], running_nodes(), ())
     assert len(targets) == MAX_TARGETS
     assert [target.asked for target, _ in targets[:2]] == [node.description().name, "pi"]
     assert targets[1][1] == ("127.0.0.1:9", "127.0.0.1:7433")
