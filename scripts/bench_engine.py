@@ -1,6 +1,7 @@
 """Measures what a node costs beside its bare engine, and what bundles save, with a real model on this machine.
 
-    python scripts/bench_engine.py [--model PATH] [--threads N] [--pairs N] [--chunks N] [--repeat N] [--chunk-tokens N] [--json]
+    python scripts/bench_engine.py [--model PATH] [--threads N] [--pairs N] [--repeat N] [--chunks N] [--questions N]
+                                   [--chunk-tokens N] [--json]
 
 The default engine (xllamacpp) runs in a real node, a process of its own that is reached by gRPC and mutual TLS on loopback, as
 `edgenode start` runs it. The text is the demo's handbook, cut and asked as in a run: three questions of a chunk, and a reply that
@@ -9,7 +10,8 @@ quotes one of its sentences. Without --model it is the demo's model, which is fe
 Overhead: a lease with the questions of a chunk goes to the node, and the same requests go to the same engine's own HTTP server, one
 after another, by a client that only collects what is streamed (`bench/real_node.py`). The two take turns (A B, B A, ...), before
 each the engine's cache is emptied, and replies, tokens and cached tokens must be the same. The cost is what the node takes from the
-engine's throughput: the median over all pairs, with an interval from order statistics (binomial, at least 95 %).
+engine's throughput: the median over all pairs, with an interval from order statistics (binomial, at least 95 %). The same
+is told of processor time, which other programs disturb less, and which counts on a device without a core to spare.
 
 Bundles: all questions of all chunks go to the node once with a lease for each chunk, and once with a lease for each subtask,
 question by question over all chunks, as they come where nobody minds what a cache holds. What was read are the prompts' tokens that
@@ -36,7 +38,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, Final, Self
 
-from bench.interval import median_interval
+from bench.interval import Interval, median_interval
 from bench.measure import CORES, machine_seconds
 from bench.real_node import (
     BareEngine,
@@ -49,7 +51,7 @@ from bench.real_node import (
     real_node,
     through_node,
 )
-from bench.real_work import TASKS, RealWork
+from bench.real_work import QUESTIONS, RealWork
 from demo import DATA, MODEL
 from demo_processes import BIN
 
@@ -63,14 +65,15 @@ PACKAGES: Final = ("edgenode", "xllamacpp", "grpcio", "protobuf", "httpx2")
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Some leases done one after another. For each subtask, `outside_ms` is the time beside the engine's own for reading and
-    writing, and `processor_ms` what this process and the node's used of a core. `others_share` is what other programs used of all
-    cores meanwhile. Processor times are 0 where the kernel does not tell."""
+    """Some leases done one after another. `outside_ms` is the time beside the engine's own for reading and writing, for each
+    subtask. Of processor time `beside_seconds` is what this process and the node's used, `all_seconds` that and the engine's, and
+    `others_share` what other programs used of all cores; all three are 0 where the kernel does not tell."""
 
     completions: list[Completion]
     seconds: float
     outside_ms: float
-    processor_ms: float
+    beside_seconds: float
+    all_seconds: float
     others_share: float
 
     @property
@@ -82,8 +85,8 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of two ways to have the same work done: medians of what is in `Timed`, of processor time the mean, because its clock is
-    coarse. `read_tokens` are those that the engine really read."""
+    """One of two ways to have the same work done: medians. `read_tokens` are those that the engine really read, `outside_ms` and
+    `processor_ms` the time and the processor time beside the engine's, for each subtask, the latter a mean: its clock is coarse."""
 
     seconds: float
     read_tokens: float
@@ -96,25 +99,24 @@ class Side:
             round(median(each.seconds for each in turns), 3),
             median(read_tokens(each.completions) for each in turns),
             round(median(each.outside_ms for each in turns), 1),
-            round(mean(each.processor_ms for each in turns), 1),
+            round(mean(1000 * each.beside_seconds / len(each.completions) for each in turns), 1),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """`cost_percent` is what the node takes from the bare engine's throughput, the median of `each_percent`; below 0 where the node
-    was faster, by chance. `low` to `high` holds it with probability `confidence`."""
+    """What the node takes from the bare engine's throughput, in per cent, below 0 where it was faster by chance: `cost` by the time
+    taken (`each_cost` in each pair), and `processor_cost` by what it and the coordinator use of the processor beyond what the bare
+    client uses, as if there were no core to spare; None where the kernel does not tell."""
 
     pairs: int
     subtasks: int
     bare: Side
     node: Side
-    cost_percent: float
-    low: float
-    high: float
-    confidence: float
+    cost: Interval
+    processor_cost: Interval | None
+    each_cost: list[float]
     texts_equal: bool
-    each_percent: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class Bench:
     async def overhead(self, pairs: int) -> Overhead:
         # Once for nothing: what is loaded or made at first use is not what a request costs.
         for way in (self._through, self._bare):
-            await way.do(self._work.lease(self._node.model, 0, TASKS[:1]))
+            await way.do(self._work.lease(self._node.model, 0, self._work.tasks[:1]))
         bare: list[Timed] = []
         node: list[Timed] = []
         for pair in range(pairs):
@@ -153,19 +155,19 @@ class Bench:
             for way, kept in turns if pair % 2 == 0 else reversed(turns):
                 kept.append(await self._time(way, [self._work.lease(self._node.model, pair % len(self._work.chunks))]))
             _say(f"Pair {pair + 1} of {pairs}: bare engine {bare[-1].seconds:.2f} s, through the node {node[-1].seconds:.2f} s.")
-        costs = [100 * (1 - one.seconds / other.seconds) for one, other in zip(bare, node, strict=True)]
-        interval = median_interval(costs)
+        both = list(zip(bare, node, strict=True))
+        costs = [_cost(one.seconds, other.seconds) for one, other in both]
+        # The engine's own is as much again as other programs disturb its caches, so it counts as the same in both.
+        used = [_cost(one.all_seconds, one.all_seconds + other.beside_seconds - one.beside_seconds) for one, other in both]
         return Overhead(
             pairs=pairs,
-            subtasks=len(TASKS),
+            subtasks=len(self._work.tasks),
             bare=Side.of(bare),
             node=Side.of(node),
-            cost_percent=round(interval.median, 2),
-            low=round(interval.low, 2),
-            high=round(interval.high, 2),
-            confidence=round(interval.confidence, 3),
-            texts_equal=all(one.replies == other.replies for one, other in zip(bare, node, strict=True)),
-            each_percent=[round(cost, 2) for cost in costs],
+            cost=median_interval(costs),
+            processor_cost=median_interval(used) if all(each.all_seconds for each in bare) else None,
+            each_cost=costs,
+            texts_equal=all(one.replies == other.replies for one, other in both),
         )
 
     async def bundling(self, repeats: int) -> Bundling:
@@ -194,7 +196,7 @@ class Bench:
 
     def _equal(self, single: Sequence[Completion], bundled: Sequence[Completion]) -> float:
         """Share of the subtasks whose replies are the same; the two lists are in their own orders."""
-        chunks, tasks = len(self._work.chunks), len(TASKS)
+        chunks, tasks = len(self._work.chunks), len(self._work.tasks)
         same = [
             single[task * chunks + chunk].text == bundled[chunk * tasks + task].text
             for task in range(tasks)
@@ -216,7 +218,8 @@ class Bench:
                 completions,
                 seconds,
                 outside_ms=1000 * (seconds - sum(each.usage.seconds for each in completions)) / len(completions),
-                processor_ms=1000 * (client + node) / len(completions),
+                beside_seconds=client + node if engine else 0.0,
+                all_seconds=client + node + engine if engine else 0.0,
                 others_share=max(0.0, machine - client - node - engine) / (seconds * CORES),
             )
         )
@@ -227,11 +230,16 @@ class Bench:
         return (machine_seconds(), time.process_time(), *processor_seconds(self._node.process))
 
 
+def _cost(bare: float, node: float) -> float:
+    """The throughput that the node costs, in per cent, from what the bare engine and the node took for the same."""
+    return round(100 * (1 - bare / node), 2) if node else 0.0
+
+
 async def bench(options: argparse.Namespace, folder: Path) -> int:
     model = _model(options.model)
     os.environ |= {"EDGENODE_INTERFACE": "127.0.0.1", "EDGENODE_DATA": str(folder / "data")}
     began = time.monotonic()
-    work = RealWork(options.chunks, options.chunk_tokens)
+    work = RealWork(options.chunks, options.chunk_tokens, options.questions)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(real_node(folder, NAME, model, options.threads))
         _say(f"A node with {node.model} and {options.threads} threads is started.")
@@ -275,8 +283,8 @@ def _conditions(options: argparse.Namespace, node: RealNode, timed: Sequence[Tim
         "model": node.model,
         "node": "a real process, gRPC and mutual TLS on loopback",
         "requests": f"prompts of {median(prompts):.0f} tokens, replies of {median(replies):.0f} (medians), temperature 0",
-        "overhead": f"{options.pairs} pairs, {len(TASKS)} subtasks of a chunk each, in turns, cache emptied before each",
-        "bundles": f"{options.chunks} chunks, {len(TASKS)} questions each, {options.repeat} times each way",
+        "overhead": f"{options.pairs} pairs, {options.questions} subtasks of a chunk each, in turns, cache emptied before each",
+        "bundles": f"{options.chunks} chunks, {options.questions} questions each, {options.repeat} times each way",
         "machine": f"{platform.system()} {platform.machine()}, {CORES} cores",
         "Python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
@@ -286,14 +294,14 @@ def _conditions(options: argparse.Namespace, node: RealNode, timed: Sequence[Tim
 
 def _table(overhead: Overhead, bundling: Bundling) -> str:
     bare, node, single, bundled = overhead.bare, overhead.node, bundling.one_by_one, bundling.bundled
-    cost = f"{overhead.cost_percent:.1f} % ({overhead.low:.1f} to {overhead.high:.1f}, {100 * overhead.confidence:.0f} %)"
+    processor = f"{_told(overhead.processor_cost)} of all"
     return "\n".join(
         (
             f"| {overhead.subtasks} subtasks of a chunk, {overhead.pairs} pairs | bare engine | node | cost (interval) |",
             "| --- | --- | --- | --- |",
-            f"| seconds | {bare.seconds:.2f} | {node.seconds:.2f} | {cost} |",
+            f"| seconds | {bare.seconds:.2f} | {node.seconds:.2f} | {_told(overhead.cost)} |",
             f"| time beside the engine's, ms a subtask | {bare.outside_ms:.1f} | {node.outside_ms:.1f} | |",
-            f"| processor time beside the engine's, ms a subtask | {bare.processor_ms:.0f} | {node.processor_ms:.0f} | |",
+            f"| processor time likewise, ms a subtask | {bare.processor_ms:.0f} | {node.processor_ms:.0f} | {processor} |",
             "",
             f"| {bundling.subtasks} subtasks on {bundling.chunks} chunks | one by one | as bundles | saved |",
             "| --- | --- | --- | --- |",
@@ -301,6 +309,12 @@ def _table(overhead: Overhead, bundling: Bundling) -> str:
             f"| seconds | {single.seconds:.1f} | {bundled.seconds:.1f} | {100 * bundling.saved_time:.0f} % |",
         )
     )
+
+
+def _told(cost: Interval | None) -> str:
+    if cost is None:
+        return "unknown share"
+    return f"{cost.median:.1f} % ({cost.low:.1f} to {cost.high:.1f}, {100 * cost.confidence:.0f} % sure)"
 
 
 def _say(text: str) -> None:
@@ -320,16 +334,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, metavar="PATH", help="a .gguf file (default: the demo's)")
     parser.add_argument("--threads", type=_at_least(1), default=default_threads(), help="of the engine (%(default)s)")
-    parser.add_argument("--pairs", type=_at_least(1), default=12, help="of measurements for the overhead (%(default)s)")
-    parser.add_argument("--chunks", type=_at_least(2), default=4, help="to read (%(default)s)")
+    parser.add_argument("--pairs", type=_at_least(1), default=9, help="of measurements for the overhead (%(default)s)")
+    parser.add_argument("--chunks", type=_at_least(2), default=3, help="to read (%(default)s)")
+    parser.add_argument(
+        "--questions", type=int, choices=range(2, len(QUESTIONS) + 1), default=3, help="of each chunk (%(default)s)"
+    )
     parser.add_argument("--repeat", type=_at_least(1), default=3, help="turns for what bundles save (%(default)s)")
     parser.add_argument(
         "--chunk-tokens", type=_at_least(64), default=TARGET_TOKENS, help="estimated tokens of a chunk at most (%(default)s)"
     )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    # As Ctrl-C does: what was started is ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As Ctrl-C does, which asyncio turns into a cancellation: what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with tempfile.TemporaryDirectory() as folder:
         try:
             return asyncio.run(bench(options, Path(folder)))

@@ -15,7 +15,7 @@ from tests.scripts.test_demo import family, processes, read_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "scripts/bench_engine.py"
-SMALLEST = ["--pairs", "1", "--chunks", "2", "--repeat", "1", "--chunk-tokens", "64", "--threads", "1"]
+SMALLEST = ["--pairs", "1", "--chunks", "2", "--questions", "2", "--repeat", "1", "--chunk-tokens", "64", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +41,16 @@ def test_a_small_one(real_model: Path) -> None:
     assert "other programs" in told["conditions"]
     overhead = told["overhead"]
     assert overhead["texts_equal"] is True
-    assert (overhead["pairs"], overhead["subtasks"], len(overhead["each_percent"])) == (1, 3, 1)
-    assert overhead["low"] <= overhead["cost_percent"] <= overhead["high"]
+    assert (overhead["pairs"], overhead["subtasks"], len(overhead["each_cost"])) == (1, 2, 1)
+    assert list(overhead["cost"]) == ["median", "low", "high", "confidence"]
     for side in (overhead["bare"], overhead["node"]):
         assert list(side) == ["seconds", "read_tokens", "outside_ms", "processor_ms"]
         assert min(side["seconds"], side["read_tokens"], side["outside_ms"]) > 0
     assert overhead["bare"]["read_tokens"] == overhead["node"]["read_tokens"]
     cost = 1 - overhead["bare"]["seconds"] / overhead["node"]["seconds"]
-    assert overhead["cost_percent"] == pytest.approx(100 * cost, abs=0.5)
+    assert overhead["cost"]["median"] == pytest.approx(100 * cost, abs=0.5)
     bundling = told["bundling"]
-    assert (bundling["repeats"], bundling["chunks"], bundling["subtasks"]) == (1, 2, 6)
+    assert (bundling["repeats"], bundling["chunks"], bundling["subtasks"]) == (1, 2, 4)
     single, bundled = bundling["one_by_one"], bundling["bundled"]
     assert 0 < bundled["read_tokens"] < single["read_tokens"]
     assert bundling["saved_reading"] == pytest.approx(1 - bundled["read_tokens"] / single["read_tokens"], abs=0.001)
