@@ -1,7 +1,7 @@
 """Who holds what: the schedule's records, and the steps that keep them consistent. It decides nothing."""
 
+import math
 from collections.abc import Iterable
-from typing import Final
 
 from coordinator.scheduling.backlog import Backlog, Run
 from coordinator.scheduling.decisions import (
@@ -20,15 +20,20 @@ from coordinator.scheduling.decisions import (
     Work,
 )
 from coordinator.scheduling.holdings import Lease, Node, SubtaskState
-from coordinator.scheduling.limits import MAX_ATTEMPTS, MAX_FAILED_NODES, PASSING
-from coordinator.scheduling.readers import Reader
+from coordinator.scheduling.limits import (
+    CHANCE,
+    MAX_ATTEMPTS,
+    MAX_FAILED_NODES,
+    MAX_VANISHED,
+    MIN_VANISHED,
+    PASSING,
+    PRIOR_ATTEMPTS,
+)
+from coordinator.scheduling.readers import Reader, Readers
 from coordinator.scheduling.speed import PredictionError, SpeedModel
 from coordinator.scheduling.wakes import Wakes
 from coordinator.scheduling.width import Width
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
-
-# By the first few that are known of a pool the others are guessed.
-GUESSES: Final = 8
 
 
 class Book:
@@ -41,22 +46,15 @@ class Book:
         self.backlog = Backlog()
         self.idle: dict[NodeId, None] = {}
         """Nodes that hold nothing, in the order in which they became so."""
-        self.readers: dict[tuple[NodeId, str], Reader] = {}
-        """What is known of models on nodes, also of those that are gone."""
-        self.reading: dict[Need, dict[NodeId, Reader]] = {}
-        """For each need of a run: the nodes that are there and fit, each with the model that it reads with."""
+        self.readers = Readers()
         self.error = PredictionError()
         self.wakes = Wakes()
+        self.outcomes = 0
+        self.losses = 0
+        """Subtasks that nodes brought to an end, and those in work on nodes that went away."""
         self._prefix = prefix
         self._granted = 0
-        self._known: list[SpeedModel] = []
         self._probes = Run("", False, Need(), {}, {-1: Work(-1, (PROBE_SUBTASK,), 0.0, PROBE_PROMPT_TOKENS, PROBE_REPLY_TOKENS)})
-
-    def open(self, id: str, interactive: bool, need: Need, now: float) -> Run:
-        if need not in self.reading:
-            found = ((node.id, self.first_reader(node.id, node.candidates, need)) for node in self.nodes.values())
-            self.reading[need] = {node: reader for node, reader in found if reader is not None}
-        return self.backlog.open(id, interactive, need, self.reading[need], now)
 
     def add(self, run: Run, work: Iterable[Work]) -> None:
         for bundle in work:
@@ -67,12 +65,12 @@ class Book:
             run.tokens += bundle.shared_tokens + len(new) * (bundle.own_tokens + bundle.reply_tokens)
             self.subtasks.update({id: SubtaskState(bundle.chunk, run) for id in new})
 
+    def open(self, id: str, interactive: bool, need: Need, now: float) -> Run:
+        return self.backlog.open(id, interactive, need, self.readers.of(need), now)
+
     def join(self, id: NodeId, candidates: tuple[Candidate, ...], slots: int, ready: bool) -> Node:
-        node = self.nodes[id] = Node(id, candidates, self.reader(id, candidates[0]), Width(slots), ready=ready)
+        node = self.nodes[id] = Node(id, self.readers.join(id, candidates), Width(slots), ready=ready)
         self.idle[id] = None
-        for need, readers in self.reading.items():
-            if (first := self.first_reader(id, candidates, need)) is not None:
-                readers[id] = first
         for run in self.backlog.runs.values():
             if run.readers:
                 run.alone_since = None
@@ -82,36 +80,19 @@ class Book:
         """The node is there no more. What it held is the caller's to put back."""
         node = self.nodes.pop(id, None)
         self.idle.pop(id, None)
-        for readers in self.reading.values():
-            readers.pop(id, None)
+        self.readers.leave(id)
         for run in self.backlog.runs.values():
             if not run.readers and run.alone_since is None:
                 run.alone_since = now
         return node
 
-    def first_reader(self, node: NodeId, candidates: tuple[Candidate, ...], need: Need) -> Reader | None:
-        """The first of its models, in its own order, that may read."""
-        return next((self.reader(node, candidate) for candidate in candidates if need.met_by(candidate)), None)
-
-    def reader(self, node: NodeId, candidate: Candidate) -> Reader:
-        known = self.readers.get((node, candidate.name))
-        if known is None or known.model != candidate:
-            like = sorted(self._known, key=lambda speed: speed.read_speed)
-            known = self.readers[node, candidate.name] = Reader(candidate, SpeedModel(like=like[len(like) // 2] if like else None))
-        return known
-
     def first_known(self, speed: SpeedModel) -> None:
-        """Something was learnt of a model for the first time: while few are known, the others are taken to be like it."""
-        if len(self._known) >= GUESSES:
-            return
-        self._known.append(speed)
-        for reader in self.readers.values():
-            if not reader.speed.known:
-                reader.speed.guess(speed)
-        for lease in self.leases.values():
-            if lease.running and not lease.speed.known:
-                lease.start(lease.started)
-                self.wakes.add(lease.due, lease)
+        """Something was learnt of a model for the first time, which may tell something of the others."""
+        if self.readers.first_known(speed):
+            for lease in self.leases.values():
+                if lease.running and not lease.speed.known:
+                    lease.expect()
+                    self.wakes.add(lease.due, lease)
 
     def grant(
         self, node: Node, reader: Reader, run: Run, chunk: int, subtasks: tuple[SubtaskId, ...], now: float, hedge: bool = False
@@ -162,13 +143,21 @@ class Book:
         return lease
 
     def start_next(self, node: Node, now: float) -> None:
-        for lease in node.leases[: node.width.now]:
+        running = sum(lease.running for lease in node.leases)
+        begin: list[Lease] = []
+        for lease in node.leases:
             if not lease.running:
-                lease.start(now)
-                self.wakes.add(lease.due, lease)
+                if running + len(begin) >= lease.at_once:
+                    break
+                begin.append(lease)
+        node.crowded(running + len(begin), now)
+        for lease in begin:
+            lease.start(now)
+            self.wakes.add(lease.due, lease)
 
     def close(self, lease: Lease, subtask: SubtaskId, now: float) -> None:
         """The node's outcome of a subtask came: it no longer holds it."""
+        self.outcomes += 1
         first = next(iter(lease.awaited)) == subtask
         lease.awaited.pop(subtask, None)
         lease.wanted.pop(subtask, None)
@@ -225,11 +214,14 @@ class Book:
         state = self.subtasks.get(subtask)
         if state is None:
             return []
-        state.failures += 1
         if not vanished:
+            state.failures += 1
             state.vanished.discard(node)
-        elif node not in state.failed_on:
-            state.vanished.add(node)
+        else:
+            state.losses += 1
+            self.losses += 1
+            if node not in state.failed_on:
+                state.vanished.add(node)
         state.failed_on[node] = None
         state.last = (reason, message)
         if reason not in PASSING:
@@ -241,9 +233,19 @@ class Book:
         state = self.subtasks.get(subtask)
         if state is None or state.holders:
             return []
-        if len(state.failed_on) - len(state.vanished) >= MAX_FAILED_NODES or state.failures >= MAX_ATTEMPTS:
+        if (
+            len(state.failed_on) - len(state.vanished) >= MAX_FAILED_NODES
+            or state.failures >= MAX_ATTEMPTS
+            or (state.losses >= MIN_VANISHED and state.losses >= self._losses_by_chance(state))
+        ):
             return self.give_up(subtask)
         return []
+
+    def _losses_by_chance(self, state: SubtaskState) -> float:
+        """How often nodes may go away with one of all subtasks, judged by how often they do with the others."""
+        others = self.losses - state.losses
+        rate = (others + 1) / (others + self.outcomes + PRIOR_ATTEMPTS)
+        return min(MAX_VANISHED, math.log(CHANCE / (self.outcomes + len(self.subtasks))) / math.log(rate))
 
     def give_up(self, subtask: SubtaskId) -> list[Decision]:
         state = self.subtasks[subtask]
@@ -264,7 +266,7 @@ class Book:
             decisions.append(Finish(state.run.id))
             del self.backlog.runs[state.run.id]
             if all(run.need != state.run.need for run in self.backlog.runs.values()):
-                del self.reading[state.run.need]
+                self.readers.forget(state.run.need)
         return decisions
 
     def may(self, node: NodeId, subtask: SubtaskId) -> bool:

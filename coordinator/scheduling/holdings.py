@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from coordinator.scheduling.backlog import Run
-from coordinator.scheduling.decisions import Candidate, Work
+from coordinator.scheduling.decisions import Work
 from coordinator.scheduling.limits import (
     DEVIATIONS,
     GAP_SECONDS,
@@ -30,6 +30,8 @@ class SubtaskState:
     vanished: set[NodeId] = field(default_factory=set)
     """Of `failed_on`, those that only went away meanwhile: that may be chance, and does not count for as much."""
     failures: int = 0
+    losses: int = 0
+    """How often a node failed it, and how often one went away with it."""
     last: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "no reason given")
 
 
@@ -53,6 +55,8 @@ class Lease:
     """Seconds that the node is expected to load the model before it begins; None if it has it loaded."""
     started: float = math.inf
     """When the subtask in work began; infinite while others are before it."""
+    began: float = 0.0
+    """The same by its node's own clock."""
     begun: bool = False
     """Whether the node was heard about this lease."""
     at: float = 0.0
@@ -60,7 +64,7 @@ class Lease:
     read: float = 0.0
     written: float = 0.0
     mark: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Time and tokens up to which progress has been measured."""
+    """Time by its node's clock, and tokens, up to which progress has been measured."""
     predicted: float = 0.0
     """Seconds of the subtask in work, as foreseen when it began."""
     halfway: tuple[float, float] | None = None
@@ -99,17 +103,22 @@ class Lease:
     def start(self, now: float) -> None:
         """The next of its subtasks is in work from now on."""
         self.started = self.at = now
+        self.began = self.node.clock(now)
         self.read = self.cached
         self.written = 0.0
-        self.mark = (now, self.cached, 0.0)
+        self.mark = (self.began, self.cached, 0.0)
         self.halfway = None
         self.extended = False
+        self.expect()
+
+    def expect(self) -> None:
+        """Foresees how long the subtask in work takes as a whole."""
         slow = self.node.slowdown()
         demand = reading(self.cached, self.prompt, calls=1.0, written=self.reply)
         self.predicted = self.speed.seconds(demand) * slow + self.loads_for
         factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * self.speed.spread(demand))))
-        self.limit = now + HICCUP_SECONDS + self.predicted * 1.5 * factor
-        self.look(now, calls=1.0)
+        self.limit = self.started + HICCUP_SECONDS + self.predicted * 1.5 * factor
+        self.look(self.at, calls=0.0 if self.begun else 1.0)
 
     def look(self, now: float, calls: float = 0.0) -> None:
         """Foresees from the last sign of life what is left, and by when the next must come."""
@@ -159,8 +168,6 @@ class Lease:
 @dataclass(slots=True, eq=False)
 class Node:
     id: NodeId
-    candidates: tuple[Candidate, ...]
-    """Its models, in its own order."""
     reader: Reader
     """The model that it used last, or will first."""
     width: Width
@@ -170,6 +177,10 @@ class Node:
     """In the order in which it does them."""
     moved: float = -math.inf
     """When it last got anywhere."""
+    crowd: int = 0
+    """How many leases are in work, since when, and what its clock showed then."""
+    crowded_at: float = 0.0
+    worked: float = 0.0
     failures: int = 0
     paused_until: float = 0.0
     loaded: Reader | None = None
@@ -189,7 +200,17 @@ class Node:
         return self.ready and not self.suspect and self.paused_until <= now and not any(lease.stuck for lease in self.leases)
 
     def slowdown(self) -> float:
-        return self.width.slowdown(min(len(self.leases), self.width.now)) if self.width.slots > 1 else 1.0
+        return self.width.slowdown(self.crowd) if self.width.slots > 1 else 1.0
+
+    def clock(self, now: float) -> float:
+        """The seconds in which a lease that is alone would have come as far as those side by side have."""
+        return self.worked + (now - self.crowded_at) / self.slowdown()
+
+    def crowded(self, leases: int, now: float) -> None:
+        """So many leases are in work from now on."""
+        if leases != self.crowd:
+            self.worked, self.crowded_at = self.clock(now), now
+            self.crowd = leases
 
     def cached(self, reader: Reader, run: str, chunk: int) -> bool:
         """Whether its prompt cache begins with the chunk after what it holds."""

@@ -5,10 +5,16 @@ from typing import Final
 
 from edgenode.types import FailureReason
 
-# A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, or where nodes went away
-# with it (which happens to three in a row by chance when a router reboots), after this many attempts.
+# A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, after this many attempts.
 MAX_FAILED_NODES: Final = 3
 MAX_ATTEMPTS: Final = 5
+# Nodes also go away while they work on something without its being the cause. A subtask is given up for it after as many times as
+# come by chance to one of all subtasks once in a thousand runs, by how often nodes go away with others.
+MIN_VANISHED: Final = 5
+MAX_VANISHED: Final = 30
+CHANCE: Final = 1e-3
+# Before anything is known, one piece of work in ten is taken to end so.
+PRIOR_ATTEMPTS: Final = 10
 # With nobody else to give the work to, taking it back early gains nothing: an engine that tells no progress may be reading.
 LEASE_SECONDS: Final = 900.0
 MAX_LEASE_SECONDS: Final = 3_600.0

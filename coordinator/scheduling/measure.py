@@ -33,7 +33,7 @@ def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, writ
             waited = now - lease.granted
             if lease.loading is None and waited <= MAX_GAP_SECONDS:
                 node.gap += GAP_WEIGHT * (waited - node.gap)
-            lease.mark = (now, lease.mark[1], 0.0)
+            lease.mark = (node.clock(now), lease.mark[1], 0.0)
         if lease.loading is not None:
             _measure_loading(lease, at, out, now)
     if at <= lease.read and out <= lease.written and not first:
@@ -66,25 +66,27 @@ def _measure_loading(lease: Lease, at: float, out: float, now: float) -> None:
     if lease.loading:
         lease.reader.load = seconds
     lease.loading = seconds
-    lease.mark = (now, at, out)
+    lease.mark = (lease.node.clock(now), at, out)
 
 
 def _measure_piece(lease: Lease, now: float) -> None:
     since, read, written = lease.mark
-    if now - since < PIECE_SECONDS:
+    clock, model = lease.node.clock(now), lease.speed
+    if clock - since < PIECE_SECONDS:
         return
-    model = lease.speed
-    piece = reading(read, lease.read, written=lease.written - written)
-    model.observe(piece, (now - since) / lease.node.slowdown(), trust=PROGRESS_TRUST * model.credit)
-    lease.mark = (now, lease.read, lease.written)
+    if not lease.node.width.on_trial:
+        piece = reading(read, lease.read, written=lease.written - written)
+        model.observe(piece, clock - since, trust=PROGRESS_TRUST * model.credit)
+    lease.mark = (clock, lease.read, lease.written)
 
 
 def take_outcome(lease: Lease, usage: Usage | None, now: float, error: PredictionError) -> None:
     """The subtask in work was completed."""
     node, model = lease.node, lease.speed
-    seconds = now - lease.started
-    if seconds <= 0:
+    seconds, alone = now - lease.started, node.clock(now) - lease.began
+    if seconds <= 0 or alone <= 0:
         return
+    slow = seconds / alone
     cached, written = lease.cached, lease.reply
     if usage is not None and usage.prompt_tokens > 0:
         cached = min(1.0, max(0, usage.cached_tokens) / usage.prompt_tokens) * lease.prompt
@@ -104,5 +106,8 @@ def take_outcome(lease: Lease, usage: Usage | None, now: float, error: Predictio
         # Outcomes that were held up and came all at once seem to have taken no time: the engine knows better. What it says can
         # only make its node slower, and no slower than the time that it had the lease.
         seconds = max(seconds, min(usage.seconds, now - lease.granted))
-    node.width.observe(min(len(node.leases), node.width.now), seconds / max(1e-6, model.seconds(demand)))
-    model.observe(demand, seconds / node.slowdown())
+    on_trial = node.width.on_trial
+    if node.crowded_at <= lease.started:
+        node.width.observe(node.crowd, seconds / max(1e-6, model.seconds(demand)))
+    if not on_trial:
+        model.observe(demand, seconds / slow)

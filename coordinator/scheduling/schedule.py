@@ -133,10 +133,10 @@ class Schedule:
             return []
         self._placement.changed()
         decisions: list[Decision] = []
-        for position, lease in enumerate(tuple(gone.leases)):
+        for lease in tuple(gone.leases):
             wanted = tuple(lease.wanted)
             # Subtasks are done in order: the first open one alone was in work, and may be what took the node down.
-            first = wanted[:1] if position == 0 and wanted[:1] == tuple(lease.awaited)[:1] else ()
+            first = wanted[:1] if lease.running and wanted[:1] == tuple(lease.awaited)[:1] else ()
             self._book.leases.pop(lease.id, None)
             if self._book.is_probe(lease):
                 continue
