@@ -350,7 +350,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
             return asyncio.run(bench(options, Path(folder)))
-        except (BenchFailed, ValueError) as error:
+        except BenchFailed as error:
             _say(str(error))
             return 1
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.real_node import BenchFailed
 from coordinator.documents.chunks import make_chunks
 from coordinator.minions import prompts
 from coordinator.types import Document, Task
@@ -16,14 +17,14 @@ QUESTIONS: Final = ("What must a member do, and by when?", "Who pays for it, and
 
 class RealWork:
     """The first `chunks` chunks of the demo's handbook, cut to `chunk_tokens` estimated tokens at most, each with the first
-    `questions` of `QUESTIONS`. Raises ValueError when the handbook has fewer chunks."""
+    `questions` of `QUESTIONS`. Raises `BenchFailed` when the handbook has fewer chunks."""
 
     def __init__(self, chunks: int, chunk_tokens: int, questions: int) -> None:
         text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(HANDBOOK.glob("*.md")))
         document = Document("D1", "handbook", HANDBOOK, text)
         self._chunks = make_chunks([document], max_tokens=chunk_tokens)
         if len(self._chunks) < chunks:
-            raise ValueError(f"the handbook has {len(self._chunks)} chunks of {chunk_tokens} tokens, not {chunks}")
+            raise BenchFailed(f"The handbook has {len(self._chunks)} chunks of {chunk_tokens} tokens, and not {chunks}.")
         self.chunks = range(chunks)
         self.tasks = tuple(Task(index, question) for index, question in enumerate(QUESTIONS[:questions]))
         self._numbers = itertools.count()
