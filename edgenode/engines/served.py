@@ -129,7 +129,7 @@ class ServedEngine:
         props = await self._maybe("/props")
         if isinstance(settings := props.get("default_generation_settings"), dict):
             context = self._context or _number(settings.get("n_ctx")) or CONTEXT_TOKENS
-            there = min(_number(props.get("total_slots")) or 1, MAX_SLOTS)
+            there = min(_number(props.get("total_slots")) or self.slots, MAX_SLOTS)
             self.slots = min(self._wanted_slots or there, there)
             return Flavour.LLAMA_CPP, Model(name, context_tokens=context, parameters=parameters_in(name))
         tags = await self._maybe("/api/tags")

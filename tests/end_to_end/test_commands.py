@@ -197,6 +197,8 @@ def test_help_names_the_default_model() -> None:
         (["start", "--engine-url", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
         (["start", "--engine-url", "http://192.0.2.1:11434"], 1, "not on this device"),
         (["start", "--engine", "deterministic", "--context", "1"], 2, "2048"),
+        (["start", "--engine", "deterministic", "--slots", "0"], 2, "--slots"),
+        (["start", "--engine", "deterministic", "--slots", "65"], 2, "64"),
         (["pull", "x" * 300], 2, "no file"),
         (["start", "--port", "99999"], 2, "port"),
         (["start", "--speed", "fast"], 2, "READ:WRITE"),

@@ -14,7 +14,7 @@ from edgenode.engines.child import ChildEngine
 from edgenode.engines.choose import EngineSettings, choose_engine, default_threads, running_ollama
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.served import ServedEngine
-from edgenode.errors import EngineError
+from edgenode.errors import EngineError, UsageError
 from edgenode.types import Model
 from tests.engines.engine_server import EngineServer, Exchange
 
@@ -79,6 +79,18 @@ def test_context(monkeypatch: pytest.MonkeyPatch, trained: int, told: int | None
     only(monkeypatch, "xllamacpp")
     engine = choose_engine(replace(SETTINGS, known=Model("m", context_tokens=trained), context_tokens=told))
     assert engine.models[0].context_tokens == given
+
+
+def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One, unless more are asked for; each has the whole context. An engine that has one slot says so and what has more."""
+    only(monkeypatch, "xllamacpp", "llama_cpp")
+    assert choose_engine(SETTINGS).slots == 1
+    several = choose_engine(replace(SETTINGS, slots=4))
+    assert (several.slots, several.models[0].context_tokens) == (4, 2048)
+    assert choose_engine(replace(SETTINGS, engine="deterministic", slots=3)).slots == 3
+    assert choose_engine(replace(SETTINGS, engine="llama-cpp-python", slots=1)).slots == 1
+    with pytest.raises(UsageError, match=r"one request at a time.*xllamacpp"):
+        choose_engine(replace(SETTINGS, engine="llama-cpp-python", slots=2))
 
 
 def test_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,14 @@
-"""The deterministic engine behaves like an engine with one slot and a prompt cache, at the speed it is given."""
+"""The deterministic engine behaves like an engine with slots and a prompt cache in each, at the speed it is given."""
 
 import asyncio
 import hashlib
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
-from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.engines.deterministic import STEP_TOKENS, DeterministicEngine
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.errors import ContextExceeded, EngineError
 from edgenode.types import EngineState
@@ -64,6 +65,47 @@ async def test_time_of_work() -> None:
     async with DeterministicEngine(read_tokens_per_second=10_000, write_tokens_per_second=2000) as engine:
         usage = (await engine.complete(request(CHUNK), ignore)).usage
     assert usage.seconds >= 0.99 * (usage.prompt_tokens / 10_000 + usage.completion_tokens / 2000)
+
+
+async def test_each_slot_has_its_own_cache() -> None:
+    """What is read on one slot is not found on another, and does not push out what is there."""
+    async with DeterministicEngine(slots=2) as engine:
+        read = []
+        for slot, user in ((0, CHUNK + " One?"), (1, "Other " + CHUNK), (0, CHUNK + " Two?"), (1, CHUNK + " Two?")):
+            usage = (await engine.complete(replace(request(user), slot=slot), ignore)).usage
+            read.append(usage.prompt_tokens - usage.cached_tokens)
+    assert read[1] > 300
+    assert read[2] <= 2
+    assert read[3] > 300
+
+
+@pytest.mark.parametrize(("batching", "share"), [(0.0, 1 / 2), (0.5, 2**-0.5), (1.0, 1.0)])
+async def test_slots_share_the_device(batching: float, share: float) -> None:
+    """While two requests are in work each is slowed down to its share of what the device then does, and not before."""
+    async with DeterministicEngine(read_tokens_per_second=5_000, slots=2, batching=batching) as engine:
+        both = (engine.complete(replace(request(CHUNK), slot=slot), ignore) for slot in (0, 1))
+        first, second = [done.usage for done in await asyncio.gather(*both)]
+    # The first step of the first began alone, and so does what the second still reads when the first is done.
+    together = first.prompt_tokens - 2 * STEP_TOKENS
+    assert first.seconds >= 0.99 * together / (5_000 * share)
+    assert second.seconds >= 0.99 * together / (5_000 * share)
+
+
+async def test_slots_do_not_wait_for_one_another() -> None:
+    """A request on another slot is answered while one reads without end; a second on the same slot waits."""
+    async with DeterministicEngine(read_tokens_per_second=None, write_tokens_per_second=0.001, slots=2) as engine:
+        begun = asyncio.Event()
+        endless = asyncio.create_task(engine.complete(request(CHUNK), lambda _: begun.set()))
+        await begun.wait()
+        waiting = asyncio.create_task(engine.complete(request(CHUNK), ignore))
+        done = await engine.complete(replace(request(CHUNK, tokens=0), slot=1), ignore)
+        assert done.usage.completion_tokens == 0
+        assert not endless.done()
+        assert not waiting.done()
+        for each in (endless, waiting):
+            each.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await each
 
 
 async def test_others_get_their_turn() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,6 +50,30 @@ async def test_llama_server(server: EngineServer) -> None:
         await engine.complete(request(), ignore)
     assert server.seen[-1].body["return_progress"] is True
     assert {seen.headers["authorization"] for seen in server.seen} == {"Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted", "slots"),
+    [(4, None, 4), (4, 2, 2), (4, 8, 4), (None, None, 1), (None, 3, 3), ("many", None, 1), (-1, None, 1), (10**6, None, 64)],
+)
+async def test_slots_of_a_llama_server(server: EngineServer, told: object, wanted: int | None, slots: int) -> None:
+    """It tells how many slots it has, and never gets more requests at once, but fewer where the user says so."""
+    props = {"default_generation_settings": {"n_ctx": 8192}, "total_slots": told}
+    server.handlers |= {"/v1/models": lists("small"), "/props": gives(props)}
+    async with ServedEngine(server.url, slots=wanted) as engine:
+        assert engine.slots == slots
+        await engine.complete(replace(request(), slot=slots - 1), ignore)
+    assert server.seen[-1].body["id_slot"] == slots - 1
+
+
+async def test_slots_of_others(server: EngineServer) -> None:
+    """A server that does not tell is sent one request at a time unless the user knows better, and is told of no slots."""
+    server.handlers["/v1/models"] = lists("small")
+    for wanted, slots in ((None, 1), (3, 3)):
+        async with ServedEngine(server.url, slots=wanted) as engine:
+            assert engine.slots == slots
+            await engine.complete(replace(request(), slot=slots - 1), ignore)
+        assert "id_slot" not in server.seen[-1].body
 
 
 @pytest.mark.parametrize(
