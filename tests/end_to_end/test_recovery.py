@@ -1,6 +1,7 @@
 """Coordinators that are killed at any moment, and what `resume`, `runs` and `show` make of it: real processes, real faults."""
 
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -116,6 +117,46 @@ def test_killed_again_and_again_a_run_ends_as_if_it_had_not_been(start_node: Sta
     assert story["sittings"] == 5
     assert story["plan"]["subtasks"] == story["subtasks_ended"] == sum(each["subtasks"] for each in resumed["nodes"])
     assert sum(each["subtasks"] for each in resumed["nodes"]) == sum(each["subtasks"] for each in healthy["nodes"])
+
+
+def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(start_node: Start, lease: Path) -> None:
+    """However much it has written down, from nothing to the last row: the answer is that of a healthy run, no subtask is done
+    twice, and one reply is paid for. Where a request was cut off, it says so and asks again only when told to."""
+
+    def rows(journal: Journal) -> int:
+        return len(journal.events()) + len(journal.findings()) + len(journal.ledger.records())
+
+    node = start_node(*SLOW)
+    moments = random.Random(20261122)
+    with SupervisorServer() as supervisor:
+        url = {"OPENAI_BASE_URL": supervisor.url}
+        ask = ("ask", "--json", "--read", "all", "--node", node.name, lease, QUESTION)
+        healthy = answered(run("coordinator", *ask, **url))
+        with Journal.look(runs(), healthy["run"]) as journal:
+            whole = rows(journal)
+        command = ask
+        for moment in sorted(moments.sample(range(1, whole), 2)):
+
+            def reached(journal: Journal, moment: int = moment) -> bool:
+                return journal.run != healthy["run"] and rows(journal) >= moment
+
+            with coordinator(*command, **url) as process:
+                while process.poll() is None and not looked_at(reached):
+                    time.sleep(0.002)  # between two looks at the file
+                process.kill()
+            if list_runs(runs())[-1] != healthy["run"]:
+                command = ("resume", "--json", "last", "--node", node.name)
+        done = run("coordinator", *command, **url)
+        if done.status == 1 and "--again" in done.json["error"]:
+            done = run("coordinator", *command, "--again", **url)
+        resumed = answered(done)
+        assert {request.body for request in supervisor.requests} == {supervisor.requests[0].body}
+    assert resumed["run"] != healthy["run"]
+    assert (resumed["answer"], resumed["citations"]) == (healthy["answer"], healthy["citations"])
+    assert resumed["findings"] == healthy["findings"]
+    story = show()
+    assert story["plan"]["subtasks"] == story["subtasks_ended"] == sum(each["subtasks"] for each in resumed["nodes"])
+    assert sum(request["status"] == 200 for request in story["requests"]) == 1
 
 
 def test_a_reply_that_arrived_is_not_paid_for_again(start_node: Start, lease: Path) -> None:

@@ -74,8 +74,8 @@ async def test_a_question_that_is_left_leaves_the_other_alone(tmp_path: Path, le
 
 
 async def test_probes_hold_nothing_of_the_user_and_are_in_no_account(tmp_path: Path, lease: Path) -> None:
-    """Who only looks who is there asks nobody anything. Before a question nodes read our text and no other, and what they did in the
-    run is without that."""
+    """Who only looks who is there asks nobody anything. Before a question nodes read our text and no other, and what they did in
+    the run is without that."""
     seen: list[Request] = []
     async with pool_of(tmp_path, Heard(seen)) as pool:
         await pool.nodes()
