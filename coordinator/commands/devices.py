@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import contextlib
 import getpass
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +20,11 @@ from edgenode.console import ANSWERED, Commands, add_common, print_json
 from edgenode.errors import UsageError
 from edgenode.threads import in_thread
 from edgenode.trust.token import format_token
+
+if sys.platform == "win32":
+    termios = None
+else:
+    import termios
 
 MAX_INVITE_DAYS = 365
 
@@ -62,7 +69,7 @@ def _pair(options: argparse.Namespace) -> int:
         if not sys.stdin.isatty():
             raise UsageError(f"There is no terminal to ask for the code of {node.name} on. Give it with --code CODE.")
         try:
-            return await in_thread(getpass.getpass, f"Code that {node.name} ({node.address}) shows: ", sys.stderr)
+            return await _typed(f"Code that {node.name} ({node.address}) shows: ")
         except EOFError:
             raise UsageError("No code was typed, and nothing was paired.") from None
 
@@ -76,6 +83,27 @@ def _pair(options: argparse.Namespace) -> int:
     else:
         print(f"Paired with {kept.name}.")
     return ANSWERED
+
+
+async def _typed(prompt: str) -> str:
+    """What a person types, unseen. Raises `EOFError` at the end of the input."""
+    with _terminal_kept():
+        return await in_thread(getpass.getpass, prompt, sys.stderr)
+
+
+@contextlib.contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """Leaves the terminal as it was. After Ctrl-C nobody waits for the thread that would have switched its echo on again."""
+    if termios is None:
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    except BaseException:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        print(file=sys.stderr)  # what is said next does not stand behind the prompt
+        raise
 
 
 def _meant(node: str, code: str | None) -> tuple[str, str | None]:

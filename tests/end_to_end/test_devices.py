@@ -2,10 +2,13 @@
 
 import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +55,41 @@ def test_a_code_pairs_a_device(start_node: Start, theirs: Path, tmp_path: Path, 
     trusted = run("edgenode", "trusted", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json["trusted"]
     assert [each["via"] for each in trusted] == ["code"]
     assert pair(node).status == 0
+
+
+TAKES_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.parametrize(("key", "status", "told"), [(b"\x04", 2, "No code was typed"), (b"12\x03", 130, "Interrupted.")])
+def test_whoever_types_no_code_gets_the_terminal_back(start_node: Start, theirs: Path, key: bytes, status: int, told: str) -> None:
+    """Ctrl-D and Ctrl-C at the prompt: a sentence on a line of its own, no traceback, nothing paired, and the echo is on again."""
+    node = start_node(data=theirs)
+    ours, terminal = pty.openpty()
+    asking = subprocess.Popen(
+        [sys.executable, "-c", TAKES_TERMINAL, *command("coordinator", "pair", node.name)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    said = b""
+    try:
+        while not said.endswith(b"shows: "):
+            assert select.select([ours], [], [], 60)[0], said
+            said += os.read(ours, 65_536)
+        os.write(ours, key)
+        assert asking.wait(timeout=60) == status
+        while select.select([ours], [], [], 0)[0]:
+            said += os.read(ours, 65_536)
+        assert termios.tcgetattr(terminal)[3] & termios.ECHO
+    finally:
+        asking.kill()
+        asking.wait()
+        os.close(ours)
+        os.close(terminal)
+    assert f"\r\n{told}" in said.decode()
+    assert b"Traceback" not in said
+    assert listed(node)["trust"] == "unpaired"
 
 
 def test_the_link_of_the_qr_code_pairs(start_node: Start, theirs: Path, tmp_path: Path) -> None:
