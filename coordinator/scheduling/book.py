@@ -131,7 +131,7 @@ class Book:
             now,
             cached,
             node.width.now,
-            None if node.loaded is reader else 0.0 if node.loaded is None else reader.load,
+            None if node.loaded is reader else node.loading(reader),
         )
         self.leases[lease.id] = lease
         node.leases.append(lease)

@@ -216,6 +216,10 @@ class Node:
         """Whether its prompt cache begins with the chunk after what it holds."""
         return self.cache == (run, chunk) and self.loaded is reader
 
+    def loading(self, reader: Reader) -> float:
+        """Seconds until this model can read, as far as is known."""
+        return 0.0 if self.loaded is None or self.loaded is reader else reader.load
+
     def places_in(self, now: float) -> list[float]:
         """For each lease that it works on at once, seconds until that could be something new; the least first."""
         if self.width.now == 1:

@@ -95,6 +95,8 @@ def take_outcome(lease: Lease, usage: Usage | None, now: float, error: Predictio
             run = lease.run
             run.replies += 0.05 * (min(10.0, written / lease.work.reply_tokens) - run.replies)
     error.add(lease.predicted, seconds)
+    # Of an engine that tells no progress the first outcome does not tell what of it was loading: the next one is better.
+    teaches = not node.width.on_trial and not (lease.loads_for and len(lease.awaited) > 1)
     if lease.loading is not None:
         seconds -= min(0.8 * seconds, lease.loading)
         lease.loading = None
@@ -106,8 +108,7 @@ def take_outcome(lease: Lease, usage: Usage | None, now: float, error: Predictio
         # Outcomes that were held up and came all at once seem to have taken no time: the engine knows better. What it says can
         # only make its node slower, and no slower than the time that it had the lease.
         seconds = max(seconds, min(usage.seconds, now - lease.granted))
-    on_trial = node.width.on_trial
     if node.crowded_at <= lease.started:
         node.width.observe(node.crowd, seconds / max(1e-6, model.seconds(demand)))
-    if not on_trial:
+    if teaches:
         model.observe(demand, seconds / slow)

@@ -6,6 +6,7 @@ from typing import Final
 
 from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
+from coordinator.scheduling.choice import choose
 from coordinator.scheduling.decisions import Decision, Need
 from coordinator.scheduling.holdings import Lease, Node
 from coordinator.scheduling.level import finish_time
@@ -115,9 +116,10 @@ class Placement:
     def _choose(self, node: Node, now: float) -> tuple[Run, Reader, int, tuple[SubtaskId, ...]] | None:
         book = self._book
         for run in book.backlog.turns(now):
-            reader = run.readers.get(node.id)
-            if reader is None:
+            if node.id not in run.readers:
                 continue
+            foreseen = self._foresee(run, now)
+            reader = choose(book.readers, node, run, foreseen.typical, foreseen.finish - now)
             for chunk in list(run.retries)[:RETRIES_SEEN] if run.retries else ():
                 # Whoever may take it does: those who may not are no better finishers.
                 may = tuple(id for id in run.retries[chunk] if book.may(node.id, id))
@@ -141,7 +143,7 @@ class Placement:
         start = now + node.free_in(now)
         speed, slow = reader.speed, node.width.slowdown(node.width.now)
         cached = run.shapes[chunk].shared_tokens if node.cached(reader, run.id, chunk) else 0.0
-        seconds = speed.seconds(run.bundle(chunk, len(ids), cached)) * slow
+        seconds = speed.seconds(run.bundle(chunk, len(ids), cached)) * slow + node.loading(reader)
         foreseen = self._foresee(run, now)
         level = foreseen.finish + SLACK * (foreseen.finish - now)
         typical = speed.seconds(foreseen.typical) * slow

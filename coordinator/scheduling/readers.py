@@ -1,6 +1,5 @@
 """Models on nodes: what is known of them, and which of them may read what."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +31,7 @@ class Readers:
         self._all: dict[tuple[NodeId, str], Reader] = {}
         self._there: dict[NodeId, tuple[Candidate, ...]] = {}
         self._of: dict[Need, dict[NodeId, Reader]] = {}
+        self._smallest: dict[Need, int] = {}
         self._known: list[SpeedModel] = []
 
     def of(self, need: Need) -> dict[NodeId, Reader]:
@@ -45,22 +45,32 @@ class Readers:
 
     def forget(self, need: Need) -> None:
         del self._of[need]
+        self._smallest.pop(need, None)
 
     def join(self, node: NodeId, candidates: tuple[Candidate, ...]) -> Reader:
         """Returns the first of its models."""
         self._there[node] = candidates
+        self._smallest.clear()
         for need in self._of:
             self._choose_first(node, need)
         return self._reader(node, candidates[0])
 
     def leave(self, node: NodeId) -> None:
         self._there.pop(node, None)
+        self._smallest.clear()
         for readers in self._of.values():
             readers.pop(node, None)
 
-    def fitting(self, node: NodeId, need: Need) -> Iterable[Reader]:
+    def fitting(self, node: NodeId, need: Need) -> list[Reader]:
         """Those of its models that may read, in its own order."""
-        return (self._reader(node, each) for each in self._there[node] if need.met_by(each))
+        return [self._reader(node, each) for each in self._there[node] if need.met_by(each)]
+
+    def smallest(self, need: Need) -> int:
+        """Weights of the smallest model that is first of those that fit on its node, 0 where no number is known."""
+        if need not in self._smallest:
+            firsts = (next(each for each in self._there[node] if need.met_by(each)) for node in self._of[need])
+            self._smallest[need] = min((first.parameters for first in firsts if first.parameters), default=0)
+        return self._smallest[need]
 
     def first_known(self, speed: SpeedModel) -> bool:
         """Something was learnt of this one for the first time: while few are known, the others are taken to be like it."""
@@ -73,9 +83,9 @@ class Readers:
         return True
 
     def _choose_first(self, node: NodeId, need: Need) -> None:
-        first = next(iter(self.fitting(node, need)), None)
+        first = next((each for each in self._there[node] if need.met_by(each)), None)
         if first is not None:
-            self._of[need][node] = first
+            self._of[need][node] = self._reader(node, first)
 
     def _reader(self, node: NodeId, candidate: Candidate) -> Reader:
         reader = self._all.get((node, candidate.name))

@@ -41,6 +41,19 @@ class HeldLease:
     id: LeaseId
     chunk: int
     left: list[SubtaskId]
+    model: str
+    at_once: int
+    busy: bool = False
+    at: tuple[int, int] = (0, 0)
+    """Tokens read and written of the subtask in work."""
+    piece: tuple[float, float, int, int] = (0.0, 0.0, 0, 0)
+    """Start of the step in work, its seconds at full pace, tokens read and written by it."""
+    epoch: int = 0
+    """Counts its steps: what was meant for an earlier one is void."""
+    kept: int = 0
+    """Tokens of the prompt in work that came from the cache."""
+    reads: bool = False
+    """Whether the slot's cache begins with the chunk."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,23 +70,35 @@ class SimulatedNode:
     noise: float = 0.0
     pace: float = 1.0
     """1 as usual, .1 slowed to a tenth, 0 stalled."""
+    heeds: bool = False
+    """Whether it answers that it has stopped while it is stalled."""
     models: tuple[Candidate, ...] = (Candidate("model", 4096),)
-    slots: int = 1
+    factors: dict[str, float] = field(default_factory=dict)
+    """How many times faster than `read` it is with some of its models."""
+    loading: float = 0.0
+    """Seconds until another model than before begins to read."""
+    gains: tuple[float, ...] = (1.0,)
+    """For each slot: throughput when so many are at work, as a multiple of that of one."""
     there: bool = False
     heard: bool = True
     queue: list[HeldLease] = field(default_factory=list)
-    cached: int | None = None
-    """Chunk at the start of its prompt cache."""
-    at: tuple[int, int] = (0, 0)
-    """Tokens read and written of the subtask in work."""
-    busy: bool = False
-    piece: tuple[float, float, int, int] = (0.0, 0.0, 0, 0)
-    """Start of the step in work, its seconds at a pace of 1, tokens read and written by it."""
-    epoch: int = 0
-    """Counts its steps, and `stay` its stays: what was meant for an earlier one is void."""
+    cached: list[int] = field(default_factory=list)
+    """Chunks at the start of the prompt caches of slots that do nothing."""
+    loaded: str = ""
     stay: int = 0
-    kept: int = 0
-    """Tokens of the prompt in work that came from the cache."""
+    """Counts its stays: what was meant for an earlier one is void."""
+    used: dict[str, int] = field(default_factory=dict)
+    """Subtasks done with each model, and `most` the most leases that were at work together."""
+    most: int = 0
+
+    @property
+    def busy(self) -> list[HeldLease]:
+        return [lease for lease in self.queue if lease.busy]
+
+    def power(self) -> float:
+        """Pace of each of the leases at work."""
+        count = max(1, len(self.busy))
+        return self.pace * self.gains[count - 1] / count
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A pool in time of its own: nodes with one slot and a prompt cache, a network with delay, and whatever befalls them.
+"""A pool in time of its own: nodes with slots, prompt caches and models, a network with delay, and whatever befalls them.
 
 It drives the same scheduler as real runs do, or any other policy with its interface. No product code imports it.
 """
@@ -8,7 +8,16 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 
-from coordinator.scheduling.decisions import Decision, GiveUp, Grant, Withdraw
+from coordinator.scheduling.decisions import (
+    PROBE_PROMPT_TOKENS,
+    PROBE_REPLY_TOKENS,
+    PROBE_SUBTASK,
+    Decision,
+    GiveUp,
+    Grant,
+    Probe,
+    Withdraw,
+)
 from coordinator.scheduling.simulated import HeldLease, Policy, Result, SimulatedNode, Tokens
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
 
@@ -31,7 +40,8 @@ class Simulation:
         self.result = Result()
         self.settled: dict[SubtaskId, int] = {}
         self.given_up: set[SubtaskId] = set()
-        self._subtasks = subtasks
+        self._subtasks = subtasks | {PROBE_SUBTASK: (-1, Tokens(0, PROBE_PROMPT_TOKENS, PROBE_REPLY_TOKENS))}
+        self._count = len(subtasks)
         self._delay = delay
         self._random = random.Random(seed)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -48,7 +58,7 @@ class Simulation:
 
     def when_done(self, share: float, what: Callable[[], None]) -> None:
         """`what` happens when so much of the subtasks is settled."""
-        self._after.append((share * len(self._subtasks), what))
+        self._after.append((share * self._count, what))
         self._after.sort(key=lambda each: -each[0])
 
     # What befalls nodes.
@@ -57,9 +67,9 @@ class Simulation:
         node = self.nodes[id]
         if not node.there:
             node.there = node.heard = True
-            node.cached = None
+            node.cached.clear()
             self._account()
-            self._follow(self.policy.node_joined(id, self.now, models=node.models, slots=node.slots))
+            self._follow(self.policy.node_joined(id, self.now, models=node.models, slots=len(node.gains)))
 
     def kill(self, id: NodeId, notice: float = 0.005) -> None:
         """It vanishes with all it holds; its stream breaks at once."""
@@ -83,12 +93,10 @@ class Simulation:
     def set_pace(self, id: NodeId, pace: float) -> None:
         """1 as usual, .1 slowed to a tenth, 0 stalled with its heartbeat going on."""
         node = self.nodes[id]
-        if node.busy and node.there:
-            self._interrupt(node)
+        self._interrupt(node)
         node.pace = pace
         self._account()
-        if node.there and node.busy:
-            self._go(node)
+        self._go(node)
 
     # Running.
 
@@ -113,7 +121,7 @@ class Simulation:
     def _judge(self) -> Result:
         result = self.result
         result.seconds = self.now
-        result.lost = len(self._subtasks) - len(self.settled)
+        result.lost = self._count - len(self.settled)
         result.duplicates = sum(count - 1 for count in self.settled.values())
         result.wasted_share = self._done / self.demand - 1
         left, since, speed = self.demand, 0.0, 0.0
@@ -126,15 +134,13 @@ class Simulation:
         return result
 
     def _account(self) -> None:
-        self._speeds.append((self.now, sum(node.read * node.pace for node in self.nodes.values() if node.there)))
+        self._speeds.append((self.now, sum(node.read * node.pace * max(node.gains) for node in self.nodes.values() if node.there)))
 
     def _stop(self, id: NodeId) -> None:
         node = self.nodes[id]
-        if node.busy:
-            self._interrupt(node)
-        node.there = node.busy = False
+        self._interrupt(node)
+        node.there = False
         node.queue.clear()
-        node.epoch += 1
         node.stay += 1
         self._account()
 
@@ -146,22 +152,23 @@ class Simulation:
         for decision in decisions or ():
             self.result.decisions += 1
             match decision:
-                case Grant():
-                    self.at(self.now + self._delay, self._arrival(decision))
+                case Grant(node, lease, chunk, subtasks, _, model, at_once):
+                    self.at(self.now + self._delay, self._arrival(node, HeldLease(lease, chunk, list(subtasks), model, at_once)))
+                case Probe(node, lease, model):
+                    self.at(self.now + self._delay, self._arrival(node, HeldLease(lease, -1, [PROBE_SUBTASK], model, 1)))
                 case Withdraw(node, lease, subtasks):
                     self.at(self.now + self._delay, self._cancellation(node, lease, subtasks))
                 case GiveUp(subtask):
                     self.given_up.add(subtask)
 
-    def _arrival(self, grant: Grant) -> Callable[[], None]:
-        stay = self.nodes[grant.node].stay
+    def _arrival(self, id: NodeId, lease: HeldLease) -> Callable[[], None]:
+        stay = self.nodes[id].stay
 
         def arrive() -> None:
-            node = self.nodes[grant.node]
+            node = self.nodes[id]
             if node.there and node.stay == stay:
-                node.queue.append(HeldLease(grant.lease, grant.chunk, list(grant.subtasks)))
-                if not node.busy:
-                    self._begin(node)
+                node.queue.append(lease)
+                self._begin(node)
 
         return arrive
 
@@ -171,96 +178,127 @@ class Simulation:
             held = next((each for each in node.queue if each.id == lease), None)
             if not node.there or held is None:
                 return
-            current = held.left[0] if held is node.queue[0] and node.busy and held.left else None
+            current = held.left[0] if held.busy else None
             for subtask in subtasks or tuple(held.left):
-                if subtask not in held.left or (subtask == current and node.pace == 0):
+                if subtask not in held.left or (subtask == current and node.pace == 0 and not node.heeds):
                     continue
                 if subtask == current:
                     self._interrupt(node)
-                    node.busy = False
+                    held.busy = False
+                    self._go(node)
                 held.left.remove(subtask)
                 self._report_failure(lease, subtask)
-            if not held.left:
-                node.queue.remove(held)
-            if not node.busy:
-                self._begin(node)
+            self._leave(node, held)
+            self._begin(node)
 
         return cancel
 
-    def _begin(self, node: SimulatedNode) -> None:
-        if not node.queue:
-            return
-        lease = node.queue[0]
-        tokens = self._subtasks[lease.left[0]][1]
-        node.at = (tokens.shared if node.cached == lease.chunk else 0, 0)
-        node.cached, node.kept = None, node.at[0]
-        node.busy = True
-        self._tell(node)
-        self._take_step(node)
+    def _leave(self, node: SimulatedNode, lease: HeldLease) -> None:
+        if not lease.left:
+            node.queue.remove(lease)
+            if lease.reads:
+                node.cached.append(lease.chunk)
 
-    def _take_step(self, node: SimulatedNode) -> None:
-        tokens = self._subtasks[node.queue[0].left[0]][1]
-        read, written = node.at
+    def _begin(self, node: SimulatedNode) -> None:
+        """Whatever the node has room for."""
+        for lease in node.queue:
+            if lease.busy:
+                continue
+            others = len(node.busy)
+            if others >= min(len(node.gains), lease.at_once):
+                return
+            self._interrupt(node)
+            lease.busy = True
+            node.most = max(node.most, others + 1)
+            self._go(node, but=lease)
+            if lease.chunk in node.cached:
+                node.cached.remove(lease.chunk)
+                lease.reads = True
+            while len(node.cached) >= len(node.gains) - others:
+                node.cached.pop(0)
+            tokens = self._subtasks[lease.left[0]][1]
+            lease.at = (tokens.shared if lease.reads and node.loaded in ("", lease.model) else 0, 0)
+            lease.kept, lease.reads = lease.at[0], False
+            wait = node.loading if node.loaded not in ("", lease.model) else 0.0
+            node.loaded = lease.model
+            if not wait:
+                self._tell(node, lease)
+            self._take_step(node, lease, wait)
+
+    def _take_step(self, node: SimulatedNode, lease: HeldLease, wait: float = 0.0) -> None:
+        tokens = self._subtasks[lease.left[0]][1]
+        read, written = lease.at
         todo = min(node.step, tokens.shared + tokens.own - read)
         out = 0
         if todo <= 0:
             todo, out = 0, min(node.step, tokens.reply - written)
-        effort = todo + node.slower * out
+        effort = (todo + node.slower * out) / node.factors.get(lease.model, 1.0)
         wobble = self._random.lognormvariate(0, node.noise) if node.noise else 1.0
-        node.piece = (self.now, effort / node.read * wobble, todo, out)
-        self._go(node)
+        lease.piece = (self.now, wait + effort / node.read * wobble, todo, out)
+        self._go(node, only=lease)
 
-    def _go(self, node: SimulatedNode) -> None:
-        """The step in work goes on at the node's pace."""
-        _, seconds, todo, out = node.piece
-        node.piece = (self.now, seconds, todo, out)
-        node.epoch += 1
-        if node.pace > 0:
-            epoch = node.epoch
-            self.at(self.now + seconds / node.pace, lambda: self._finish_step(node) if node.epoch == epoch else None)
+    def _go(self, node: SimulatedNode, but: HeldLease | None = None, only: HeldLease | None = None) -> None:
+        """The steps in work go on at the pace that each has now."""
+        power = node.power()
+        for lease in [only] if only else node.busy:
+            if lease is not but:
+                lease.piece = (self.now, *lease.piece[1:])
+                lease.epoch += 1
+                if power > 0:
+                    self.at(self.now + lease.piece[1] / power, self._step(node, lease, lease.epoch))
+
+    def _step(self, node: SimulatedNode, lease: HeldLease, epoch: int) -> Callable[[], None]:
+        return lambda: self._finish_step(node, lease) if lease.epoch == epoch else None
 
     def _interrupt(self, node: SimulatedNode) -> None:
-        """Counts what was done of the step in work."""
-        start, seconds, todo, out = node.piece
-        gone = min(seconds, (self.now - start) * node.pace)
-        if seconds > 0:
-            self._done += (todo + node.slower * out) * gone / seconds
-            node.at = (node.at[0] + int(todo * gone / seconds), node.at[1])
-            node.piece = (self.now, seconds - gone, todo - int(todo * gone / seconds), out)
-        node.epoch += 1
+        """Counts what was done of the steps in work."""
+        power = node.power()
+        for lease in node.busy:
+            start, seconds, todo, out = lease.piece
+            gone = min(seconds, (self.now - start) * power)
+            if seconds > 0:
+                self._done += (todo + node.slower * out) * gone / seconds
+                read = int(todo * gone / seconds)
+                lease.at = (lease.at[0] + read, lease.at[1])
+                lease.piece = (self.now, seconds - gone, todo - read, out)
+            lease.epoch += 1
 
-    def _finish_step(self, node: SimulatedNode) -> None:
-        if not node.there:
-            return
-        _, _, todo, out = node.piece
-        node.at = (node.at[0] + todo, node.at[1] + out)
+    def _finish_step(self, node: SimulatedNode, lease: HeldLease) -> None:
+        _, _, todo, out = lease.piece
+        lease.at = (lease.at[0] + todo, lease.at[1] + out)
         self._done += todo + node.slower * out
-        lease = node.queue[0]
         subtask = lease.left[0]
-        chunk, tokens = self._subtasks[subtask]
-        if node.at[0] >= tokens.shared:
-            node.cached = chunk
-        if node.at[0] < tokens.shared + tokens.own or node.at[1] < tokens.reply:
-            self._tell(node)
-            self._take_step(node)
+        tokens = self._subtasks[subtask][1]
+        lease.reads = lease.at[0] >= tokens.shared
+        if lease.at[0] < tokens.shared + tokens.own or lease.at[1] < tokens.reply:
+            self._tell(node, lease)
+            self._take_step(node, lease)
             return
         lease.left.pop(0)
-        prompt = tokens.shared + tokens.own
-        id, usage = node.id, Usage(prompt, node.kept, tokens.reply)
+        node.used[lease.model] = node.used.get(lease.model, 0) + 1
+        id, usage = node.id, Usage(tokens.shared + tokens.own, lease.kept, tokens.reply)
         self.at(self.now + self._delay, lambda: self._outcome(id, lease.id, subtask, usage))
-        if not lease.left:
-            node.queue.pop(0)
-        node.busy = False
+        if lease.left:
+            shared = self._subtasks[lease.left[0]][1].shared
+            lease.at = (shared if lease.reads else 0, 0)
+            lease.kept = lease.at[0]
+            self._tell(node, lease)
+            self._take_step(node, lease)
+            return
+        lease.piece = (self.now, 0.0, 0, 0)
+        self._interrupt(node)
+        lease.busy = False
+        self._leave(node, lease)
+        self._go(node)
         self._begin(node)
 
-    def _tell(self, node: SimulatedNode) -> None:
+    def _tell(self, node: SimulatedNode, lease: HeldLease) -> None:
         if node.silent:
             return
-        lease = node.queue[0]
         subtask = lease.left[0]
         tokens = self._subtasks[subtask][1]
         prompt = tokens.shared + tokens.own
-        read, written = (min(prompt, int(node.at[0] * node.claims)), int(node.at[1] * node.claims))
+        read, written = (min(prompt, int(lease.at[0] * node.claims)), int(lease.at[1] * node.claims))
         self.at(
             self.now + self._delay,
             lambda: self._follow(self.policy.progress(lease.id, subtask, prompt, read, written, self.now)) if node.heard else None,
