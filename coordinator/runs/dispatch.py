@@ -48,6 +48,7 @@ from edgenode.types import (
 
 MIN_TICK_SECONDS: Final = 0.002
 
+_CLOSED: Final = "The pool was closed before the run came to its end. What it found until then is kept."
 _OVER: Final = Failure(FailureReason.CANCELLED, "The run is over.")
 
 
@@ -88,7 +89,7 @@ class Dispatcher:
 
     async def __aexit__(self, *exc_info: object) -> None:
         for part in self._runs:
-            self._runs.end(part, RunError("The pool was closed before the run came to its end. What it found until then is kept."))
+            self._runs.end(part, RunError(_CLOSED))
         for id, held in self._held.items():
             self.roster.send(held.node, Cancel(id))
         await self._stack.aclose()
@@ -131,6 +132,8 @@ class Dispatcher:
                 self._apply(self._schedule.add(id, work, time.monotonic(), interactive=interactive, need=need))
             self._wake()
             await asyncio.wait((part.ended, self._serving), return_when=asyncio.FIRST_COMPLETED)
+            if self._serving.cancelled():
+                raise RunError(_CLOSED)
             if not part.is_over:
                 self._serving.result()  # raises: it never ends by itself
             elif (error := part.ended.result()) is not None:

@@ -76,6 +76,7 @@ class Participants:
         return self._parts.get(id)
 
     def enter(self, part: Part) -> None:
+        assert part.id not in self._parts, "each has an id of its own"
         self._parts[part.id] = part
 
     def end(self, part: Part, error: Exception | None = None) -> None:
