@@ -12,10 +12,10 @@ from scripts.lab.faults import Fault
 from tests.end_to_end.pools import lease_text
 from tests.models.gguf_files import write_gguf
 
-# 15 chunks of three subtasks each; undisturbed, they are read in about four seconds.
+# 15 chunks of three subtasks each; undisturbed, they are read in about three seconds.
 SECTIONS = 30
 QUESTION = "When is the deposit of the flat paid back? Who looks after the garden? What is rule 12.3 about?"
-SPEEDS = ("1200:400", "1000:330", "800:260", "600:200")
+SPEEDS = ("1500:500", "1200:400", "1000:330", "800:260")
 
 
 class Reading:
