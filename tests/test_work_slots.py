@@ -1,15 +1,19 @@
 """The queue of leases with several slots: properties over any order of offers, ends and cancellations."""
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.trust.authority import Authority
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.errors import EngineCrashed
+from edgenode.node import Node, NodeConfig
 from edgenode.types import (
     AuthorityId,
     Completion,
@@ -27,6 +31,7 @@ from edgenode.types import (
     Usage,
 )
 from edgenode.work import WorkQueue, WorkSession
+from tests.trusted import connection, paired
 
 COORDINATORS = tuple(AuthorityId(letter * 32) for letter in "abc")
 # No call of the queue, and no end of a request, is passed on by more turns of the loop than these.
@@ -48,6 +53,12 @@ class HandEngine:
         self.state = EngineState.READY
         self.working: dict[int, tuple[Request, asyncio.Future[Completion]]] = {}
         self.begun: list[Request] = []
+        self._news = asyncio.Condition()
+
+    async def has_begun(self, count: int) -> None:
+        """Returns once so many requests have been begun."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.begun) >= count)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Nothing changes."""
@@ -58,6 +69,8 @@ class HandEngine:
         self.begun.append(request)
         end: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self.working[request.slot] = (request, end)
+        async with self._news:
+            self._news.notify_all()
         try:
             return await end
         finally:
@@ -289,3 +302,25 @@ async def test_time_is_charged_while_it_is_used() -> None:
         bench.engine.working[1][1].set_result(Completion("{}", Usage()))
         await bench.settle()
         assert [owner for owner, _ in bench.in_work()] == [anna, bert]
+
+
+async def test_a_node_works_on_its_slots_over_the_wire(tmp_path: Path) -> None:
+    """It says how many it has and how many leases it takes, and begins as many at once as a lease allows."""
+    authority = Authority(tmp_path / "anna", "anna@laptop")
+    paired(tmp_path / "node", authority)
+    engine = HandEngine(3)
+    async with (
+        Node(NodeConfig(home=tmp_path / "node", name=f"node-{secrets.token_hex(4)}"), engine) as node,
+        connection(node, authority) as stream,
+        asyncio.timeout(60),
+    ):
+        assert (stream.description.slots, stream.description.lease_limit) == (3, 4)
+        for id in ("one", "two", "three"):
+            stream.send(lease(id, 1, 2))
+        await engine.has_begun(2)
+        engine.working[0][1].set_result(Completion("{}", Usage()))
+        async for frame in stream.frames():
+            if isinstance(frame, Outcome):
+                break
+        await engine.has_begun(3)
+        assert {request.user for request, _ in engine.working.values()} == {"two#0", "three#0"}
