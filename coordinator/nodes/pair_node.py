@@ -15,6 +15,7 @@ from edgenode.errors import EdgenodeError, NetworkError, PairingError, UsageErro
 from edgenode.net.addresses import NODE_PORT, parse_host_port, parse_ip
 from edgenode.trust.frames import RefusalReason, SecretKind
 from edgenode.trust.pairing_machine import PairingStopped
+from edgenode.trust.verdict import Verdict
 from edgenode.trust.window import parse_code
 
 # As `coordinator nodes` shows them, a few digits of an id tell it apart.
@@ -62,13 +63,18 @@ async def _pair_by_file(trust: Trust, peer: Peer) -> PairedNode | None:
 
 async def _pair_by_code(trust: Trust, peer: Peer, ask: Ask) -> PairedNode:
     addresses: tuple[str, ...] = ()
+    kept = trust.paired.get(peer.id)
+    is_paired = kept is not None and kept.removed is None
     open_for_codes = any(device.introduction.window_open for device in peer.waiting)
     try:
-        address, greeting = await pairing.greet(peer.addresses, peer.id)
+        address, greeting = await pairing.greet(peer.addresses, peer.id, trust.certificate() if is_paired else b"")
     except NetworkError:
         if not peer.waiting:
             raise
     else:
+        if kept is not None and greeting.verdict is Verdict.TRUSTED:
+            # Paired when the node's last answer was lost, and about to join.
+            return kept
         addresses, open_for_codes = (address,), greeting.introduction.window_open
     if not open_for_codes:
         raise PairingError(f"{peer.name} is not open for pairing: run `edgenode pair` on it, and use the code that it shows.")

@@ -14,8 +14,9 @@ from edgenode.net import pairing_client
 from edgenode.net.pairing_client import Greeting
 from edgenode.trust.certificates import Certificate, der, now_utc, parse_certificate
 from edgenode.trust.frames import Introduction, SecretKind
-from edgenode.trust.keys import PublicKey
+from edgenode.trust.keys import PublicKey, fingerprint
 from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
+from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.types import AuthorityId, NodeId
 
 GREET_SECONDS: Final = 3.0
@@ -101,21 +102,40 @@ async def pair(
     sign: Callable[[PublicKey], Certificate] | None = None,
 ) -> PairedNode:
     """Pairs with whoever is at the end of `way` and keeps it, also one that had been removed. `sign` is called once the node has
-    proved the secret. Raises `PairingError` and `NetworkError`."""
-    machine = CoordinatorPairing(kind, secret, trust.authority.certificate, sign or trust.sign, node)
-    await way(machine)
-    done = machine.result
-    assert done is not None, "a way ends with a result or raises"
-    kept = PairedNode(
-        id=done.id,
-        name=done.name,
-        since=now_utc(),
-        via=kind.value,
-        certificate_ends=done.leaf.not_valid_after_utc,
-        addresses=(address,) if address else (),
-        dials_in=not address,
-    )
-    trust.paired.add(kept)
+    proved the secret. Raises `PairingError` and `NetworkError`.
+
+    It is kept before it is sent its certificate: if the connection breaks before its answer comes, the two are paired as soon as
+    they meet, and a node that did not get so far says that it does not trust this coordinator.
+    """
+    kept: PairedNode | None = None
+    before: PairedNode | None = None
+
+    def issue(key: PublicKey) -> Certificate:
+        nonlocal kept, before
+        assert machine.introduction is not None, "met"
+        leaf = (sign or trust.sign)(key)
+        id = NodeId(fingerprint(key))
+        before = trust.paired.get(id)
+        kept = PairedNode(
+            id=id,
+            name=machine.introduction.name,
+            since=now_utc(),
+            via=kind.value,
+            certificate_ends=leaf.not_valid_after_utc,
+            addresses=(address,) if address else (),
+            dials_in=not address,
+        )
+        trust.paired.add(kept)
+        return leaf
+
+    machine = CoordinatorPairing(kind, secret, trust.authority.certificate, issue, node)
+    try:
+        await way(machine)
+    except PairingStopped as stopped:
+        if kept is not None and stopped.told:
+            trust.paired.put_back(kept.id, before)
+        raise
+    assert kept is not None, "a way ends with a result or raises"
     return kept
 
 

@@ -73,6 +73,14 @@ class PairedNodes:
         with self._records.changing():
             self._write(node)
 
+    def put_back(self, id: NodeId, before: PairedNode | None) -> None:
+        """Makes undone that a node was added, of which `before` was known."""
+        with self._records.changing():
+            if before is None:
+                self._records.remove(id)
+            else:
+                self._write(before)
+
     def remove(self, id: NodeId) -> PairedNode:
         """Shuts a node out, and returns it as it is kept now. Raises `TrustError` when it was never paired."""
         with self._records.changing():

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 
 from coordinator.nodes.pairing import Trust, over, pair_invited
+from coordinator.nodes.pairing import pair as pair_and_keep
+from coordinator.trust.paired import PairedNode
 from edgenode.errors import NetworkError, PairingError
 from edgenode.net.pairing_client import greet, open_window, pair, renew
 from edgenode.net.pairing_session import converse
 from edgenode.net.rates import HOSTS, OVERALL, RateLimit
 from edgenode.trust import certificates
 from edgenode.trust.certificates import Role, now_utc
-from edgenode.trust.frames import CertificateRequest, IssuedCertificate, PairingFrame, SecretKind
+from edgenode.trust.frames import CertificateRequest, Done, IssuedCertificate, PairingFrame, SecretKind
 from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
 from edgenode.trust.running import RunningNode
 from edgenode.trust.store import NodeTrust
@@ -291,6 +293,47 @@ async def test_a_node_that_cannot_keep_it_is_not_paired(tmp_path: Path, caplog: 
             await pair(address, Anna().pairing(LOCAL_SECRET, SecretKind.LOCAL))
     assert node.reports == []
     assert str(tmp_path) in caplog.text
+
+
+async def test_a_pairing_whose_last_answer_is_lost_holds(tmp_path: Path) -> None:
+    """The node trusts the coordinator and has closed its window: the coordinator must not have forgotten it, or a person would
+    have to go there again."""
+    node, trust = make_desk(tmp_path / "node"), Trust.load(tmp_path / "coordinator")
+    code = node.window.open(node.clock()).encode()
+
+    async def breaks(machine: CoordinatorPairing | CoordinatorRenewal) -> None:
+        to_node = asyncio.Queue[PairingFrame]()
+
+        async def frames() -> AsyncIterator[PairingFrame]:
+            while True:
+                yield await to_node.get()
+
+        async def send(frame: PairingFrame) -> None:
+            if not isinstance(frame, Done):
+                for answer in machine.receive(frame):
+                    to_node.put_nowait(answer)
+
+        assert await node.desk.serve(frames(), send, "192.168.1.2") is not None
+        raise NetworkError("The connection broke.")
+
+    with pytest.raises(NetworkError, match="broke"):
+        await pair_and_keep(trust, breaks, SecretKind.CODE, code, node.id, "127.0.0.1:7433")
+    assert [one.authority for one in node.trust.trusted()] == [trust.authority.id]
+    assert trust.paired.is_paired(node.id)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_node_that_could_not_keep_it_is_not_kept_either(tmp_path: Path, removed: bool) -> None:
+    """It says so: the coordinator knows of it what it knew before."""
+    node, trust = make_desk(tmp_path / "node"), Trust.load(tmp_path / "coordinator")
+    (tmp_path / "node" / "trusted").write_text("not a folder")
+    if removed:
+        trust.paired.add(PairedNode(node.id, "node", now_utc(), "code", now_utc(), removed=now_utc()))
+    before = trust.paired.get(node.id)
+    async with served(node.desk) as address:
+        with pytest.raises(PairingError, match="could not keep"):
+            await pair_and_keep(trust, over(address, node.id), SecretKind.LOCAL, LOCAL_SECRET, node.id, address)
+    assert trust.paired.get(node.id) == before
 
 
 async def test_nobody_there_is_a_sentence(tmp_path: Path) -> None:

@@ -173,6 +173,17 @@ async def test_the_code_on_the_screen_pairs(trust: Trust, elsewhere: Callable[..
         assert await pair_node(roster, name, never) == trust.paired.get(kept.id)
 
 
+async def test_a_node_that_trusts_already_needs_no_code(trust: Trust, elsewhere: Callable[..., Node], tmp_path: Path) -> None:
+    """Its window is closed, and the connection may not be there yet: it is paired all the same, as after a lost last answer."""
+    name = unique("pi")
+    async with elsewhere(name) as node, roster_of(trust) as roster:
+        node.window.close()
+        paired(tmp_path / name, trust.authority, trust.paired, name)
+        kept = await pair_node(roster, node.address, never)
+        assert kept.id == node.trust.id
+        await seen(roster, lambda info: info.id == kept.id and is_joined(info))
+
+
 async def test_a_wrong_code_pairs_nobody(trust: Trust, elsewhere: Callable[..., Node]) -> None:
     """Neither side keeps anything, and what is no code is not even tried."""
     name = unique("pi")
