@@ -46,6 +46,7 @@ from edgenode.types import (
     SubtaskId,
 )
 
+# Between two looks at the clock the nodes are listened to, however often the schedule would have it.
 MIN_TICK_SECONDS: Final = 0.002
 
 _CLOSED: Final = "The pool was closed before the run came to its end. What it found until then is kept."

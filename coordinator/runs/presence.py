@@ -49,7 +49,8 @@ class Presence:
             return
         if before is not None:
             # For the schedule it is another node now. Runs are told only of what that means for them.
-            self._gone(before, "It no longer serves a model that could take the work.", now, still=node)
+            still = node if node.state is NodeState.JOINED else None
+            self._gone(before, "It no longer serves a model that could take the work.", now, still)
         if node.state is NodeState.JOINED:
             self._nodes[node.id] = node
             for part in self._runs:

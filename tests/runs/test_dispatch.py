@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.documents.chunks import estimate_tokens
 from coordinator.errors import RunError
 from coordinator.events import Event, NodeGone, NodeJoined, NodeState, Retried
 from coordinator.minions import prompts
@@ -295,8 +296,8 @@ async def test_probes_tell_how_fast_a_node_is_before_it_gets_work(tmp_path: Path
         await run.on(dispatcher)
         assert run.is_whole
         assert sum(map(is_probe, seen)) == 2
-    words = f"{prompts.SYSTEM} {prompts.PROBE_TEXT} {prompts.PROBE_INSTRUCTION}".split()
-    assert 0.5 < len(words) / PROBE_PROMPT_TOKENS < 1.5
+    estimate = estimate_tokens(prompts.SYSTEM + prompts.PROBE_TEXT + prompts.PROBE_INSTRUCTION)
+    assert estimate == pytest.approx(PROBE_PROMPT_TOKENS, rel=0.1)
 
 
 async def test_work_does_not_wait_for_probes(tmp_path: Path) -> None:
