@@ -238,7 +238,7 @@ class Node:
 
     def has_place(self, now: float) -> bool:
         held = len(self.leases)
-        if held < self.width.now:
+        if held < self.width.now or (held == self.width.now and not any(lease.wanted for lease in self.leases)):
             return True
         return held == self.width.now and not self.failures and self.begins_soon(now) <= 0
 

@@ -4,7 +4,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Requeue, Withdraw, Work
+from coordinator.scheduling.decisions import (
+    PROBE_SUBTASK,
+    Candidate,
+    Decision,
+    Finish,
+    GiveUp,
+    Grant,
+    Need,
+    Probe,
+    Requeue,
+    Withdraw,
+    Work,
+)
 from coordinator.scheduling.schedule import Schedule
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
 
@@ -19,7 +31,10 @@ REASONS = st.sampled_from(
         FailureReason.DRAINING,
     ]
 )
-MODELS = (Candidate("model", 4096),)
+SMALL, LARGE = Candidate("small", 2048, 10**9), Candidate("large", 8192, 2 * 10**9)
+TEST = Candidate("test", 8192, test_engine=True)
+LISTS = st.sampled_from([(SMALL,), (LARGE,), (SMALL, LARGE), (LARGE, SMALL), (TEST,), (SMALL, TEST)])
+NEEDS = st.sampled_from([Need(), Need(2000), Need(4000), Need(4000, test_engine=True), Need(100_000)])
 NUMBERS = st.integers(0, 50)
 
 
@@ -40,12 +55,26 @@ class AnyPool(RuleBasedStateMachine):
         self.leases: dict[LeaseId, Grant] = {}
         self.awaited: dict[LeaseId, list[SubtaskId]] = {}
         self.past: list[tuple[LeaseId, SubtaskId]] = []
-        self.add(sizes, True)
+        self.models: dict[NodeId, tuple[Candidate, ...]] = {}
+        self.needs: dict[str, Need] = {}
+        self.probes: dict[LeaseId, NodeId] = {}
+        self.add(sizes, True, Need())
 
     def apply(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             match decision:
-                case Grant(node, lease, _, subtasks):
+                case Probe(node, lease, model):
+                    assert node in self.present
+                    assert node not in self.suspect
+                    assert not self.every - self.ended, "a probe while there is work"
+                    assert model in {each.name for each in self.models[node]}
+                    assert not any(self.awaited[id] for id, grant in self.leases.items() if grant.node == node)
+                    self.probes[lease] = node
+                case Grant(node, lease, _, subtasks, run, model, at_once):
+                    (used,) = (each for each in self.models[node] if each.name == model)
+                    assert self.needs[run].met_by(used), "a model that does not fit"
+                    assert all(subtask.startswith(f"{run}/") for subtask in subtasks)
+                    assert 1 <= at_once <= self.slots[node]
                     assert node in self.present, "a lease on a node that is not there"
                     assert node not in self.suspect, "a lease on a node that is in doubt"
                     assert lease not in self.leases
@@ -55,6 +84,8 @@ class AnyPool(RuleBasedStateMachine):
                     held = sum(1 for id, each in self.leases.items() if each.node == node and self.awaited[id])
                     assert held <= self.slots[node], "more than one lease waits on a node"
                     self.leases[lease], self.awaited[lease] = decision, list(subtasks)
+                case Withdraw(node, lease) if lease in self.probes:
+                    assert self.probes[lease] == node
                 case Withdraw(node, lease, subtasks):
                     assert self.leases[lease].node == node
                     assert set(subtasks) <= set(self.leases[lease].subtasks)
@@ -68,13 +99,36 @@ class AnyPool(RuleBasedStateMachine):
                     self.finished.add(run)
 
     @precondition(lambda self: self.runs < 4)
-    @rule(sizes=st.lists(st.integers(1, 4), max_size=6), interactive=st.booleans())
-    def add(self, sizes: list[int], interactive: bool) -> None:
+    @rule(sizes=st.lists(st.integers(1, 4), max_size=6), interactive=st.booleans(), need=NEEDS)
+    def add(self, sizes: list[int], interactive: bool, need: Need) -> None:
         run = str(self.runs)
         self.runs += 1
+        self.needs[run] = need
         work = [Work(chunk, tuple(SubtaskId(f"{run}/{task}.{chunk}") for task in range(size))) for chunk, size in enumerate(sizes)]
         self.every.update(id for bundle in work for id in bundle.subtasks)
-        self.apply(self.schedule.add(run, work, self.now, interactive=interactive))
+        self.apply(self.schedule.add(run, work, self.now, interactive=interactive, need=need))
+
+    @rule()
+    def expect(self) -> None:
+        self.apply(self.schedule.expect(self.now))
+
+    @rule(number=NUMBERS, how=st.sampled_from(["progress", "settled", "failed", "twice"]), tokens=st.integers(-1, 200))
+    def probed(self, number: int, how: str, tokens: int) -> None:
+        """Its node answers, or not, or nonsense."""
+        if not self.probes:
+            return
+        lease = list(self.probes)[number % len(self.probes)]
+        self.now += 0.1
+        if how == "progress":
+            self.apply(self.schedule.progress(lease, PROBE_SUBTASK, 100, tokens, 0, self.now))
+        elif how == "failed":
+            self.apply(self.schedule.failed(lease, PROBE_SUBTASK, FailureReason.ENGINE_CRASHED, "failed", self.now))
+            del self.probes[lease]
+        else:
+            assert self.schedule.settled(lease, PROBE_SUBTASK, self.now, Usage(tokens, 0, tokens, 0.1)) is None
+            self.apply(self.schedule.tick(self.now))
+            if how == "settled":
+                del self.probes[lease]
 
     @rule(seconds=st.sampled_from([0.001, 0.1, 1.0, 10.0, 100.0]))
     def wait(self, seconds: float) -> None:
@@ -87,19 +141,21 @@ class AnyPool(RuleBasedStateMachine):
             self.now = max(self.now, self.schedule.wakes_at)
         self.apply(self.schedule.tick(self.now))
 
-    @rule(number=NUMBERS, slots=st.sampled_from([1, 1, 1, 3]), ready=st.sampled_from([True, True, False]))
-    def join(self, number: int, slots: int, ready: bool) -> None:
+    @rule(number=NUMBERS, slots=st.sampled_from([1, 1, 1, 3]), ready=st.sampled_from([True, True, False]), models=LISTS)
+    def join(self, number: int, slots: int, ready: bool, models: tuple[Candidate, ...]) -> None:
         node = NodeId(f"node-{number % 5}")
         if node not in self.present:
             self.slots[node] = slots
+            self.models[node] = models
         self.present.add(node)
-        self.apply(self.schedule.node_joined(node, self.now, ready=ready, slots=slots, models=MODELS))
+        self.apply(self.schedule.node_joined(node, self.now, ready=ready, slots=slots, models=models))
 
     @rule(number=NUMBERS)
     def gone(self, number: int) -> None:
         node = NodeId(f"node-{number % 5}")
         self.present.discard(node)
         self.suspect.discard(node)
+        self.probes = {lease: id for lease, id in self.probes.items() if id != node}
         for id in [id for id, grant in self.leases.items() if grant.node == node]:
             self.past += [(id, subtask) for subtask in self.awaited[id]]
             del self.leases[id], self.awaited[id]
@@ -175,6 +231,9 @@ class AnyPool(RuleBasedStateMachine):
         book = self.schedule._book
         assert set(book.subtasks) == self.every - self.ended
         for id, state in book.subtasks.items():
+            assert state.run.readers.keys() == {
+                node for node in self.present if any(state.run.need.met_by(each) for each in self.models[node])
+            }
             assert state.holders or state.run.has(state.chunk, id)
             assert not (state.holders and state.run.has(state.chunk, id))
             for holder in state.holders:
@@ -198,10 +257,13 @@ class AnyPool(RuleBasedStateMachine):
         self.leases.clear()
         self.awaited.clear()
         self.suspect.clear()
+        self.probes.clear()
         good = NodeId("good")
+        self.models[good] = (LARGE, TEST)
         self.present, self.slots[good] = {good}, 1
-        self.apply(self.schedule.node_joined(good, self.now, models=MODELS))
-        for _ in range(6 * len(self.every) + 10):
+        self.apply(self.schedule.node_joined(good, self.now, models=self.models[good]))
+        # What no model fits ends by itself, after some time.
+        for _ in range(6 * len(self.every) + 40):
             self.now += 2.0
             self.apply(self.schedule.tick(self.now))
             while picked := self.pick(0):

@@ -8,6 +8,7 @@ from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp
 from coordinator.scheduling.limits import (
     LEASE_SECONDS,
     MAX_LEASE_SECONDS,
+    MAX_VANISHED,
     PATIENCE_SECONDS,
     STUCK_SECONDS,
 )
@@ -102,6 +103,41 @@ def test_a_poison_subtask_is_given_up_alone() -> None:
     assert not schedule.finished
     assert schedule.settled(LeaseId("1"), other, 9.0) is not None
     assert schedule.finished
+
+
+def test_devices_that_come_and_go_end_no_subtask() -> None:
+    """Where nodes go away all the time, one subtask is in work on many that do, by chance."""
+    schedule = schedule_of(work(*[1] * 60))
+    unlucky = SubtaskId("0.0")
+    for number in range(12):
+        second = float(number)
+        mine, other = NodeId(f"mine-{number}"), NodeId(f"other-{number}")
+        (lease,) = grants(schedule.node_joined(mine, second, models=MODELS))
+        assert lease.subtasks == (unlucky,)
+        grants(schedule.node_joined(other, second, models=MODELS))
+        schedule.node_suspect(other, second)
+        assert not ends(schedule.node_gone(mine, "gone", second))
+        assert not ends(schedule.node_gone(other, "gone", second))
+    assert schedule.is_open(unlucky)
+
+
+def test_a_subtask_that_takes_down_every_device_ends() -> None:
+    """The others get on, and it is given up after a bounded number of devices."""
+    schedule = schedule_of(work(*[1] * 200))
+    schedule.node_joined(A, 0.0, models=MODELS)
+    poison, taken, second = SubtaskId("0.0"), 0, 0.0
+    while schedule.is_open(poison):
+        second += 1.0
+        for lease in [each for each in schedule._book.leases.values() if each.running]:
+            if poison in lease.wanted:
+                schedule.node_gone(lease.node.id, "gone", second)
+                taken += 1
+                schedule.node_joined(NodeId(f"node-{taken}"), second, models=MODELS)
+            else:
+                schedule.settled(lease.id, next(iter(lease.wanted)), second)
+        schedule.tick(second)
+        assert taken <= MAX_VANISHED
+    assert taken <= 10
 
 
 def test_a_subtask_is_not_given_up_while_a_copy_of_it_is_in_work() -> None:

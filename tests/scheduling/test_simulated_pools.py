@@ -27,6 +27,8 @@ def pool(
     fault: Callable[[Simulation], None] | None = None,
     late: bool = False,
     shape: Callable[[int, SimulatedNode], None] | None = None,
+    seed: int = 0,
+    read: float = 200.0,
 ) -> tuple[Result, Schedule]:
     """One run; `fault` happens at 30 % of the work, `late` lets the first node join only then."""
     work, subtasks = [], {}
@@ -35,13 +37,13 @@ def pool(
         ids = tuple(SubtaskId(f"{task}.{chunk}") for task in range(tasks))
         work.append(Work(chunk, ids, shared, 45, 30))
         subtasks.update({id: (chunk, Tokens(shared, 30 + 7 * task % 30, 15 + 5 * chunk % 15)) for task, id in enumerate(ids)})
-    nodes = [SimulatedNode(NodeId(f"n{place}"), 200 * speed) for place, speed in enumerate(speeds)]
+    nodes = [SimulatedNode(NodeId(f"n{place}"), read * speed) for place, speed in enumerate(speeds)]
     for place, node in enumerate(nodes):
         if shape is not None:
             shape(place, node)
     schedule = Schedule()
     schedule.add("", work, 0.0)
-    simulation = Simulation(schedule, subtasks, nodes)
+    simulation = Simulation(schedule, subtasks, nodes, seed=seed)
     for node in nodes[1:] if late else nodes:
         simulation.at(0.0, lambda id=node.id: simulation.join(id))
     if fault is not None:
@@ -60,9 +62,16 @@ def test_a_healthy_pool_is_as_fast_as_the_sum_of_its_devices(speeds: tuple[float
     assert schedule.error.quantile(0.5) < 0.1
 
 
+def hang(simulation: Simulation) -> None:
+    """It makes no more progress, but answers that it has stopped when it is told to."""
+    simulation.nodes[FIRST].heeds = True
+    simulation.set_pace(FIRST, 0.0)
+
+
 FAULTS: dict[str, Callable[[Simulation], None]] = {
     "kill": lambda simulation: simulation.kill(FIRST),
     "stall": lambda simulation: simulation.set_pace(FIRST, 0.0),
+    "hang": hang,
     "slow": lambda simulation: simulation.set_pace(FIRST, 0.1),
     "sleep": lambda simulation: simulation.sleep(FIRST, 15.0),
     "join": lambda simulation: simulation.join(FIRST),
@@ -72,10 +81,22 @@ FAULTS: dict[str, Callable[[Simulation], None]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("speeds", POOLS)
 def test_any_one_fault_of_the_fastest_costs_little(speeds: tuple[float, ...], fault: str) -> None:
-    """Killed, stalled with its heartbeat going on, slowed to a tenth, asleep for a while, late: measured by the speeds present."""
+    """Killed, stalled with its heartbeat going on, hanging, slowed to a tenth, asleep, late: measured by the speeds present."""
     result, _ = pool(speeds, fault=FAULTS[fault], late=fault == "join")
     assert result.efficiency >= 0.95
     assert result.wasted_share <= 0.02
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_a_device_that_hangs_wastes_little_in_every_run(noise: float) -> None:
+    """The worst of several, and not the mean: what it had begun is read once more, and it is not tried again and again."""
+    for seed in range(6):
+
+        def shake(place: int, node: SimulatedNode) -> None:
+            node.noise = noise
+
+        result, _ = pool(POOLS[0], bundles=120, fault=hang, shape=shake, seed=seed, read=1300.0)
+        assert result.wasted_share <= 0.02
 
 
 def test_a_device_that_recovers_is_used_again() -> None:
