@@ -48,8 +48,10 @@ def _runs(options: argparse.Namespace) -> int:
     stories = list_stories(runs_dir())
     if options.json:
         print_json({"runs": [summary_json(each) for each in stories]})
-    else:
-        _print([summary_line(each) for each in stories] or ["No runs are kept."])
+        return ANSWERED
+    if not stories and sys.stdout.isatty():
+        print("No runs are kept.")
+    _print(summary_line(each) for each in stories)
     return ANSWERED
 
 

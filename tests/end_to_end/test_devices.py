@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from edgenode.home import make_private_folder
+from edgenode.trust.store import NodeTrust
 from tests.end_to_end.pools import QUESTION, Ran, RunningNode, command, run, seen
 
 Start = Callable[..., RunningNode]
@@ -55,6 +57,20 @@ def test_a_code_pairs_a_device(start_node: Start, theirs: Path, tmp_path: Path, 
     trusted = run("edgenode", "trusted", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json["trusted"]
     assert [each["via"] for each in trusted] == ["code"]
     assert pair(node).status == 0
+
+
+def test_empty_lists_are_lists_for_scripts(tmp_path: Path) -> None:
+    """No model, no coordinator, no run: JSON says so, and lines say nothing in a pipe."""
+    make_private_folder(tmp_path / "home")
+    NodeTrust(tmp_path / "home").id  # noqa: B018 - makes the key, as a first start does
+    told = {
+        "models": ("edgenode", "models"),
+        "trusted": ("edgenode", "trusted", "--home", tmp_path / "home"),
+        "runs": ("coordinator", "runs"),
+    }
+    for key, arguments in told.items():
+        assert run(*map(str, arguments), "--json").json[key] == []
+        assert run(*map(str, arguments)).out == ""
 
 
 TAKES_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
