@@ -65,6 +65,7 @@ class NodeConnection:
         self._call: grpc.aio.StreamStreamCall[node_service_pb2.WorkRequest, node_service_pb2.WorkResponse] | None = None
         self._incoming: AsyncIterator[node_service_pb2.WorkResponse | None] | None = None
         self._description: NodeDescription | None = None
+        self._let_in = asyncio.Event()
 
     @property
     def description(self) -> NodeDescription:
@@ -82,6 +83,7 @@ class NodeConnection:
             if not isinstance(first, NodeDescription):
                 raise NodeLost(f"{self.address} does not speak edgenode's protocol.")
             self._description = first
+            self._let_in.set()
         except BaseException:
             await self._stack.aclose()
             raise
@@ -205,6 +207,8 @@ class NodeConnection:
         return NodeLost("The node ended the connection.")
 
     async def _requests(self) -> AsyncIterator[node_service_pb2.WorkRequest]:
+        # Not before: what is written while the node refuses would hide from us why.
+        await self._let_in.wait()
         yield node_service_pb2.WorkRequest(frame=frame_to_proto(Hello(__version__)))
         while True:
             request = node_service_pb2.WorkRequest(frame=frame_to_proto(Heartbeat()))

@@ -36,7 +36,6 @@ HEARTBEAT_SECONDS: Final = 1.0
 COORDINATOR_SILENCE_SECONDS: Final = 30.0
 # Of one coordinator: a few commands of one person at once, such as a run and a list that is kept fresh.
 STREAM_LIMIT: Final = 4
-HELLO_SECONDS: Final = 2.0
 # Frames of one coordinator. Heartbeats are one a second, and a lease takes milliseconds even where a reply is made by rule.
 FRAMES_PER_SECOND: Final = 500.0
 FRAMES_AT_ONCE: Final = 2_000.0
@@ -148,10 +147,6 @@ class WorkStreams:
         Raises `PeerRefused` when it may not have a stream, or no longer: within about a second after it is no longer trusted.
         """
         if sum(each == authority for each in self._open.values()) >= STREAM_LIMIT:
-            # A refusal that crosses the hello would not be heard: gRPC's Python client loses it while it writes.
-            with contextlib.suppress(TimeoutError, StopAsyncIteration, WireError):
-                async with asyncio.timeout(HELLO_SECONDS):
-                    await anext(requests)
             raise self._told(authority, OverLimit(f"This coordinator already has {STREAM_LIMIT} connections to the node."))
         outbox = _Outbox()
         outbox.put(self._describe())
