@@ -477,7 +477,7 @@ async def test_endless_messages(tmp_path: Path) -> None:
 
 async def test_a_stream_that_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Silence at the beginning and silence in the middle both end at a deadline, and neither keeps others from the code."""
-    node = make_desk(tmp_path, patience=0.05, seconds=0.05)
+    node = make_desk(tmp_path, patience=1.0, seconds=1.0)
     code = node.window.open(node.clock())
     caplog.set_level(logging.DEBUG, "edgenode")
     async with served(node.desk) as address:

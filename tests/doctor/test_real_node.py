@@ -70,7 +70,11 @@ async def test_a_paired_node(node: Node, home: Path) -> None:
     """Nothing but the limit to loopback is remarked on; the node is found by its name, its address and unasked."""
     await paired_with(node)
     name = node.description().name
-    reports = await asyncio.gather(examine(name), examine(node.address), examine(), examine_node(home))
+    for _ in range(10):
+        reports = await asyncio.gather(examine(name), examine(node.address), examine(), examine_node(home))
+        # On a machine that is busy with other tests mDNS may take longer than a doctor listens.
+        if not any({"not-heard", "not-announced"} & codes(report) for report in reports):
+            break
     for report in reports[:2]:
         # Others that share the loopback's mDNS may go by one name.
         assert codes(report) - {"same-name"} == {"reached", "multicast", "interface-limited"}, render(report)
