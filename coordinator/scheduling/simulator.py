@@ -60,7 +60,7 @@ class Simulation(AtWork):
             node.there = node.heard = True
             node.cached.clear()
             self._account()
-            self._follow(self.policy.node_joined(id, self.now, models=node.models, slots=len(node.gains)))
+            self.follow(self.policy.node_joined(id, self.now, models=node.models, slots=len(node.gains)))
 
     def kill(self, id: NodeId, notice: float = 0.005) -> None:
         """It vanishes with all it holds; its stream breaks at once."""
@@ -75,7 +75,7 @@ class Simulation(AtWork):
 
         def suspect() -> None:
             if not node.heard:
-                self._follow(self.policy.node_suspect(id, self.now))
+                self.follow(self.policy.node_suspect(id, self.now))
 
         self.at(self.now + min(3.0, seconds), suspect)
         self.at(self.now + min(6.0, seconds), lambda: self._gone(id))
@@ -99,15 +99,19 @@ class Simulation(AtWork):
                 if wake == float("inf"):
                     break
                 self.now = max(self.now, wake)
-                self._follow(self.policy.tick(self.now))
+                self.follow(self.policy.tick(self.now))
                 # A wake that is not used up must not hold time still.
                 if self.policy.wakes_at <= self.now:
                     self.now += 1e-4
                 continue
-            self.now, _, what = heapq.heappop(self.events)
-            self.result.events += 1
-            what()
+            self.step()
         return self._judge()
+
+    def step(self) -> None:
+        """The next event. There is one."""
+        self.now, _, what = heapq.heappop(self.events)
+        self.result.events += 1
+        what()
 
     def _judge(self) -> Result:
         result = self.result
@@ -137,9 +141,10 @@ class Simulation(AtWork):
 
     def _gone(self, id: NodeId) -> None:
         if not self.nodes[id].there:
-            self._follow(self.policy.node_gone(id, "It is gone.", self.now))
+            self.follow(self.policy.node_gone(id, "It is gone.", self.now))
 
-    def _follow(self, decisions: list[Decision] | None) -> None:
+    def follow(self, decisions: list[Decision] | None) -> None:
+        """Carries out what was decided."""
         for decision in decisions or ():
             self.result.decisions += 1
             match decision:
@@ -193,7 +198,7 @@ class Simulation(AtWork):
         read, written = (min(prompt, int(lease.at[0] * node.claims)), int(lease.at[1] * node.claims))
         self.at(
             self.now + self._delay,
-            lambda: self._follow(self.policy.progress(lease.id, subtask, prompt, read, written, self.now)) if node.heard else None,
+            lambda: self.follow(self.policy.progress(lease.id, subtask, prompt, read, written, self.now)) if node.heard else None,
         )
 
     def _finished(self, node: SimulatedNode, lease: HeldLease, subtask: SubtaskId, usage: Usage) -> None:
@@ -205,12 +210,12 @@ class Simulation(AtWork):
         decisions = self.policy.settled(lease, subtask, self.now, usage)
         if decisions is not None:
             self.settled[subtask] = self.settled.get(subtask, 0) + 1
-            self._follow(decisions)
+            self.follow(decisions)
             while self._after and len(self.settled) >= self._after[-1][0]:
                 self._after.pop()[1]()
 
     def _report_failure(self, lease: LeaseId, subtask: SubtaskId) -> None:
         self.at(
             self.now + self._delay,
-            lambda: self._follow(self.policy.failed(lease, subtask, FailureReason.CANCELLED, "Cancelled.", self.now)),
+            lambda: self.follow(self.policy.failed(lease, subtask, FailureReason.CANCELLED, "Cancelled.", self.now)),
         )
