@@ -6,6 +6,7 @@ client of its coordinator.
 """
 
 import re
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,12 +16,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgenode.errors import TrustError
 from edgenode.text import clean_line
 from edgenode.trust.keys import PrivateKey, PublicKey, fingerprint
 from edgenode.types import AuthorityId, NodeId
+
+# A stranger's certificate is refused for it, and writes nothing to the terminal.
+warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
 
 Certificate = x509.Certificate
 
@@ -143,6 +148,8 @@ def parse_certificate(data: bytes) -> Certificate:
         certificate = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
         if not _usable(certificate.public_key()):
             raise ValueError("another kind of key")
+        if certificate.serial_number <= 0:
+            raise ValueError("a serial number that is none")
         # These are decoded only when asked for. After this none of them raises.
         _ = certificate.subject, certificate.issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc
         _ = certificate.extensions
