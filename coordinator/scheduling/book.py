@@ -208,13 +208,14 @@ class Book:
         return [Requeue(lease.node.id, lease.id, free, why)]
 
     def blame(
-        self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, *, vanished: bool = False
+        self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, *, by_chance: bool = False
     ) -> list[Decision]:
-        """The node failed the subtask, or `vanished` with it. Ends in giving it up when that was once too often."""
+        """The node failed the subtask, or went away or hung with it, maybe by chance. Ends in giving it up when that was once too
+        often."""
         state = self.subtasks.get(subtask)
         if state is None:
             return []
-        if not vanished:
+        if not by_chance:
             state.failures += 1
             state.vanished.discard(node)
         else:

@@ -28,10 +28,10 @@ class SubtaskState:
     failed_on: dict[NodeId, None] = field(default_factory=dict)
     final_on: set[NodeId] = field(default_factory=set)
     vanished: set[NodeId] = field(default_factory=set)
-    """Of `failed_on`, those that only went away meanwhile: that may be chance, and does not count for as much."""
+    """Of `failed_on`, those that only went away or hung meanwhile: that may be chance, and does not count for as much."""
     failures: int = 0
     losses: int = 0
-    """How often a node failed it, and how often one went away with it."""
+    """How often a node failed it, and how often one went away or hung with it."""
     last: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "no reason given")
 
 

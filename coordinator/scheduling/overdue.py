@@ -55,7 +55,8 @@ class Overdue:
             wanted = tuple(each.wanted)
             decisions += self._book.withdraw(each, wanted, why)
             if each is lease and current in wanted and lease.begun:
-                decisions += self._book.blame(current, node.id, FailureReason.ENGINE_TIMEOUT, why)
+                # Devices hang by themselves, too, several at once when a room gets hot.
+                decisions += self._book.blame(current, node.id, FailureReason.ENGINE_TIMEOUT, why, by_chance=True)
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
         # One that hangs may well answer that it has stopped, and hang with the next thing that it is given.

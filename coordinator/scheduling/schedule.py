@@ -144,7 +144,7 @@ class Schedule:
             for id in wanted:
                 self._book.subtasks[id].holders.discard(lease.id)
             for id in first:
-                decisions += self._book.blame(id, node, FailureReason.STOPPING, why, vanished=True)
+                decisions += self._book.blame(id, node, FailureReason.STOPPING, why, by_chance=True)
             decisions += self._book.requeue(lease, wanted, why)
         gone.leases.clear()
         return decisions + self._give_up_hopeless() + self._feed_all(now)
