@@ -8,8 +8,8 @@ from edgenode.types import FailureReason
 # A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, after this many attempts.
 MAX_FAILED_NODES: Final = 3
 MAX_ATTEMPTS: Final = 5
-# Nodes also go away or hang while they work on something without its being the cause. A subtask is given up for it after as many times as
-# come by chance to one of all subtasks once in a thousand runs, by how often nodes go away with others.
+# Nodes also go away or hang while they work on something without its being the cause. A subtask is given up for it after as many
+# times as come by chance to one of all subtasks once in a thousand runs, by how often nodes go away with others.
 MIN_VANISHED: Final = 5
 MAX_VANISHED: Final = 30
 CHANCE: Final = 1e-3

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordinator.scheduling.decisions import Candidate, Need, Work
@@ -37,6 +37,20 @@ DEVICES = st.builds(
 )
 
 
+# Devices that hang one after another, each with what the one before it hung with.
+HANGING = [
+    Device(speed, (LARGE,), (1.0,), silent, "hang", when)
+    for speed, silent, when in (
+        (5.0, True, 1.0),
+        (5.0, False, 1.7427),
+        (10.0, False, 1.0),
+        (10.0, False, 2.7209),
+        (10.0, False, 1.2373),
+    )
+]
+
+
+@example(HANGING, [(Need(), 11, True, 0.0)], False)
 @settings(max_examples=40, deadline=None)
 @given(
     devices=st.lists(DEVICES, max_size=5),
