@@ -1,7 +1,8 @@
 """The aggregation at home: one call of the best model in the pool, beside the schedule."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -10,10 +11,12 @@ from coordinator.errors import NoNodes
 from coordinator.events import Aggregating, Event, NodeInfo, NodeState
 from coordinator.minions import aggregation
 from coordinator.nodes.news import Down, Heard, News
+from coordinator.nodes.roster import Roster
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.journal import Journal
 from coordinator.runs.participants import fitting
 from coordinator.scheduling.decisions import Candidate, Need
+from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.types import Aggregate, AggregationRequest, NodeWork
 from edgenode.net.client import NodeLost
 from edgenode.types import (
@@ -23,14 +26,16 @@ from edgenode.types import (
     FailureReason,
     Lease,
     LeaseId,
+    NodeId,
     Outcome,
     Refusal,
     Subtask,
     SubtaskId,
 )
 
-# Nodes asked before it is given up.
+# Nodes asked in vain before it is given up, and calls at most, with those whose node went away.
 TRIES: Final = 3
+CALLS: Final = 12
 # Long, since a Pi may write it, but not for ever. Engines that do not tell how far they have read are silent until they write.
 CALL_SECONDS: Final = 900.0
 CALL_SILENCE_SECONDS: Final = 600.0
@@ -40,12 +45,16 @@ async def aggregate_at_home(
     dispatcher: Dispatcher, journal: Journal, request: AggregationRequest, findings: int, emit: Callable[[Event], None]
 ) -> Aggregate:
     """What the best models of the pool make of so many findings, asked one after another until one gives a usable reply; what that
-    took is added to what its node did. Raises `NoNodes`."""
+    took is added to what its node did. A node that goes away meanwhile is waited for if no other is there. Raises `NoNodes`."""
     needed = estimate_tokens(request.system + request.user) + aggregation.HOME_REPLY_TOKENS
     await dispatcher.roster.settle()
-    able = _able(dispatcher, Need(needed)) or _able(dispatcher, Need(needed, test_engine=True))
+    vain: set[NodeId] = set()
     trouble = "no node is there whose model could take it."
-    for number, (node, model) in enumerate(able[:TRIES]):
+    for number in range(CALLS):
+        found = await _find(dispatcher.roster, needed, vain) if len(vain) < TRIES else None
+        if found is None:
+            break
+        node, model = found
         emit(Aggregating("home", model.name, findings, request))
         lease = LeaseId(f"{journal.run}-{journal.sitting}-home-{number}")
         try:
@@ -53,6 +62,7 @@ async def aggregate_at_home(
         except NodeLost as error:
             trouble = str(error)
             continue
+        vain.add(node.id)
         if isinstance(reply, Failure):
             trouble = reply.message
             continue
@@ -68,11 +78,26 @@ async def aggregate_at_home(
     )
 
 
-def _able(dispatcher: Dispatcher, need: Need) -> list[tuple[NodeInfo, Candidate]]:
-    """The nodes that could take it, each with its model, those with the most weights first."""
-    joined = (node for node in dispatcher.roster.nodes() if node.state is NodeState.JOINED)
-    able = [(node, model) for node in joined if (model := fitting(node, need)) is not None]
-    return sorted(able, key=lambda pair: -pair[1].parameters)
+async def _find(roster: Roster, needed: int, vain: Collection[NodeId]) -> tuple[NodeInfo, Candidate] | None:
+    """Of the nodes that were not asked in vain the one with the most weights that could take it, with its model. Where all of them
+    have gone away, one is waited for, for as long as a run waits for nodes."""
+    news: asyncio.Queue[News] = asyncio.Queue()
+    with roster.listening(news.put_nowait), contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                known = roster.nodes()
+                there = [node for node in known if node.state is NodeState.JOINED]
+                need = Need(needed, test_engine=not _able(there, Need(needed)))
+                if able := _able((node for node in there if node.id not in vain), need):
+                    return max(able, key=lambda pair: pair[1].parameters)
+                if not _able((node for node in known if node.id not in vain), need):
+                    return None
+                await news.get()
+    return None
+
+
+def _able(nodes: Iterable[NodeInfo], need: Need) -> list[tuple[NodeInfo, Candidate]]:
+    return [(node, model) for node in nodes if (model := fitting(node, need)) is not None]
 
 
 async def _call(

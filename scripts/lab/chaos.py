@@ -66,7 +66,8 @@ class ChaosHome:
             node.stand_in(model, speed)
         self._runs = self.coordinator.folder / "data" / "runs"
         self._moves = MOVES_FROM
-        self._in_force: list[Fault] = []
+        self.in_force: list[Fault] = []
+        """What has begun and not ended."""
         self._process: subprocess.Popen[str] | None = None
         start_paired(self.coordinator, self.nodes)
 
@@ -109,12 +110,12 @@ class ChaosHome:
 
     def mend(self) -> None:
         """Ends all faults that are left."""
-        for fault in tuple(self._in_force):
+        for fault in tuple(self.in_force):
             self.relieve(fault)
 
     def inflict(self, fault: Fault) -> None:
         member = self.member(fault.victim)
-        self._in_force.append(fault)
+        self.in_force.append(fault)
         match fault.kind:
             case Kind.KILL:
                 self._process_of(fault.victim).kill()
@@ -132,7 +133,7 @@ class ChaosHome:
     def relieve(self, fault: Fault) -> None:
         """Returns when a node that was killed serves again."""
         member = self.member(fault.victim)
-        self._in_force.remove(fault)
+        self.in_force.remove(fault)
         match fault.kind:
             case Kind.KILL if fault.victim != COORDINATOR:
                 node = self.node(fault.victim)

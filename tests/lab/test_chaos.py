@@ -94,3 +94,26 @@ def test_a_run_goes_on_after_its_coordinator_was_killed_twice(home: Reading) -> 
     assert done[0] == 0
     assert done[1] >= 0.2 * outcome.subtasks
     assert done[2] >= 0.5 * outcome.subtasks
+
+
+def test_an_answer_is_put_together_though_all_nodes_die_over_it(home: Reading) -> None:
+    """All are killed while one of them makes the answer, and started again: it is made then, and nothing is read again."""
+    lab = home.home
+    for _ in range(5):  # on a busy machine the answer may be there before this has looked
+        killed: list[Fault] = []
+
+        def told(journal: Journal, killed: list[Fault] = killed) -> None:
+            if not killed and any(event.kind == "aggregating" for event in journal.events()):
+                killed += [Fault(Kind.KILL, victim, 1.0, None) for victim in EVERYBODY[1:]]
+                for fault in killed:
+                    lab.inflict(fault)
+            elif killed:
+                for fault in killed:
+                    if fault in lab.in_force:
+                        lab.relieve(fault)
+
+        outcome = lab.ask(home.lease, QUESTION, told=told)
+        assert outcome.result == home.healthy.result
+        if len(events(outcome, "aggregating")) > 1:
+            return
+    raise AssertionError("the nodes were never killed in time")
