@@ -119,7 +119,7 @@ class PairingDesk:
 
         def keep() -> None:
             assert machine.result is not None, "finished"
-            self._keep(machine.result)
+            self._keep(machine.result, session.removal)
 
         try:
             patience = None if waits else self._patience
@@ -135,12 +135,12 @@ class PairingDesk:
                 self._count_abandoned(who)
         return machine.result
 
-    def _keep(self, granted: Granted) -> None:
+    def _keep(self, granted: Granted, removal: str) -> None:
         if granted.via is None:
             kept = self.trust.renew(granted.leaf)
             logger.info("The certificate for %s is good until %s.", kept.name, f"{kept.leaf.not_valid_after_utc:%Y-%m-%d}")
             return
-        self.trust.trust(granted.authority, granted.leaf, granted.via)
+        self.trust.trust(granted.authority, granted.leaf, granted.via, removal)
         if granted.via is SecretKind.CODE:
             self.window.succeeded()
         self._report(f"Paired with {subject_name(granted.authority)}.")
@@ -196,9 +196,14 @@ class _Session:
         self._who = who
         self.tries: str | None = None
         """The code that it began with and has not proved."""
+        self.removal = ""
+        """What marked the coordinator as dropped when it began: dropped again meanwhile, it does not get in."""
+        self._begun = False
 
     def secret(self, kind: SecretKind, authority: AuthorityId) -> bytes | Refused:
         desk = self._desk
+        if not self._begun:
+            self.removal, self._begun = desk.trust.removal(authority), True
         if kind is SecretKind.CODE:
             refusal = desk.window.refusal(desk.clock())
             if refusal is not None:

@@ -98,14 +98,18 @@ class NodeTrust:
             one for one in found.values() if fingerprint(public_key(one.leaf)) == id and not self.is_removed(one.authority)
         )
 
-    def trust(self, authority: Certificate, leaf: Certificate, via: str) -> TrustedCoordinator:
-        """Keeps a coordinator that was just paired, also one that was removed before.
+    def trust(self, authority: Certificate, leaf: Certificate, via: str, removal: str = "") -> TrustedCoordinator:
+        """Keeps a coordinator that was just paired, also one that was removed before: then `removal` is what `removal` gave as the
+        pairing began.
 
-        Raises `TrustError` when `leaf` is not the certificate of this node by that authority, `HomeError` when it cannot be kept.
+        Raises `TrustError` when `leaf` is not the certificate of this node by that authority or it was removed since then,
+        `HomeError` when it cannot be kept.
         """
         of = check_authority(authority)
         self._check_leaf(authority, leaf)
         with self._records.changing():
+            if self.is_removed(of) and self.removal(of) != removal:
+                raise TrustError("The coordinator was dropped while it was being paired.")
             self._write(of, authority, leaf, now_utc(), clean_line(via, VIA_CHARACTERS))
             try:
                 self._removed(of).unlink(missing_ok=True)
@@ -150,6 +154,18 @@ class NodeTrust:
         """Whether it was trusted once and then dropped."""
         # A peer may have said it: it becomes a file's name only if it is an identity.
         return re.fullmatch(r"[0-9a-f]{32}", authority) is not None and self._removed(authority).exists()
+
+    def removal(self, authority: AuthorityId) -> str:
+        """What tells this time that it was dropped from every other; empty where it is not dropped. Raises `HomeError`."""
+        if not self.is_removed(authority):
+            return ""
+        try:
+            mark = self._removed(authority).stat()
+        except FileNotFoundError:  # paired again in this very moment
+            return ""
+        except OSError as error:
+            raise HomeError(f"{self._removed(authority)} cannot be read: {error.strerror}.") from error
+        return f"{mark.st_ino}-{mark.st_mtime_ns}"
 
     def hold(self, invite: Invite) -> None:
         """Remembers that this node was given it, so that it is void once its coordinator is dropped. Raises `HomeError`."""

@@ -216,6 +216,55 @@ async def test_beginning_without_ever_proving(tmp_path: Path) -> None:
         await pair(address, Anna().pairing(node.desk.open_window(LOCAL_SECRET, "")[0]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [
+        (SecretKind.CODE, False),
+        (SecretKind.CODE, True),
+        (SecretKind.LOCAL, False),
+        (SecretKind.INVITE, False),
+        (SecretKind.INVITE, True),
+    ],
+)
+async def test_dropped_while_it_holds_its_certificate_back(tmp_path: Path, kind: SecretKind, before: bool) -> None:
+    """A coordinator that has proved its secret and is dropped before it sends the certificate stays out, also one that had been
+    dropped before and was let in again."""
+    anna = Anna()
+    if before:
+        # Dropped when the session begins; what it has now was given afterwards.
+        there = make_desk(tmp_path)
+        async with served(there.desk) as address:
+            await pair(address, anna.pairing(LOCAL_SECRET, SecretKind.LOCAL))
+        there.trust.untrust(anna.id)
+    node = make_desk(tmp_path, invite=anna.invite())
+    code = node.window.open(node.clock())
+    secrets = {SecretKind.CODE: code.encode(), SecretKind.LOCAL: LOCAL_SECRET, SecretKind.INVITE: anna.invite().secret}
+    machine = anna.pairing(secrets[kind], kind)
+    async with served(node.desk) as address, stranger(node.desk, address) as channel:
+        call: Call = channel.stream_stream(f"{SERVICE}Pair")()
+        sent: tuple[PairingFrame, ...] = ()
+        while not any(isinstance(frame, IssuedCertificate) for frame in sent):
+            for frame in sent:
+                await call.write(packed(frame))
+            came = await received(call)
+            assert came is not None
+            sent = machine.receive(came)
+        leaf = anna.sign(node.trust.key.public_key())
+        node.trust.trust(anna.certificate, leaf, "code", node.trust.removal(anna.id))
+        # By another process.
+        NodeTrust(tmp_path).untrust(anna.id)
+        for frame in sent:
+            await call.write(packed(frame))
+        assert isinstance(await received(call), Refused)
+        assert node.trust.trusted() == ()
+        assert node.trust.is_removed(anna.id)
+        assert not any("Paired" in each for each in node.reports)
+        # What is typed after that counts.
+        node.desk.window.close()
+        await pair(address, anna.pairing(node.window.open(node.clock())))
+    assert [one.via for one in node.trust.trusted()] == ["code"]
+
+
 async def test_a_code_used_by_two_at_once(tmp_path: Path) -> None:
     """However many know the code, one is paired."""
     node = make_desk(tmp_path)

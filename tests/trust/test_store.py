@@ -112,11 +112,18 @@ def test_untrust_in_another_process_counts_at_once(node: NodeTrust, tmp_path: Pa
 
 
 def test_who_was_removed_can_be_paired_again(node: NodeTrust) -> None:
-    """A new pairing takes the mark away."""
+    """A new pairing takes the mark away, one that began before does not."""
     ca = Ca()
     pair(ca, node)
+    first = node.untrust(ca.id)
+    mark = node.removal(first.authority)
+    with pytest.raises(TrustError, match="dropped while it was being paired"):
+        pair(ca, node)
+    node.trust(ca.certificate, node_leaf(ca, node), "code", mark)
     node.untrust(ca.id)
-    pair(ca, node)
+    with pytest.raises(TrustError, match="dropped while it was being paired"):
+        node.trust(ca.certificate, node_leaf(ca, node), "code", mark)
+    node.trust(ca.certificate, node_leaf(ca, node), "code", node.removal(ca.id))
     assert [one.authority for one in node.trusted()] == [ca.id]
     assert not node.is_removed(ca.id)
 
