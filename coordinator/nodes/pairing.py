@@ -102,7 +102,7 @@ async def pair(
     sign: Callable[[PublicKey], Certificate] | None = None,
 ) -> PairedNode:
     """Pairs with whoever is at the end of `way` and keeps it, also one that had been removed. `sign` is called once the node has
-    proved the secret. Raises `PairingError` and `NetworkError`.
+    proved the secret. Raises `PairingError`, also where it is removed meanwhile, and `NetworkError`.
 
     It is kept before it is sent its certificate: if the connection breaks before its answer comes, the two are paired as soon as
     they meet, and a node that did not get so far says that it does not trust this coordinator.
@@ -114,26 +114,26 @@ async def pair(
         nonlocal kept, before
         assert machine.introduction is not None, "met"
         leaf = (sign or trust.sign)(key)
-        id = NodeId(fingerprint(key))
-        before = trust.paired.get(id)
-        kept = PairedNode(
-            id=id,
+        node = PairedNode(
+            id=NodeId(fingerprint(key)),
             name=machine.introduction.name,
-            since=now_utc(),
+            since=begun,
             via=kind.value,
             certificate_ends=leaf.not_valid_after_utc,
             addresses=(address,) if address else (),
             dials_in=not address,
         )
-        trust.paired.add(kept)
+        before = trust.paired.add(node)
+        kept = node
         return leaf
 
+    begun = now_utc()
     machine = CoordinatorPairing(kind, secret, trust.authority.certificate, issue, node)
     try:
         await way(machine)
     except PairingStopped as stopped:
         if kept is not None and stopped.told:
-            trust.paired.put_back(kept.id, before)
+            trust.paired.put_back(kept, before)
         raise
     assert kept is not None, "a way ends with a result or raises"
     return kept

@@ -27,6 +27,7 @@ class PairedNode:
     id: NodeId
     name: str
     since: datetime
+    """When the pairing began."""
     via: str
     """How they were paired: "code", "local" or "invite"."""
     certificate_ends: datetime
@@ -68,16 +69,24 @@ class PairedNodes:
         """The paired node a person means by its name, its id or its id's beginning. Raises `UsageError` for none or several."""
         return find_named(name_or_id, ((node.id, node.name, node) for node in self.all()), "paired device")
 
-    def add(self, node: PairedNode) -> None:
-        """Keeps a node that was just paired, also one that was known or removed before."""
+    def add(self, node: PairedNode) -> PairedNode | None:
+        """Keeps a node that was just paired, also one that was removed before; returns what was known of it. Raises `TrustError`
+        for one that was removed after `node.since`, when the pairing began."""
         with self._records.changing():
+            before = self.get(node.id)
+            if before is not None and before.removed is not None and before.removed > node.since:
+                raise TrustError(f"{before.name} was unpaired while it was being paired.")
             self._write(node)
+            return before
 
-    def put_back(self, id: NodeId, before: PairedNode | None) -> None:
-        """Makes undone that a node was added, of which `before` was known."""
+    def put_back(self, added: PairedNode, before: PairedNode | None) -> None:
+        """Makes undone that a node was added, of which `before` was known; not where it was removed or paired anew meanwhile."""
         with self._records.changing():
+            now = self.get(added.id)
+            if now is None or now.removed is not None or now.since != added.since:
+                return
             if before is None:
-                self._records.remove(id)
+                self._records.remove(added.id)
             else:
                 self._write(before)
 

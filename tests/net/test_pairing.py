@@ -18,8 +18,9 @@ from edgenode.net.pairing_session import converse
 from edgenode.net.rates import HOSTS, OVERALL, RateLimit
 from edgenode.trust import certificates
 from edgenode.trust.certificates import Role, now_utc
-from edgenode.trust.frames import CertificateRequest, Done, IssuedCertificate, PairingFrame, SecretKind
+from edgenode.trust.frames import CertificateRequest, Done, IssuedCertificate, PairingFrame, Refused, SecretKind
 from edgenode.trust.pairing import CoordinatorPairing, CoordinatorRenewal
+from edgenode.trust.pairing_machine import PairingStopped
 from edgenode.trust.running import RunningNode
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.verdict import Verdict
@@ -334,6 +335,42 @@ async def test_a_node_that_could_not_keep_it_is_not_kept_either(tmp_path: Path, 
         with pytest.raises(PairingError, match="could not keep"):
             await pair_and_keep(trust, over(address, node.id), SecretKind.LOCAL, LOCAL_SECRET, node.id, address)
     assert trust.paired.get(node.id) == before
+
+
+@pytest.mark.parametrize("at", [CertificateRequest, Refused])
+async def test_a_node_that_is_unpaired_meanwhile_stays_out(tmp_path: Path, at: type[PairingFrame]) -> None:
+    """Whether before it gets its certificate or before it refuses to keep that: what it says then does not bring it back."""
+    node, trust = make_desk(tmp_path / "node"), Trust.load(tmp_path / "coordinator")
+    (tmp_path / "node" / "trusted").write_text("not a folder")
+    trust.paired.add(PairedNode(node.id, "kitchen-pi", now_utc(), "code", now_utc()))
+
+    async def between(machine: CoordinatorPairing | CoordinatorRenewal) -> None:
+        to_node = asyncio.Queue[PairingFrame]()
+
+        async def frames() -> AsyncIterator[PairingFrame]:
+            while True:
+                yield await to_node.get()
+
+        async def send(frame: PairingFrame) -> None:
+            if isinstance(frame, at):
+                # By another command.
+                Trust.load(tmp_path / "coordinator").paired.remove(node.id)
+            try:
+                for answer in machine.receive(frame):
+                    to_node.put_nowait(answer)
+            except PairingStopped as stopped:
+                ended.append(stopped)
+                to_node.put_nowait(stopped.refusal)
+
+        await node.desk.serve(frames(), send, "192.168.1.2")
+        raise ended[0]
+
+    ended: list[PairingStopped] = []
+    with pytest.raises(PairingError):
+        await pair_and_keep(trust, between, SecretKind.LOCAL, LOCAL_SECRET, node.id, "127.0.0.1:7433")
+    kept = trust.paired.get(node.id)
+    assert kept is not None
+    assert kept.removed is not None
 
 
 async def test_nobody_there_is_a_sentence(tmp_path: Path) -> None:

@@ -63,8 +63,32 @@ def test_a_removed_node_is_not_forgotten(tmp_path: Path) -> None:
         nodes.find("kitchen-pi")
     with pytest.raises(TrustError):
         nodes.remove(B)
-    nodes.add(paired())
+    with pytest.raises(TrustError, match="kitchen-pi was unpaired while it was being paired"):
+        nodes.add(paired())
+    assert nodes.get(A) == removed
+    assert nodes.add(replace(paired(), since=removed.removed)) == removed
     assert nodes.is_paired(A)
+
+
+@pytest.mark.parametrize("before", [None, replace(paired(), since=START - timedelta(days=9)), replace(paired(), removed=START)])
+def test_what_is_undone_undoes_nothing_else(tmp_path: Path, before: PairedNode | None) -> None:
+    """An addition is taken back though the node was met meanwhile, but neither a removal since then nor another pairing is."""
+    nodes, added = PairedNodes(tmp_path), replace(paired(), since=START + timedelta(days=1))
+    if before is not None:
+        nodes.add(before)
+    assert nodes.add(added) == before
+    PairedNodes(tmp_path).met(A, "new name", (), dials_in=True)
+    nodes.put_back(added, before)
+    assert nodes.get(A) == before
+    nodes.add(added)
+    removed = PairedNodes(tmp_path).remove(A)
+    nodes.put_back(added, before)
+    assert nodes.get(A) == removed
+    assert removed.removed is not None
+    again = replace(added, since=removed.removed)
+    nodes.add(again)
+    nodes.put_back(added, before)
+    assert nodes.get(A) == again
 
 
 def test_where_a_node_was_met_is_remembered(tmp_path: Path) -> None:
