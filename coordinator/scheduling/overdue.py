@@ -35,13 +35,17 @@ class Overdue:
             lease.look(lease.at)
             self._book.wakes.add(lease.due, lease)
             return [Renew(lease.node.id, lease.id, lease.due)]
-        nodes = self._book.nodes
-        others = any(nodes[id] is not lease.node and nodes[id].usable(now) for id in lease.run.readers)
-        if not others and now - lease.at < LEASE_SECONDS and now - lease.started < MAX_LEASE_SECONDS:
+        patient = now - lease.at < LEASE_SECONDS and now - lease.started < MAX_LEASE_SECONDS
+        if patient and lease.wanted and not self._others(lease, now):
             lease.due = now + max(1.0, min(60.0, lease.step))
             self._book.wakes.add(lease.due, lease)
             return []
         return self._expire(lease, now)
+
+    def _others(self, lease: Lease, now: float) -> bool:
+        """Whether somebody else could take what it still wants: then its run is open, and knows who is there."""
+        nodes = self._book.nodes
+        return any(nodes[id] is not lease.node and nodes[id].usable(now) for id in lease.run.readers)
 
     def _expire(self, lease: Lease, now: float) -> list[Decision]:
         """Takes everything back from a node that is overdue. It gets nothing more until it has answered, nor for a while."""
