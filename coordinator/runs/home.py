@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
@@ -16,7 +16,8 @@ from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.journal import Journal
 from coordinator.runs.participants import fitting
 from coordinator.scheduling.decisions import Candidate, Need
-from coordinator.scheduling.limits import PATIENCE_SECONDS
+from coordinator.scheduling.limits import OVERDUE, PATIENCE_SECONDS
+from coordinator.scheduling.speed import reading
 from coordinator.types import Aggregate, AggregationRequest, NodeWork
 from edgenode.net.client import NodeLost
 from edgenode.types import (
@@ -36,23 +37,30 @@ from edgenode.types import (
 # Nodes asked in vain before it is given up, and calls at most, with those whose node went away.
 TRIES: Final = 3
 CALLS: Final = 12
-# Long, since a Pi may write it, but not for ever. Engines that do not tell how far they have read are silent until they write.
+# A call ends after so long, or after a silence of four times what the node is expected to take, between these bounds. Long, since
+# a Pi may write it, and engines that do not tell how far they have read are silent until they write; but not for ever.
 CALL_SECONDS: Final = 900.0
-CALL_SILENCE_SECONDS: Final = 600.0
+SILENCE_SECONDS: Final = (60.0, 600.0)
+# A call is sent again to a node whose queue was full after so long, doubled each time: what is there may be other coordinators'.
+AGAIN_SECONDS: Final = 2.0
+MAX_AGAIN_SECONDS: Final = 32.0
 
 
 async def aggregate_at_home(
     dispatcher: Dispatcher, journal: Journal, request: AggregationRequest, findings: int, emit: Callable[[Event], None]
 ) -> Aggregate:
     """What the best models of the pool make of so many findings, asked one after another until one gives a usable reply; what that
-    took is added to what its node did. A node that goes away meanwhile is waited for if no other is there. Raises `NoNodes`."""
+    took is added to what its node did. The test engine is asked only for a run that was begun with it. A node that goes away
+    meanwhile, or drains, is waited for if no other is there. Raises `NoNodes`."""
     needed = estimate_tokens(request.system + request.user) + aggregation.HOME_REPLY_TOKENS
+    need = Need(needed, test_engine=journal.value("plan", {}).get("test_engine", False))
     await dispatcher.roster.settle()
     vain: set[NodeId] = set()
     trouble = "no node is there whose model could take it."
     for number in range(CALLS):
-        found = await _find(dispatcher.roster, needed, vain) if len(vain) < TRIES else None
+        found = await _find(dispatcher.roster, need, vain) if len(vain) < TRIES else None
         if found is None:
+            trouble = trouble if vain else _why_none(dispatcher.roster) or trouble
             break
         node, model = found
         emit(Aggregating("home", model.name, findings, request))
@@ -78,65 +86,84 @@ async def aggregate_at_home(
     )
 
 
-async def _find(roster: Roster, needed: int, vain: Collection[NodeId]) -> tuple[NodeInfo, Candidate] | None:
+async def _find(roster: Roster, need: Need, vain: Collection[NodeId]) -> tuple[NodeInfo, Candidate] | None:
     """Of the nodes that were not asked in vain the one with the most weights that could take it, with its model. Where all of them
-    have gone away, one is waited for, for as long as a run waits for nodes."""
+    have gone away or drain, one is waited for, for as long as a run waits for nodes."""
     news: asyncio.Queue[News] = asyncio.Queue()
     with roster.listening(news.put_nowait), contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                known = roster.nodes()
-                there = [node for node in known if node.state is NodeState.JOINED]
-                need = Need(needed, test_engine=not _able(there, Need(needed)))
-                if able := _able((node for node in there if node.id not in vain), need):
-                    return max(able, key=lambda pair: pair[1].parameters)
-                if not _able((node for node in known if node.id not in vain), need):
+                known = [
+                    (node, model) for node in roster.nodes() if node.id not in vain and (model := fitting(node, need)) is not None
+                ]
+                able = [(node, model) for node, model in known if node.state is NodeState.JOINED and not node.draining]
+                if able:
+                    return max(able, key=lambda pair: (not pair[1].test_engine, pair[1].parameters))
+                if not known:
                     return None
                 await news.get()
     return None
 
 
-def _able(nodes: Iterable[NodeInfo], need: Need) -> list[tuple[NodeInfo, Candidate]]:
-    return [(node, model) for node in nodes if (model := fitting(node, need)) is not None]
+def _why_none(roster: Roster) -> str:
+    """What the nodes that take no work now say of it; empty where there are none."""
+    return " ".join(f"{node.name}: {node.draining}." for node in roster.nodes() if node.draining)
 
 
 async def _call(
     dispatcher: Dispatcher, node: NodeInfo, model: Candidate, lease: LeaseId, request: AggregationRequest
 ) -> Completion | Failure:
-    """One model call on one node. While the node's queue is full of what other runs have there, it is sent again whenever the node
-    has done some of that. Raises `NodeLost` when the node goes away meanwhile."""
-    roster = dispatcher.roster
+    """One model call on one node. While the node's queue is full of what others have there, it is sent again whenever the node has
+    done some of what is ours, and now and then. Raises `NodeLost` when the node goes away meanwhile."""
+    roster, clock = dispatcher.roster, asyncio.get_running_loop().time
     subtask = Subtask(SubtaskId("call"), request.user, request.schema, aggregation.HOME_REPLY_TOKENS)
     call = Lease(lease, model.name, request.system, "", (subtask,))
+    silence = _silence(dispatcher, node, request)
+    pause = AGAIN_SECONDS
     news: asyncio.Queue[News] = asyncio.Queue()
     with roster.listening(news.put_nowait), dispatcher.kept_free(node.id):
         roster.send(node.id, call)
-        waits = False
+        again: float | None = None
+        overdue, end = clock() + silence, clock() + CALL_SECONDS
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                silence = asyncio.get_running_loop().time() + CALL_SILENCE_SECONDS
-                while True:
-                    async with asyncio.timeout_at(silence):
+            while clock() < min(overdue, end):
+                item: News | None = None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(overdue, end, again or end)):
                         item = await news.get()
-                    match item:
-                        case Down(down, why) if down.id == node.id:
-                            raise NodeLost(why)
-                        case Heard(id, frame) if id == node.id:
-                            silence = asyncio.get_running_loop().time() + CALL_SILENCE_SECONDS
-                            match frame:
-                                case Refusal(of, FailureReason.QUEUE_FULL) if of == lease:
-                                    waits = True
-                                case Refusal(of, reason, message) if of == lease:
-                                    return Failure(reason, message)
-                                case Outcome(of, _, result) if of == lease:
-                                    return result
-                                case Outcome() if waits:
-                                    waits = False
-                                    roster.send(node.id, call)
-        except TimeoutError:
+                match item:
+                    case Down(down, why) if down.id == node.id:
+                        raise NodeLost(why)
+                    case Heard(id, frame) if id == node.id:
+                        overdue = clock() + silence
+                        match frame:
+                            case Refusal(of, FailureReason.QUEUE_FULL) if of == lease:
+                                again = clock() + pause
+                                overdue = again + silence
+                                pause = min(2 * pause, MAX_AGAIN_SECONDS)
+                            case Refusal(of, reason, message) if of == lease:
+                                return Failure(reason, message)
+                            case Outcome(of, _, result) if of == lease:
+                                return result
+                            case Outcome() if again is not None:
+                                again = clock()
+                if again is not None and clock() >= again:
+                    again = None
+                    roster.send(node.id, call)
             return Failure(FailureReason.ENGINE_TIMEOUT, f"{node.name} did not answer in time.")
         finally:
             roster.send(node.id, Cancel(lease))
+
+
+def _silence(dispatcher: Dispatcher, node: NodeInfo, request: AggregationRequest) -> float:
+    """Seconds without a sign of the node after which it is taken to hang."""
+    least, most = SILENCE_SECONDS
+    speed = dispatcher.speed(node.id)
+    if speed is None or not speed.known or len(node.models) > 1:  # of several models, it may be known by another
+        return most
+    tokens = estimate_tokens(request.system + request.user)
+    expected = speed.seconds(reading(0, tokens, calls=1, written=aggregation.HOME_REPLY_TOKENS))
+    return min(most, max(least, OVERDUE * expected))
 
 
 def _account(journal: Journal, node: NodeInfo, model: Candidate, reply: Completion) -> None:

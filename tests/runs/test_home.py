@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 
 from coordinator.errors import NoNodes
-from coordinator.events import Aggregating, Event
+from coordinator.events import Aggregating, Event, NodeState
 from coordinator.nodes.news import Heard, News
+from coordinator.nodes.pairing import Trust
+from coordinator.nodes.roster import Roster
 from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
 from coordinator.types import AggregationRequest
+from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.net.interfaces import scope
+from edgenode.node import Node, NodeConfig
 from edgenode.types import Completion, FailureReason, Lease, LeaseId, Model, Refusal, Subtask, SubtaskId, Usage
 from tests.runs.test_dispatch import PATIENCE, dispatching, until
 from tests.scripted_engine import ScriptedEngine
@@ -59,3 +64,74 @@ async def test_the_largest_models_are_asked_one_after_another(tmp_path: Path) ->
             await aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append)
     assert [event.model for event in events if isinstance(event, Aggregating)] == ["large", "middle", "small"]
     assert engines[2].seen == []
+
+
+async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path) -> None:
+    """The run was read by a real model that is away for a moment: it is waited for, although the test engine is there."""
+    config = NodeConfig(home=tmp_path / "real", name="real")
+    engine = ScriptedEngine(lambda _: ANSWER)
+    events: list[Event] = []
+    async with dispatching(tmp_path, DeterministicEngine()) as (dispatcher, _), asyncio.timeout(PATIENCE):
+        roster = dispatcher.roster
+
+        def is_there() -> bool:
+            return any(node.name == "real" and node.state is NodeState.JOINED for node in roster.nodes())
+
+        roster.only |= {"real"}
+        async with Node(config, engine):
+            await until(is_there)
+        await until(lambda: not is_there())
+        with Journal.create(tmp_path / "runs") as journal:
+            journal.set_plan({"test_engine": False}, [])
+            asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append))
+            async with Node(config, engine):
+                answer = await asking
+    assert answer.answer == "In May."
+    assert [event.model for event in events if isinstance(event, Aggregating)] == [engine.models[0].name]
+
+
+async def test_a_draining_node_is_left_out(tmp_path: Path) -> None:
+    """It would refuse: the other is asked though its model is smaller, and where it is the only one it is waited for."""
+    large, small = (ScriptedEngine(lambda _: ANSWER, model=Model(f"of-{n}", context_tokens=9_000, parameters=n)) for n in (9, 1))
+    events: list[Event] = []
+    async with (
+        Node(NodeConfig(home=tmp_path / "large", name="large"), large) as drained,
+        dispatching(tmp_path, small) as (dispatcher, _),
+        asyncio.timeout(PATIENCE),
+    ):
+        roster = dispatcher.roster
+        roster.only |= {"large"}
+        drained._drain("on battery")
+        await until(lambda: any(node.draining for node in roster.nodes()))
+        with Journal.create(tmp_path / "runs") as journal:
+            await aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append)
+            assert large.seen == []
+            small.models = (Model("narrow", context_tokens=100),)
+            small.become(small.state)
+            await until(lambda: any(node.models == small.models for node in roster.nodes()))
+            asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append))
+            drained._drain("")
+            await asking
+    assert [event.model for event in events if isinstance(event, Aggregating)] == ["of-1", "of-9"]
+
+
+async def test_it_is_sent_again_to_a_node_that_is_full_of_what_others_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No outcome of theirs reaches this coordinator, so it asks again after a while, and then a longer while."""
+    monkeypatch.setattr("coordinator.runs.home.AGAIN_SECONDS", 0.01)
+    gate = asyncio.Event()
+    engine = ScriptedEngine(lambda request: ANSWER if request.system == REQUEST.system else gate)
+    heard: list[News] = []
+    async with (
+        dispatching(tmp_path, engine) as (dispatcher, (node,)),
+        Roster(scope(None), Trust.load(), [node]) as other,
+        asyncio.timeout(PATIENCE),
+    ):
+        await until(lambda: any(each.state is NodeState.JOINED for each in other.nodes()))
+        for number in range(2):
+            other.send(node, Lease(LeaseId(f"o-{number}"), "scripted-model", "", "", (Subtask(SubtaskId("x"), "?", "{}", 8),)))
+        await until(lambda: engine.seen)
+        with Journal.create(tmp_path / "runs") as journal, dispatcher.roster.listening(heard.append):
+            asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, lambda _: None))
+            await until(lambda: sum(isinstance(each, Heard) and isinstance(each.frame, Refusal) for each in heard) >= 3)
+            gate.set()
+            assert (await asking).answer == "In May."
