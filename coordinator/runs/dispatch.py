@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from typing import Final, Self
 
 from coordinator.errors import RunError
 from coordinator.events import Cancelled, Event, Lost, Retried
-from coordinator.minions import prompts
 from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.roster import Roster
+from coordinator.runs.held import Held, but_requeue, probe
 from coordinator.runs.participants import Part, Participant, Participants
 from coordinator.runs.presence import Presence
 from coordinator.scheduling.decisions import (
@@ -42,26 +42,22 @@ from edgenode.types import (
     Outcome,
     Progress,
     Refusal,
-    Subtask,
     SubtaskId,
 )
 
 # Between two looks at the clock the nodes are listened to, however often the schedule would have it.
 MIN_TICK_SECONDS: Final = 0.002
+# After a mistake in the program nothing is done for so long: what made it may come again at once.
+REST_SECONDS: Final = 1.0
 
 _CLOSED: Final = "The pool was closed before the run came to its end. What it found until then is kept."
+_MISTAKE: Final = (
+    "A mistake in the program ({}) ended all that the pool was reading. What was found until then is kept: go on with coordinator "
+    "resume, and please report this."
+)
 _OVER: Final = Failure(FailureReason.CANCELLED, "The run is over.")
 
-
-@dataclass(slots=True)
-class _Held:
-    """A lease that a node has: until it has said the last of it, which may be after the run."""
-
-    node: NodeId
-    awaited: set[SubtaskId]
-    grant: Grant | None = None
-    part: Part | None = None
-    """Both None for a probe."""
+log = logging.getLogger(__name__)
 
 
 class Dispatcher:
@@ -72,11 +68,10 @@ class Dispatcher:
 
     def __init__(self, roster: Roster) -> None:
         self.roster = roster
-        # Leases are told apart from those of earlier coordinators, of which a node may still send word.
-        self._schedule = Schedule(prefix=f"{secrets.token_hex(4)}-", now=time.monotonic())
+        self._schedule = _new_schedule()
         self._runs = Participants(self._left)
         self._presence = Presence(self._schedule, self._runs, self._apply, self._take_back)
-        self._held: dict[LeaseId, _Held] = {}
+        self._held: dict[LeaseId, Held] = {}
         self._news: asyncio.Queue[News | None] = asyncio.Queue()
         self._decisions: deque[Decision] = deque()
         self._deciding = False
@@ -96,8 +91,7 @@ class Dispatcher:
         await self._stack.aclose()
         if self._serving is not None:
             self._serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._serving
+            await asyncio.wait((self._serving,))
 
     @property
     def error(self) -> PredictionError:
@@ -111,7 +105,8 @@ class Dispatcher:
     def expect(self) -> None:
         """A run is about to come: nodes of which nothing is known read a little text of ours meanwhile, to learn how fast they
         are."""
-        self._apply(self._schedule.expect(time.monotonic()))
+        with self._mistakes_end_runs():
+            self._apply(self._schedule.expect(time.monotonic()))
         self._wake()
 
     async def carry_out(
@@ -130,14 +125,13 @@ class Dispatcher:
         try:
             self._presence.introduce(part)
             if not part.is_over:
-                self._apply(self._schedule.add(id, work, time.monotonic(), interactive=interactive, need=need))
+                with self._mistakes_end_runs():
+                    self._apply(self._schedule.add(id, work, time.monotonic(), interactive=interactive, need=need))
             self._wake()
             await asyncio.wait((part.ended, self._serving), return_when=asyncio.FIRST_COMPLETED)
-            if self._serving.cancelled():
-                raise RunError(_CLOSED)
             if not part.is_over:
-                self._serving.result()  # raises: it never ends by itself
-            elif (error := part.ended.result()) is not None:
+                raise RunError(_CLOSED)
+            if (error := part.ended.result()) is not None:
                 raise error
         finally:
             self._runs.end(part)
@@ -149,18 +143,42 @@ class Dispatcher:
     # What goes on, in a task of its own.
 
     async def _serve(self) -> None:
+        while True:
+            with self._mistakes_end_runs():
+                await self._serve_on()
+            await asyncio.sleep(REST_SECONDS)
+
+    async def _serve_on(self) -> None:
         ticked = time.monotonic()
         while True:
             due = max(self._schedule.wakes_at, ticked + MIN_TICK_SECONDS) if self._runs or self._held else None
+            news = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
                     news = await self._news.get()
-                if news is not None:
-                    self._hear(news)
+            if news is not None:
+                self._hear(news)
             # By the clock and not only in silence: nodes at work are never silent.
             if due is not None and time.monotonic() >= due:
                 ticked = time.monotonic()
                 self._apply(self._schedule.tick(ticked))
+
+    @contextmanager
+    def _mistakes_end_runs(self) -> Iterator[None]:
+        """What is raised inside is nobody's fault but the program's. Nothing that the schedule holds can be relied on then, so all
+        runs end, and those that come get a new one."""
+        try:
+            yield
+        except Exception as error:
+            log.exception("A mistake in the program ended all runs of the pool.")
+            for id, held in self._held.items():
+                self.roster.send(held.node, Cancel(id))
+            self._held.clear()
+            self._decisions.clear()
+            self._schedule = _new_schedule()
+            for part in self._runs:
+                self._runs.end(part, RunError(_MISTAKE.format(type(error).__name__)))
+            self._presence.move(self._schedule, time.monotonic())
 
     def _wake(self) -> None:
         """There may be something to wait for that was not there before."""
@@ -179,13 +197,13 @@ class Dispatcher:
 
     # Leases.
 
-    def _hear_of_lease(self, held: _Held, frame: Refusal | Progress | Outcome, now: float) -> None:
+    def _hear_of_lease(self, held: Held, frame: Refusal | Progress | Outcome, now: float) -> None:
         match frame:
             case Refusal(lease, reason, message):
                 del self._held[lease]
                 if reason is not FailureReason.QUEUE_FULL:
                     self._tell(held, Retried(held.node, message))
-                self._apply(_but_requeue(lease, self._schedule.refused(lease, reason, message, now)))
+                self._apply(but_requeue(lease, self._schedule.refused(lease, reason, message, now)))
             case Progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens) if subtask in held.awaited:
                 self._apply(self._schedule.progress(lease, subtask, prompt_tokens, read_tokens, completion_tokens, now))
                 if held.grant is not None and held.part is not None and not held.part.is_over:
@@ -201,9 +219,9 @@ class Dispatcher:
                 elif failure is not None:
                     if failure.reason is not FailureReason.CANCELLED:
                         self._tell(held, Retried(held.node, failure.message))
-                    self._apply(_but_requeue(lease, self._schedule.failed(lease, subtask, failure.reason, failure.message, now)))
+                    self._apply(but_requeue(lease, self._schedule.failed(lease, subtask, failure.reason, failure.message, now)))
 
-    def _judge(self, held: _Held, subtask: SubtaskId, completion: Completion) -> Failure | None:
+    def _judge(self, held: Held, subtask: SubtaskId, completion: Completion) -> Failure | None:
         """What the run makes of it, if it takes part still."""
         if held.grant is None or held.part is None or held.part.is_over:
             return None
@@ -212,7 +230,7 @@ class Dispatcher:
             return held.part.participant.completed(held.grant, subtask, completion, wanted=wanted)
         return _OVER
 
-    def _tell(self, held: _Held, event: Event) -> None:
+    def _tell(self, held: Held, event: Event) -> None:
         if held.part is not None:
             self._runs.tell(held.part, event)
 
@@ -234,7 +252,7 @@ class Dispatcher:
             case Grant():
                 self._grant(decision)
             case Probe(node, lease, model):
-                self._lend(_Held(node, {PROBE_SUBTASK}), _probe(lease, model))
+                self._lend(Held(node, {PROBE_SUBTASK}), probe(lease, model))
             case Withdraw(node, lease, subtasks, why):
                 if held := self._held.get(lease):
                     self._tell(held, Cancelled(node, lease, len(subtasks), why))
@@ -255,13 +273,13 @@ class Dispatcher:
         part = self._runs.get(grant.run)
         if part is not None:
             with self._runs.at_the_cost_of(part):
-                self._lend(_Held(grant.node, set(grant.subtasks), grant, part), part.participant.lease(grant))
+                self._lend(Held(grant.node, set(grant.subtasks), grant, part), part.participant.lease(grant))
                 return
         # The run ended between the decision and now: nobody was asked.
         for subtask in grant.subtasks:
             self._apply(self._schedule.failed(grant.lease, subtask, _OVER.reason, _OVER.message, time.monotonic()))
 
-    def _lend(self, held: _Held, lease: Lease) -> None:
+    def _lend(self, held: Held, lease: Lease) -> None:
         self._held[lease.id] = held
         self.roster.send(held.node, lease)
 
@@ -271,15 +289,11 @@ class Dispatcher:
             del self._held[id]
 
     def _left(self, run: str) -> None:
-        self._apply(self._schedule.withdraw_run(run, time.monotonic()))
+        with self._mistakes_end_runs():
+            self._apply(self._schedule.withdraw_run(run, time.monotonic()))
         self._wake()
 
 
-def _but_requeue(lease: LeaseId, decisions: Iterable[Decision]) -> list[Decision]:
-    """Without what goes back from the lease because of a failure, which has been told already."""
-    return [each for each in decisions if not (isinstance(each, Requeue) and each.lease == lease)]
-
-
-def _probe(lease: LeaseId, model: str) -> Lease:
-    subtask = Subtask(PROBE_SUBTASK, prompts.PROBE_INSTRUCTION, prompts.PROBE_SCHEMA, prompts.PROBE_REPLY_LIMIT)
-    return Lease(lease, model, prompts.SYSTEM, prompts.PROBE_TEXT, (subtask,))
+def _new_schedule() -> Schedule:
+    # Leases are told apart from those of earlier schedules and coordinators, of which a node may still send word.
+    return Schedule(prefix=f"{secrets.token_hex(4)}-", now=time.monotonic())

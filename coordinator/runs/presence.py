@@ -56,13 +56,19 @@ class Presence:
             for part in self._runs:
                 if fitting(node, part.need) and not (before and fitting(before, part.need)):
                     self._runs.tell(part, NodeJoined(node))
-            models, ready = candidates(node), self._is_ready(node)
-            self._apply(self._schedule.node_joined(node.id, now, ready=ready, models=models, slots=node.slots))
+            self._join(node, now)
 
     def down(self, id: NodeId, why: str, now: float) -> None:
         """Its connection is over."""
         if (node := self._nodes.get(id)) is not None:
             self._gone(node, why, now)
+
+    def move(self, schedule: Schedule, now: float) -> None:
+        """From now on `schedule` is told, first of the nodes that are there. To the runs nothing has happened."""
+        self._schedule = schedule
+        for node in self._nodes.values():
+            self._join(node, now)
+            self._refresh(node, now)
 
     @contextmanager
     def kept_free(self, id: NodeId) -> Iterator[None]:
@@ -77,6 +83,10 @@ class Presence:
         self._aside[id] += by
         if (node := self._nodes.get(id)) is not None:
             self._refresh(node, time.monotonic())
+
+    def _join(self, node: NodeInfo, now: float) -> None:
+        models, ready = candidates(node), self._is_ready(node)
+        self._apply(self._schedule.node_joined(node.id, now, ready=ready, models=models, slots=node.slots))
 
     def _gone(self, node: NodeInfo, why: str, now: float, still: NodeInfo | None = None) -> None:
         """`still` is what has become of it, if it has not vanished."""
