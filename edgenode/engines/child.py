@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
 from edgenode.engines.backoff import Backoff
+from edgenode.engines.batches import measured_batch
 from edgenode.engines.child_main import Orders
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.http import Flavour, HttpClient
@@ -27,6 +29,9 @@ class ChildEngine:
 
     Work in flight when the process dies fails as `EngineCrashed`. Work that comes while it is started again waits for it, at
     most `patience_seconds`, then fails as `EngineUnavailable`. A process that falls silent is killed, and so started again.
+
+    With `fit_batch`, the batch in `orders` is the largest one: where the first process reads too slowly for it (see `batches`), one
+    with a smaller batch takes its place, and those started after a crash have that batch too.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class ChildEngine:
         log: Path,
         flavour: Flavour,
         *,
+        fit_batch: bool = False,
         backoff: Backoff | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
         start_seconds: float = START_SECONDS,
@@ -51,6 +57,7 @@ class ChildEngine:
         self._orders = orders
         self._log = log
         self._flavour = flavour
+        self._fit_batch = fit_batch
         self._backoff = backoff or Backoff()
         self._patience = patience_seconds
         self._start_seconds = start_seconds
@@ -60,11 +67,18 @@ class ChildEngine:
         self._serving: tuple[EngineProcess, HttpClient, asyncio.Future[str]] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens of a prompt it reads at a time, after which it notices a cancelled call."""
+        return self._orders.batch_tokens
+
     def watch(self, changed: Callable[[], None]) -> None:
         self._changed.append(changed)
 
     async def __aenter__(self) -> Self:
         process = await self._start()
+        if self._fit_batch:
+            process = await self._fitted(process)
         self._keeper = asyncio.create_task(self._keep(process), name=f"keep-{self.name}")
         try:
             await self._ready.wait()
@@ -103,6 +117,23 @@ class ChildEngine:
 
     async def _start(self) -> EngineProcess:
         return await EngineProcess.start(self._command, self._orders, self._log, self._start_seconds)
+
+    async def _fitted(self, process: EngineProcess) -> EngineProcess:
+        """This process, or if its batch is too large for this device one with a smaller batch."""
+        orders = self._orders
+        try:
+            # With patience of its own: how long a request may be silent says nothing of the warm-up.
+            client = HttpClient(process.url, self._flavour, key=process.key, context_tokens=orders.context_tokens)
+            batch = await measured_batch(client, orders.alias, orders.batch_tokens)
+        except BaseException:
+            await process.stop()
+            raise
+        if batch == orders.batch_tokens:
+            return process
+        await process.stop()
+        self._orders = replace(orders, batch_tokens=batch)
+        # It could be started a moment ago: should it fail now, it is worth another try, as after a crash.
+        return await self._restart(0)
 
     async def _keep(self, process: EngineProcess) -> None:
         """Owns the processes, one after another, until it is cancelled."""

@@ -30,6 +30,7 @@ class Orders:
     """What each slot has."""
     threads: int
     batch_tokens: int
+    """How many tokens of a prompt are read between two looks at whether the caller is still there."""
     slots: int = 1
 
 

@@ -23,6 +23,7 @@ LLAMA_CPP_PYTHON: Final = "llama-cpp-python"
 ENGINES: Final = (XLLAMACPP, LLAMA_CPP_PYTHON, DETERMINISTIC)
 
 CONTEXT_TOKENS: Final = 4096
+# At most: a device that reads too slowly for it gets smaller ones.
 BATCH_TOKENS: Final = 128
 OLLAMA_PORT: Final = 11434
 _OLLAMA_SECONDS: Final = 1.0
@@ -130,4 +131,4 @@ def _child(name: str, path: Path, known: Model, settings: EngineSettings) -> Chi
     # The key is made by each start of the process.
     threads = settings.threads or default_threads()
     orders = Orders(str(path), known.name, "", context, threads, BATCH_TOKENS, settings.slots or 1)
-    return ChildEngine(name, module_command(_MODULES[name]), orders, model, settings.log, _FLAVOURS[name])
+    return ChildEngine(name, module_command(_MODULES[name]), orders, model, settings.log, _FLAVOURS[name], fit_batch=True)

@@ -37,7 +37,7 @@ class Flavour(StrEnum):
 
 
 SILENCE_SECONDS: Final = {
-    # A batch of 128 prompt tokens between two events: this is patience for a device that reads one token in two seconds.
+    # A batch of at most 128 prompt tokens between two events: this is patience for a device that reads one token in two seconds.
     Flavour.LLAMA_CPP: 300.0,
     # Silent until the whole prompt is read.
     Flavour.LLAMA_CPP_PYTHON: 600.0,

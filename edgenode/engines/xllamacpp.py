@@ -20,7 +20,7 @@ def start(orders: Orders) -> int:
     params.port = 0
     # The library divides the context among the slots.
     params.n_ctx = orders.context_tokens * orders.slots
-    # A dropped caller is noticed once a batch: 128 tokens is under a second of reading, and costs 7 % of the speed of 512.
+    # A dropped caller is noticed once for each `n_batch`, whatever `n_ubatch` is.
     params.n_batch = orders.batch_tokens
     params.n_ubatch = orders.batch_tokens
     params.n_parallel = orders.slots

@@ -1,16 +1,23 @@
 """A child process that speaks the protocol of engines and does what it is told, for tests of crashes, restarts and orphans.
 
 The "model" in its orders is a JSON file: {"starts": [what to do at the first start, at the second, ...]}, the last entry for all
-later ones. "serve" serves; anything else is done instead of serving. Next to that file it notes its pid in `pids`. When it serves,
-the first word of a request's text says what happens: `crash SIGSEGV`, `hang` (no event ever), `key` (replies the key it was given);
-anything else gets a short reply.
+later ones. Next to that file it notes its pid in `pids`.
+
+"serve" serves. So does "reads SPEED": a device that reads so many words a second, tells its progress once a batch and looks then
+whether its caller is still there. "dies" ends when it is asked anything. Anything else is done instead of serving.
+
+When it serves, the first word of a request's text says what happens: `crash SIGSEGV`, `hang` (no event ever), `key` (replies the
+key it was given); anything else gets a short reply.
 """
 
+import itertools
 import json
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,6 +47,10 @@ def start(orders: Orders) -> int:
     os.write(1, b"noise of a native library\n")
     server = Server(("127.0.0.1", 0), Handler)
     server.key = orders.key
+    server.batch = orders.batch_tokens
+    server.dies = what == "dies"
+    if what.startswith("reads "):
+        server.speed = float(what.removeprefix("reads "))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_address[1]
 
@@ -47,6 +58,15 @@ def start(orders: Orders) -> int:
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     key = ""
+    batch = 0
+    dies = False
+    speed = 0.0
+    """Words a second, 0 where the time to read is not played."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.slot = threading.Lock()
+        self.cache: list[str] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,10 +77,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != f"Bearer {self.server.key}":
             self.send_error(401)
             return
+        if self.server.dies:
+            os._exit(7)
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        self.event({"choices": [], "prompt_progress": {"total": 10, "processed": 5}})
+        if self.server.speed:
+            words = " ".join(message["content"] for message in body["messages"]).split()
+            with self.server.slot:
+                if not self.read(words):
+                    return
+        else:
+            self.event({"choices": [], "prompt_progress": {"total": 10, "processed": 5}})
         match body["messages"][1]["content"].split():
             case ["crash", name]:
                 os.kill(os.getpid(), getattr(signal, name))
@@ -75,6 +103,26 @@ class Handler(BaseHTTPRequestHandler):
             case _:
                 self.event({"choices": [{"delta": {"content": "done"}}]})
         self.event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+
+    def read(self, words: list[str]) -> bool:
+        """Whether the caller waited for the end."""
+        server = self.server
+        alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(server.cache, words, strict=False))
+        at = cached = min(len(list(alike)), len(words) - 1)
+        while True:
+            self.event({"choices": [], "prompt_progress": {"total": len(words), "processed": at}})
+            if at == len(words):
+                break
+            step = min(server.batch, len(words) - at)
+            time.sleep(step / server.speed)
+            at += step
+            server.cache = words[:at]
+            # It has nothing more to say: what can be read is the end of its connection.
+            if select.select([self.connection], [], [], 0)[0]:
+                return False
+        milliseconds = (len(words) - cached) / server.speed * 1000
+        self.event({"choices": [], "timings": {"cache_n": cached, "prompt_ms": milliseconds, "predicted_ms": 0}})
+        return True
 
     def event(self, event: dict[str, Any]) -> None:
         self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())

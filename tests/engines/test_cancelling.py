@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.trust.authority import Authority
-from edgenode.engines.choose import XLLAMACPP, EngineSettings, choose_engine, installed
+from edgenode.engines.choose import BATCH_TOKENS, XLLAMACPP, EngineSettings, choose_engine, installed
 from edgenode.net.client import NodeConnection
 from edgenode.node import Node, NodeConfig
 from edgenode.types import Cancel, Failure, FailureReason, Frame, Lease, LeaseId, Model, Outcome, Progress, Subtask, SubtaskId
@@ -106,7 +106,7 @@ async def node(real_model: Path, tmp_path: Path) -> AsyncIterator[tuple[Node, Au
 async def test_a_long_prompt_is_not_read_to_the_end(
     node: tuple[Node, Authority], stop: Callable[[NodeConnection, Relay], Awaitable[None]]
 ) -> None:
-    """The same prompt, sent again, finds the engine's one slot free and in its cache what had been read: a small part."""
+    """The same prompt, sent again, finds the engine's one slot free and in its cache what had been read: a few batches."""
     serving, authority = node
 
     def connection(address: str) -> NodeConnection:
@@ -121,4 +121,5 @@ async def test_a_long_prompt_is_not_read_to_the_end(
             second.send(lease("second"))
             again = await first_progress(second)
     assert again.prompt_tokens == told.prompt_tokens
-    assert again.read_tokens < told.prompt_tokens / 2
+    # The batch in which it happened, and on a busy machine those until the engine hears of it.
+    assert again.read_tokens - told.read_tokens <= 4 * BATCH_TOKENS
