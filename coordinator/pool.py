@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
+from coordinator import events
 from coordinator.config import Config, load_config, runs_dir
 from coordinator.events import Ended, Event, NodeInfo
 from coordinator.nodes.pair_node import Ask, pair_node
@@ -167,19 +169,40 @@ class Pool:
         return _events(lambda emit: running.resume(self._dispatcher, self._config, runs_dir(), run, options, emit))
 
 
+class _Pending:
+    """Events that nobody has taken yet. Of how far a node got with a text only the last is kept, since nodes say that as often as
+    they like and whoever takes it may be slow; of all others there are only as many as there is work."""
+
+    def __init__(self) -> None:
+        self._events: OrderedDict[object, Event | None] = OrderedDict()
+        self._some = asyncio.Event()
+
+    def put(self, event: Event | None) -> None:
+        key: object = (event.node, event.document, event.page) if isinstance(event, events.Reading) else object()
+        self._events[key] = event
+        self._events.move_to_end(key)
+        self._some.set()
+
+    async def get(self) -> Event | None:
+        while not self._events:
+            self._some.clear()
+            await self._some.wait()
+        return self._events.popitem(last=False)[1]
+
+
 async def _events(start: Callable[[Callable[[Event], None]], Awaitable[Answer]]) -> AsyncIterator[Event]:
     """What `start` emits while it runs, then its error if it has one."""
-    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    pending = _Pending()
 
     async def work() -> None:
         try:
-            await start(queue.put_nowait)
+            await start(pending.put)
         finally:
-            queue.put_nowait(None)
+            pending.put(None)
 
     task = asyncio.create_task(work(), name="run")
     try:
-        while (event := await queue.get()) is not None:
+        while (event := await pending.get()) is not None:
             yield event
         await task
     finally:
@@ -187,9 +210,9 @@ async def _events(start: Callable[[Callable[[Event], None]], Awaitable[Answer]])
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _last(events: AsyncIterator[Event]) -> Answer:
+async def _last(stream: AsyncIterator[Event]) -> Answer:
     answer: Answer | None = None
-    async for event in events:
+    async for event in stream:
         if isinstance(event, Ended):
             answer = event.answer
     assert answer is not None, "a run ends with its answer or an error"
