@@ -1,6 +1,5 @@
 """Who holds what: the schedule's records, and the steps that keep them consistent. It decides nothing."""
 
-import math
 from collections.abc import Iterable
 
 from coordinator.scheduling.backlog import Backlog, Run
@@ -20,20 +19,11 @@ from coordinator.scheduling.decisions import (
     Work,
 )
 from coordinator.scheduling.holdings import Lease, Node, SubtaskState
-from coordinator.scheduling.limits import (
-    CHANCE,
-    MAX_ATTEMPTS,
-    MAX_FAILED_NODES,
-    MAX_VANISHED,
-    MIN_VANISHED,
-    PASSING,
-    PRIOR_ATTEMPTS,
-)
 from coordinator.scheduling.readers import Reader, Readers
 from coordinator.scheduling.speed import PredictionError, SpeedModel
 from coordinator.scheduling.wakes import Wakes
 from coordinator.scheduling.width import Width
-from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
+from edgenode.types import LeaseId, NodeId, SubtaskId
 
 
 class Book:
@@ -207,47 +197,6 @@ class Book:
         lease.run.put(lease.work.chunk, (id for id in free if id not in fresh), retry=True)
         return [Requeue(lease.node.id, lease.id, free, why)]
 
-    def blame(
-        self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, *, by_chance: bool = False
-    ) -> list[Decision]:
-        """The node failed the subtask, or went away or hung with it, maybe by chance. Ends in giving it up when that was once too
-        often."""
-        state = self.subtasks.get(subtask)
-        if state is None:
-            return []
-        if not by_chance:
-            state.failures += 1
-            state.vanished.discard(node)
-        else:
-            state.losses += 1
-            self.losses += 1
-            if node not in state.failed_on:
-                state.vanished.add(node)
-        state.failed_on[node] = None
-        state.last = (reason, message)
-        if reason not in PASSING:
-            state.final_on.add(node)
-        return self._give_up_failed(subtask)
-
-    def _give_up_failed(self, subtask: SubtaskId) -> list[Decision]:
-        """Gives the subtask up when it failed too often and nobody else is at it."""
-        state = self.subtasks.get(subtask)
-        if state is None or state.holders:
-            return []
-        if (
-            len(state.failed_on) - len(state.vanished) >= MAX_FAILED_NODES
-            or state.failures >= MAX_ATTEMPTS
-            or (state.losses >= MIN_VANISHED and state.losses >= self._losses_by_chance(state))
-        ):
-            return self.give_up(subtask)
-        return []
-
-    def _losses_by_chance(self, state: SubtaskState) -> float:
-        """How often nodes may go away with one of all subtasks, judged by how often they do with the others."""
-        others = self.losses - state.losses
-        rate = (others + 1) / (others + self.outcomes + PRIOR_ATTEMPTS)
-        return min(MAX_VANISHED, math.log(CHANCE / (self.outcomes + len(self.subtasks))) / math.log(rate))
-
     def give_up(self, subtask: SubtaskId) -> list[Decision]:
         state = self.subtasks[subtask]
         decisions: list[Decision] = [GiveUp(subtask, *state.last, tuple(state.failed_on))]
@@ -269,20 +218,3 @@ class Book:
             if all(run.need != state.run.need for run in self.backlog.runs.values()):
                 self.readers.forget(state.run.need)
         return decisions
-
-    def may(self, node: NodeId, subtask: SubtaskId) -> bool:
-        """A node that failed a subtask gets it again only when the failure may pass and no other node is left to try."""
-        state = self.subtasks[subtask]
-        if node not in state.failed_on:
-            return True
-        if node in state.final_on or len(state.failed_on) < len(state.run.readers):
-            return False
-        return all(other in state.failed_on for other in state.run.readers)
-
-    def hopeless(self, subtask: SubtaskId) -> bool:
-        """Whether it waits for nodes none of which may ever do it. Nodes stuck in old work do not count."""
-        state = self.subtasks.get(subtask)
-        if state is None or state.holders or not state.final_on:
-            return False
-        able = [id for id in state.run.readers if not any(lease.stuck for lease in self.nodes[id].leases)]
-        return bool(able) and all(id in state.final_on for id in able)

@@ -27,12 +27,13 @@ class SubtaskState:
     holders: set[LeaseId] = field(default_factory=set)
     failed_on: dict[NodeId, None] = field(default_factory=dict)
     final_on: set[NodeId] = field(default_factory=set)
-    vanished: set[NodeId] = field(default_factory=set)
+    by_chance: set[NodeId] = field(default_factory=set)
     """Of `failed_on`, those that only went away or hung meanwhile: that may be chance, and does not count for as much."""
     failures: int = 0
     losses: int = 0
     """How often a node failed it, and how often one went away or hung with it."""
     last: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "no reason given")
+    failed_at: float = -math.inf
 
 
 @dataclass(slots=True, eq=False)
@@ -195,9 +196,19 @@ class Node:
     wakes_at: float = -math.inf
     """When it is to be looked at again for its next lease."""
 
+    @property
+    def stuck(self) -> bool:
+        """Whether it owes an answer about what was taken back from it because it was overdue."""
+        return any(lease.stuck for lease in self.leases)
+
+    @property
+    def able(self) -> bool:
+        """Whether it can be given work, now, after what it holds or after a pause."""
+        return self.ready and not self.suspect and not self.stuck
+
     def usable(self, now: float) -> bool:
         """Whether it can be given work, now or after what it holds."""
-        return self.ready and not self.suspect and self.paused_until <= now and not any(lease.stuck for lease in self.leases)
+        return self.able and self.paused_until <= now
 
     def slowdown(self) -> float:
         return self.width.slowdown(self.crowd) if self.width.slots > 1 else 1.0

@@ -1,5 +1,6 @@
 """Leases that have come to the time by which their node should have been heard of: renewed, or taken back."""
 
+from coordinator.scheduling.attempts import Attempts
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Decision, Renew
 from coordinator.scheduling.holdings import Lease, Node
@@ -17,8 +18,9 @@ from edgenode.types import FailureReason
 class Overdue:
     """Judges leases by what the speed model foresaw, and nodes by how often that ended badly."""
 
-    def __init__(self, book: Book, placement: Placement) -> None:
+    def __init__(self, book: Book, attempts: Attempts, placement: Placement) -> None:
         self._book = book
+        self._attempts = attempts
         self._placement = placement
 
     def look_at(self, lease: Lease, now: float) -> list[Decision]:
@@ -51,16 +53,16 @@ class Overdue:
         """Takes everything back from a node that is overdue. It gets nothing more until it has answered, nor for a while."""
         why = "The node showed no progress."
         node = lease.node
-        lease.stuck = True
         self._placement.changed()
         decisions: list[Decision] = []
         for each in node.leases:
+            each.stuck = True
             current = next(iter(each.awaited))
             wanted = tuple(each.wanted)
             decisions += self._book.withdraw(each, wanted, why)
             if each is lease and current in wanted and lease.begun:
                 # Devices hang by themselves, too, several at once when a room gets hot.
-                decisions += self._book.blame(current, node.id, FailureReason.ENGINE_TIMEOUT, why, by_chance=True)
+                decisions += self._attempts.lost(current, node.id, FailureReason.ENGINE_TIMEOUT, why, now)
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
         # One that hangs may well answer that it has stopped, and hang with the next thing that it is given.

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from coordinator.scheduling.attempts import Attempts
 from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.choice import choose
@@ -48,8 +49,9 @@ class _Level:
 class Placement:
     """Gives work to nodes that have room for it. Decides by the speed model alone."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, attempts: Attempts) -> None:
         self._book = book
+        self._attempts = attempts
         self._levels: dict[tuple[Need, bool], _Level] = {}
         self._changes = 0
 
@@ -122,7 +124,7 @@ class Placement:
             reader = choose(book.readers, node, run, foreseen.typical, foreseen.finish - now)
             for chunk in list(run.retries)[:RETRIES_SEEN] if run.retries else ():
                 # Whoever may take it does: those who may not are no better finishers.
-                may = tuple(id for id in run.retries[chunk] if book.may(node.id, id))
+                may = tuple(id for id in run.retries[chunk] if self._attempts.may(node, id, now))
                 if may:
                     return run, reader, chunk, may + tuple(run.waiting.get(chunk, ()))
             first = self._next_chunk(node, run)
@@ -226,8 +228,7 @@ class Placement:
 
     def _worth_taking(self, node: Node, reader: Reader, lease: Lease, now: float) -> tuple[SubtaskId, ...]:
         """The subtasks at the end of a lease, last first, with which `node` should begin: the two meet in the middle."""
-        book = self._book
-        alone = [id for id in lease.wanted if book.may(node.id, id) and self._alone(reader, lease, id, now)]
+        alone = [id for id in lease.wanted if self._attempts.may(node, id, now) and self._alone(reader, lease, id, now)]
         if not alone:
             return ()
         whole = lease.remaining(now)

@@ -9,14 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from coordinator.scheduling import measure
+from coordinator.scheduling.attempts import Attempts
 from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Candidate, Decision, Need, Work
 from coordinator.scheduling.holdings import Lease, Node
-from coordinator.scheduling.limits import (
-    PASSING,
-    REFUSAL_PAUSE_SECONDS,
-)
+from coordinator.scheduling.limits import PASSING, REFUSAL_PAUSE_SECONDS
 from coordinator.scheduling.overdue import Overdue
 from coordinator.scheduling.placement import Placement
 from coordinator.scheduling.speed import PredictionError, SpeedModel
@@ -31,8 +29,9 @@ class Schedule:
 
     def __init__(self, prefix: str = "", now: float = 0.0) -> None:
         self._book = Book(prefix)
-        self._placement = Placement(self._book)
-        self._overdue = Overdue(self._book, self._placement)
+        self._attempts = Attempts(self._book)
+        self._placement = Placement(self._book, self._attempts)
+        self._overdue = Overdue(self._book, self._attempts, self._placement)
         self._expecting = False
         self._round_at = now
         self._ticked = now
@@ -110,7 +109,10 @@ class Schedule:
             return []
         known.ready, known.suspect = ready, False
         self._placement.changed()
-        return self._placement.feed(known, now) + self._probe(known, now) if ready else []
+        if not ready:
+            # What others failed may be for them again.
+            return self._feed_all(now)
+        return self._placement.feed(known, now) + self._probe(known, now)
 
     def node_suspect(self, node: NodeId, now: float) -> list[Decision]:
         """The node has not been heard: it gets nothing new, what it has not begun goes back, the rest is taken over by whoever is
@@ -144,7 +146,7 @@ class Schedule:
             for id in wanted:
                 self._book.subtasks[id].holders.discard(lease.id)
             for id in first:
-                decisions += self._book.blame(id, node, FailureReason.STOPPING, why, by_chance=True)
+                decisions += self._attempts.lost(id, node, FailureReason.STOPPING, why, now)
             decisions += self._book.requeue(lease, wanted, why)
         gone.leases.clear()
         return decisions + self._give_up_hopeless() + self._feed_all(now)
@@ -162,7 +164,7 @@ class Schedule:
         decisions: list[Decision] = []
         for subtask in wanted:
             if reason not in PASSING:
-                decisions += self._book.blame(subtask, held.node.id, reason, message)
+                decisions += self._attempts.failed(subtask, held.node.id, reason, message, now)
         decisions += self._book.requeue(held, wanted, message)
         return decisions + self._give_up_hopeless() + self._feed_all(now)
 
@@ -209,7 +211,7 @@ class Schedule:
         node.moved = held.run.moved = now
         if wanted and not self._book.is_probe(held):
             self._book.subtasks[subtask].holders.discard(lease)
-            decisions += self._book.blame(subtask, held.node.id, reason, message)
+            decisions += self._attempts.failed(subtask, held.node.id, reason, message, now)
             decisions += self._book.requeue(held, (subtask,), message)
             if reason is not FailureReason.CANCELLED:
                 self._overdue.set_aside(node, now)
@@ -283,7 +285,7 @@ class Schedule:
         if run.readers:
             able = [self._book.nodes[id] for id in run.readers]
             run.moved = max(run.moved, *(node.moved for node in able))
-            if now <= run.ends_at or not all(lease.stuck for node in able for lease in node.leases):
+            if now <= run.ends_at or any(node.leases and not node.stuck for node in able):
                 return []
             message = "No node could take it for minutes."
         decisions: list[Decision] = []
@@ -297,4 +299,4 @@ class Schedule:
         """Gives up what no node that is there may ever do."""
         if subtasks is None:
             subtasks = tuple(id for run in self._book.backlog.runs.values() for ids in run.retries.values() for id in ids)
-        return [each for id in subtasks if self._book.hopeless(id) for each in self._book.give_up(id)]
+        return [each for id in subtasks if self._attempts.hopeless(id) for each in self._book.give_up(id)]

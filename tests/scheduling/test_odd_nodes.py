@@ -1,9 +1,15 @@
 """Nodes that leave, hang, refuse or rest, beside one that is well: nothing ends for their sake."""
 
-from coordinator.scheduling.decisions import Candidate, Decision, Finish, Grant, Withdraw, Work
-from coordinator.scheduling.limits import LEASE_SECONDS
+import heapq
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+import pytest
+
+from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS
 from coordinator.scheduling.schedule import Schedule
-from edgenode.types import NodeId, SubtaskId, Usage
+from edgenode.types import FailureReason, NodeId, SubtaskId, Usage
 
 MODELS = (Candidate("model", 4096),)
 A, B = NodeId("a"), NodeId("b")
@@ -17,6 +23,79 @@ def two_bundles() -> list[Work]:
 
 def grants(decisions: list[Decision]) -> list[Grant]:
     return [each for each in decisions if isinstance(each, Grant)]
+
+
+class Pool:
+    """Nodes that take five seconds for a subtask; some crash once with what is said of them, some hang with all they get, and some
+    refuse everything or fail it for a reason."""
+
+    def __init__(
+        self,
+        well: Sequence[NodeId],
+        *,
+        hangs: Sequence[NodeId] = (),
+        crashes: Mapping[NodeId, set[SubtaskId]] | None = None,
+        refuse: Mapping[NodeId, FailureReason] | None = None,
+        fail: Mapping[NodeId, FailureReason] | None = None,
+    ) -> None:
+        self.now = 0.0
+        self.schedule = Schedule()
+        self.given_up: list[GiveUp] = []
+        self.settled: set[SubtaskId] = set()
+        self.grants = 0
+        self.order = itertools.count()
+        self.crashes = {node: set(subtasks) for node, subtasks in (crashes or {}).items()}
+        self.refuse, self.fail = dict(refuse or {}), dict(fail or {})
+        self.hangs = set(hangs)
+        self.events: list[tuple[float, int, Grant, SubtaskId | None]] = []
+        self.free: dict[NodeId, float] = {}
+        for node in (*well, *hangs, *self.refuse, *self.fail):
+            self.do(self.schedule.node_joined(node, 0.0, models=MODELS))
+
+    def do(self, decisions: Iterable[Decision]) -> None:
+        for each in decisions:
+            if isinstance(each, GiveUp):
+                self.given_up.append(each)
+            if not isinstance(each, Grant) or each.node in self.hangs:
+                continue
+            self.grants += 1
+            if each.node in self.refuse:
+                self.expect(self.now + 0.01, each, None)
+                continue
+            at = max(self.now, self.free.get(each.node, 0.0))
+            for subtask in each.subtasks:
+                at += 0.01 if each.node in self.fail else 5.0
+                self.expect(at, each, subtask)
+            self.free[each.node] = at
+
+    def expect(self, at: float, grant: Grant, subtask: SubtaskId | None) -> None:
+        heapq.heappush(self.events, (at, next(self.order), grant, subtask))
+
+    def hear(self, grant: Grant, subtask: SubtaskId | None) -> None:
+        node, schedule, now = grant.node, self.schedule, self.now
+        if subtask is None:
+            self.do(schedule.refused(grant.lease, self.refuse[node], "refused", now))
+        elif node in self.fail:
+            self.do(schedule.failed(grant.lease, subtask, self.fail[node], "no", now))
+        elif subtask in self.crashes.get(node, ()):
+            self.crashes[node].remove(subtask)
+            self.do(schedule.failed(grant.lease, subtask, FailureReason.ENGINE_CRASHED, "SIGSEGV", now))
+        elif (decisions := schedule.settled(grant.lease, subtask, now, USAGE)) is not None:
+            self.settled.add(subtask)
+            self.do(decisions)
+
+    def read(self, work: Sequence[Work], limit: float = 20_000.0) -> None:
+        self.do(self.schedule.add("r", work, self.now))
+        while not self.schedule.finished and self.now < limit:
+            wake = self.schedule.wakes_at
+            if self.events and self.events[0][0] <= wake:
+                at, _, grant, subtask = heapq.heappop(self.events)
+                self.now = max(self.now, at)
+                self.hear(grant, subtask)
+            else:
+                self.now = max(self.now + 1e-4, wake)
+                self.do(self.schedule.tick(self.now))
+        assert self.schedule.finished
 
 
 def test_a_lease_that_is_owed_after_its_run_outlives_the_nodes_that_leave() -> None:
@@ -51,3 +130,65 @@ def test_a_copy_that_came_first_leaves_a_lease_that_outlives_its_winner() -> Non
     schedule.node_gone(B, "left", now)
     for second in range(int(LEASE_SECONDS) + 100):
         assert not schedule.tick(now + second)
+
+
+def test_what_a_node_failed_in_passing_it_gets_again_while_the_other_one_drains() -> None:
+    """A crash once at home while the second device cools down: at once, and nobody waits for minutes."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS)
+    schedule.node_joined(B, 0.0, models=MODELS)
+    schedule.node_ready(B, False, 0.0)
+    (grant,) = grants(schedule.add("r", [Work(0, (X,))], 0.0))
+    (again,) = grants(schedule.failed(grant.lease, X, FailureReason.ENGINE_CRASHED, "SIGSEGV", 5.0))
+    assert again.node == A
+    # And if the other one begins to drain only then.
+    schedule.node_ready(B, True, 6.0)
+    (copy,) = grants(schedule.failed(again.lease, X, FailureReason.ENGINE_CRASHED, "SIGSEGV", 7.0))
+    assert copy.node == B
+    schedule.node_ready(B, False, 8.0)
+    (last,) = grants(schedule.refused(copy.lease, FailureReason.DRAINING, "hot", 8.0))
+    assert last.node == A
+
+
+def test_a_node_that_fails_something_again_and_again_does_not_end_it_while_another_one_is_there() -> None:
+    """The other one only drains: it has not tried yet."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS)
+    schedule.node_joined(B, 0.0, models=MODELS)
+    schedule.node_ready(B, False, 0.0)
+    decisions = schedule.add("r", [Work(0, (X,))], 0.0)
+    tries, now = 0, 0.0
+    while now < 60.0:
+        while leases := grants(decisions):
+            tries += 1
+            decisions = schedule.failed(leases[0].lease, X, FailureReason.ENGINE_CRASHED, "SIGSEGV", now)
+        now += 0.5
+        decisions = schedule.tick(now)
+    assert tries == MAX_ATTEMPTS
+    (grant,) = grants(schedule.node_ready(B, True, now))
+    assert schedule.settled(grant.lease, X, now + 5, USAGE) is not None
+
+
+def test_what_a_node_failed_in_passing_does_not_wait_for_ever_for_one_that_is_busy() -> None:
+    """The other node claims to get on with something else for an hour: after half a minute the first one tries again."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS)
+    schedule.node_joined(B, 0.0, models=MODELS)
+    mine, other = sorted(grants(schedule.add("r", two_bundles(), 0.0)), key=lambda each: each.node)
+    decisions = schedule.failed(mine.lease, mine.subtasks[0], FailureReason.ENGINE_CRASHED, "SIGSEGV", 5.0)
+    now = 5.0
+    while not any(each.subtasks == mine.subtasks for each in grants(decisions)):
+        now += 0.5
+        schedule.progress(other.lease, other.subtasks[0], 10_000, int(100 * now), 0, now)
+        decisions = schedule.tick(now)
+        assert now < 5.0 + 2 * PATIENCE_SECONDS
+    assert [each.node for each in grants(decisions)] == [A]
+
+
+@pytest.mark.parametrize("bundles", [1, 2, 4, 8])
+def test_a_run_ends_well_beside_a_node_that_hangs_with_its_heartbeat_going_on(bundles: int) -> None:
+    """The well one crashes once; the other takes whatever it is given, also a lease sent ahead, and says nothing."""
+    pool = Pool([A], hangs=[B], crashes={A: {SubtaskId("x0")}})
+    pool.read([Work(number, (SubtaskId(f"x{number}"),)) for number in range(bundles)])
+    assert not pool.given_up
+    assert pool.now < 1000

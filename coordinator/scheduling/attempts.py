@@ -1,0 +1,93 @@
+"""What nodes have tried in vain: who may try it again, and when it is given up."""
+
+import math
+
+from coordinator.scheduling.book import Book
+from coordinator.scheduling.decisions import Decision
+from coordinator.scheduling.holdings import Node, SubtaskState
+from coordinator.scheduling.limits import (
+    CHANCE,
+    MAX_ATTEMPTS,
+    MAX_FAILED_NODES,
+    MAX_VANISHED,
+    MIN_VANISHED,
+    PASSING,
+    PATIENCE_SECONDS,
+    PRIOR_ATTEMPTS,
+)
+from edgenode.types import FailureReason, NodeId, SubtaskId
+
+
+class Attempts:
+    """Judges subtasks by how often they failed, and where."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def failed(self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, now: float) -> list[Decision]:
+        """The node failed the subtask. Ends in giving it up when that was once too often."""
+        state = self._book.subtasks.get(subtask)
+        if state is None:
+            return []
+        state.failures += 1
+        state.by_chance.discard(node)
+        state.failed_on[node] = None
+        state.last, state.failed_at = (reason, message), now
+        if reason not in PASSING:
+            state.final_on.add(node)
+        return self._give_up_failed(subtask, state)
+
+    def lost(self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, now: float) -> list[Decision]:
+        """The node went away or hung with it, maybe by chance."""
+        state = self._book.subtasks.get(subtask)
+        if state is None:
+            return []
+        state.losses += 1
+        self._book.losses += 1
+        if node not in state.failed_on:
+            state.by_chance.add(node)
+            state.failed_on[node] = None
+        state.last, state.failed_at = (reason, message), now
+        return self._give_up_failed(subtask, state)
+
+    def may(self, node: Node, subtask: SubtaskId, now: float) -> bool:
+        """A node that failed a subtask gets it again only when the failure may pass and no other node is left to try: one that
+        drains, is in doubt or does not answer is none. One that is set aside or busy is, for a while."""
+        state = self._book.subtasks[subtask]
+        if node.id not in state.failed_on:
+            return True
+        if self._barred(state, node.id):
+            return False
+        if now - state.failed_at > PATIENCE_SECONDS:
+            return True
+        nodes = self._book.nodes
+        return not any(nodes[id].able for id in state.run.readers if id not in state.failed_on)
+
+    def hopeless(self, subtask: SubtaskId) -> bool:
+        """Whether it waits for nodes none of which may ever do it. Nodes stuck in old work do not count."""
+        state = self._book.subtasks.get(subtask)
+        if state is None or state.holders or not (state.final_on or state.failures >= MAX_ATTEMPTS):
+            return False
+        able = [id for id in state.run.readers if not self._book.nodes[id].stuck]
+        return bool(able) and all(self._barred(state, id) for id in able)
+
+    def _barred(self, state: SubtaskState, node: NodeId) -> bool:
+        """Whether the node has failed it for good, or as often as it is tried at all."""
+        return node in state.final_on or (state.failures >= MAX_ATTEMPTS and node in state.failed_on)
+
+    def _give_up_failed(self, subtask: SubtaskId, state: SubtaskState) -> list[Decision]:
+        """Gives the subtask up when it failed too often and nobody else is at it."""
+        if state.holders:
+            return []
+        if len(state.failed_on) - len(state.by_chance) >= MAX_FAILED_NODES or (
+            state.losses >= MIN_VANISHED and state.losses >= self._losses_by_chance(state)
+        ):
+            return self._book.give_up(subtask)
+        return []
+
+    def _losses_by_chance(self, state: SubtaskState) -> float:
+        """How often nodes may go away with one of all subtasks, judged by how often they do with the others."""
+        book = self._book
+        others = book.losses - state.losses
+        rate = (others + 1) / (others + book.outcomes + PRIOR_ATTEMPTS)
+        return min(MAX_VANISHED, math.log(CHANCE / (book.outcomes + len(book.subtasks))) / math.log(rate))
