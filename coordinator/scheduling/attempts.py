@@ -1,12 +1,14 @@
-"""What nodes have tried in vain: who may try it again, and when it is given up."""
+"""What nodes have tried in vain: who may try it again, and when it is given up, or its whole run."""
 
 import math
 
+from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Decision
 from coordinator.scheduling.holdings import Node, SubtaskState
 from coordinator.scheduling.limits import (
     CHANCE,
+    FAILURES_BEFORE_PAUSE,
     MAX_ATTEMPTS,
     MAX_FAILED_NODES,
     MAX_VANISHED,
@@ -14,6 +16,7 @@ from coordinator.scheduling.limits import (
     PASSING,
     PATIENCE_SECONDS,
     PRIOR_ATTEMPTS,
+    STUCK_SECONDS,
 )
 from edgenode.types import FailureReason, NodeId, SubtaskId
 
@@ -50,6 +53,17 @@ class Attempts:
         state.last, state.failed_at = (reason, message), now
         return self._give_up_failed(subtask, state)
 
+    def refused(self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, now: float) -> None:
+        """The node did not take it: that says something about the node, and ends it only when nobody takes it at all."""
+        state = self._book.subtasks.get(subtask)
+        if state is None:
+            return
+        state.refusals[node] = state.refusals.get(node, 0) + 1
+        if node not in state.failed_on:
+            state.by_chance.add(node)
+            state.failed_on[node] = None
+        state.last, state.failed_at = (reason, message), now
+
     def may(self, node: Node, subtask: SubtaskId, now: float) -> bool:
         """A node that failed a subtask gets it again only when the failure may pass and no other node is left to try: one that
         drains, is in doubt or does not answer is none. One that is set aside or busy is, for a while."""
@@ -66,14 +80,38 @@ class Attempts:
     def hopeless(self, subtask: SubtaskId) -> bool:
         """Whether it waits for nodes none of which may ever do it. Nodes stuck in old work do not count."""
         state = self._book.subtasks.get(subtask)
-        if state is None or state.holders or not (state.final_on or state.failures >= MAX_ATTEMPTS):
+        if state is None or state.holders or not (state.final_on or state.refusals or state.failures >= MAX_ATTEMPTS):
             return False
         able = [id for id in state.run.readers if not self._book.nodes[id].stuck]
         return bool(able) and all(self._barred(state, id) for id in able)
 
+    def end_in_vain(self, run: Run, now: float) -> list[Decision]:
+        """Gives up all of a run that nobody is left to read; or for which those who could have done nothing for long."""
+        last = (FailureReason.STOPPING, "No node is left to do it.")
+        if run.readers:
+            able = [self._book.nodes[id] for id in run.readers]
+            run.moved = max(run.moved, *(node.moved for node in able))
+            if any(node.leases and not node.stuck for node in able) or now <= max(_waited_for(run, node) for node in able):
+                return []
+            last = (FailureReason.STOPPING, "No node could take it for minutes.")
+            if all(node.refusals for node in able):
+                last = able[0].refusal
+        elif now <= run.ends_at:
+            return []
+        decisions: list[Decision] = []
+        for id, state in tuple(self._book.subtasks.items()):
+            if state.run is run:
+                state.last = last
+                decisions += self._book.give_up(id)
+        return decisions
+
     def _barred(self, state: SubtaskState, node: NodeId) -> bool:
         """Whether the node has failed it for good, or as often as it is tried at all."""
-        return node in state.final_on or (state.failures >= MAX_ATTEMPTS and node in state.failed_on)
+        return (
+            node in state.final_on
+            or (state.failures >= MAX_ATTEMPTS and node in state.failed_on)
+            or state.refusals.get(node, 0) >= MAX_ATTEMPTS
+        )
 
     def _give_up_failed(self, subtask: SubtaskId, state: SubtaskState) -> list[Decision]:
         """Gives the subtask up when it failed too often and nobody else is at it."""
@@ -91,3 +129,8 @@ class Attempts:
         others = book.losses - state.losses
         rate = (others + 1) / (others + book.outcomes + PRIOR_ATTEMPTS)
         return min(MAX_VANISHED, math.log(CHANCE / (book.outcomes + len(book.subtasks))) / math.log(rate))
+
+
+def _waited_for(run: Run, node: Node) -> float:
+    """Until when a run in which nothing is in work waits for the node to take something."""
+    return run.moved + (PATIENCE_SECONDS if node.refusals >= FAILURES_BEFORE_PAUSE else STUCK_SECONDS)

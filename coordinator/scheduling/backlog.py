@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from coordinator.scheduling.decisions import Need, Work
-from coordinator.scheduling.limits import PATIENCE_SECONDS, STUCK_SECONDS
+from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.scheduling.readers import Reader
 from coordinator.scheduling.speed import Demand, bundle_demand
 from edgenode.types import NodeId, SubtaskId
@@ -55,8 +55,8 @@ class Run:
 
     @property
     def ends_at(self) -> float:
-        """By when it ends for want of a node that can take it, if nothing changes."""
-        return self.moved + STUCK_SECONDS if self.alone_since is None else self.alone_since + PATIENCE_SECONDS
+        """Before this it does not end for want of a node that takes it."""
+        return (self.moved if self.alone_since is None else self.alone_since) + PATIENCE_SECONDS
 
     def level(self, now: float) -> float:
         """How much it has been served lately."""

@@ -28,7 +28,9 @@ class SubtaskState:
     failed_on: dict[NodeId, None] = field(default_factory=dict)
     final_on: set[NodeId] = field(default_factory=set)
     by_chance: set[NodeId] = field(default_factory=set)
-    """Of `failed_on`, those that only went away or hung meanwhile: that may be chance, and does not count for as much."""
+    """Of `failed_on`, those that only went away, hung or refused it: that may not be its fault, and does not count for as much."""
+    refusals: dict[NodeId, int] = field(default_factory=dict)
+    """How often each node refused it."""
     failures: int = 0
     losses: int = 0
     """How often a node failed it, and how often one went away or hung with it."""
@@ -184,6 +186,9 @@ class Node:
     worked: float = 0.0
     failures: int = 0
     paused_until: float = 0.0
+    refusals: int = 0
+    """How many leases it refused since it last worked on one, for other reasons than want of room; and with what words."""
+    refusal: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "")
     loaded: Reader | None = None
     """The model of its last lease of this stay."""
     cache: tuple[str, int] | None = None
@@ -209,6 +214,11 @@ class Node:
     def usable(self, now: float) -> bool:
         """Whether it can be given work, now or after what it holds."""
         return self.able and self.paused_until <= now
+
+    def gets_on(self, now: float) -> None:
+        """It works."""
+        self.moved = now
+        self.refusals = 0
 
     def slowdown(self) -> float:
         return self.width.slowdown(self.crowd) if self.width.slots > 1 else 1.0

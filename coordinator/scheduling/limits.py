@@ -18,7 +18,7 @@ PRIOR_ATTEMPTS: Final = 10
 # With nobody else to give the work to, taking it back early gains nothing: an engine that tells no progress may be reading.
 LEASE_SECONDS: Final = 900.0
 MAX_LEASE_SECONDS: Final = 3_600.0
-# How long a run waits for a node when there is none left.
+# How long a run waits for a node when there is none left, or when each has refused all it was offered.
 PATIENCE_SECONDS: Final = 30.0
 # How long a run in which nothing is in work and nothing gets anywhere goes on: nodes whose engine never comes back, or whose
 # queue is always full, are as good as none.
@@ -27,6 +27,7 @@ STUCK_SECONDS: Final = 300.0
 FAILURES_BEFORE_PAUSE: Final = 3
 PAUSE_SECONDS: Final = 2.0
 MAX_PAUSE_SECONDS: Final = 60.0
+# What is refused is offered again after this at the least.
 REFUSAL_PAUSE_SECONDS: Final = 0.5
 # Shorter silences say nothing: a busy process, Wi-Fi and a garbage collection do them by themselves.
 HICCUP_SECONDS: Final = 1.0
@@ -50,6 +51,8 @@ SPARE_SHARE: Final = 0.01
 WORTH_TAKING: Final = 0.15
 WORTH_WASTING: Final = 0.04
 
+# Refusals for want of room, which say nothing about the node nor the subtask.
+NO_ROOM: Final = frozenset({FailureReason.QUEUE_FULL, FailureReason.DRAINING, FailureReason.STOPPING})
 # Failures that say something about the node at that moment and not about the subtask: the same node may succeed later.
 PASSING: Final = frozenset(
     {

@@ -74,7 +74,12 @@ class Overdue:
         """The node failed once more: after several times it gets nothing for a while."""
         node.failures += 1
         if node.failures >= FAILURES_BEFORE_PAUSE:
-            pause = min(MAX_PAUSE_SECONDS, PAUSE_SECONDS * 2 ** min(10, node.failures - FAILURES_BEFORE_PAUSE))
-            node.paused_until = max(node.paused_until, now + pause)
+            pause = PAUSE_SECONDS * 2 ** min(10, node.failures - FAILURES_BEFORE_PAUSE)
+            self.pause(node, min(MAX_PAUSE_SECONDS, pause), now)
+
+    def pause(self, node: Node, seconds: float, now: float) -> None:
+        """The node gets nothing so long."""
+        if now + seconds > node.paused_until:
+            node.paused_until = now + seconds
             self._book.wakes.add(node.paused_until, node)
             self._placement.changed()

@@ -10,11 +10,10 @@ from typing import Final
 
 from coordinator.scheduling import measure
 from coordinator.scheduling.attempts import Attempts
-from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Candidate, Decision, Need, Work
 from coordinator.scheduling.holdings import Lease, Node
-from coordinator.scheduling.limits import PASSING, REFUSAL_PAUSE_SECONDS
+from coordinator.scheduling.limits import NO_ROOM, PASSING, REFUSAL_PAUSE_SECONDS
 from coordinator.scheduling.overdue import Overdue
 from coordinator.scheduling.placement import Placement
 from coordinator.scheduling.speed import PredictionError, SpeedModel
@@ -152,20 +151,23 @@ class Schedule:
         return decisions + self._give_up_hopeless() + self._feed_all(now)
 
     def refused(self, lease: LeaseId, reason: FailureReason, message: str, now: float) -> list[Decision]:
-        """The node did not take a lease. A full queue passes and counts for nothing."""
+        """The node did not take a lease. For want of room that passes and counts for nothing; else it is set aside for longer and
+        longer, and what it refused is for others."""
         held = self._book.leases.get(lease)
         if held is None:
             return []
         wanted = tuple(held.wanted)
         self._book.end(held, now)
         held.node.cache = None
-        held.node.paused_until = max(held.node.paused_until, now + REFUSAL_PAUSE_SECONDS)
-        self._book.wakes.add(held.node.paused_until, held.node)
-        decisions: list[Decision] = []
-        for subtask in wanted:
+        self._overdue.pause(held.node, REFUSAL_PAUSE_SECONDS, now)
+        if reason not in NO_ROOM:
+            self._overdue.set_aside(held.node, now)
             if reason not in PASSING:
-                decisions += self._attempts.failed(subtask, held.node.id, reason, message, now)
-        decisions += self._book.requeue(held, wanted, message)
+                held.node.refusals += 1
+                held.node.refusal = (reason, message)
+                for subtask in wanted:
+                    self._attempts.refused(subtask, held.node.id, reason, message, now)
+        decisions = self._book.requeue(held, wanted, message)
         return decisions + self._give_up_hopeless() + self._feed_all(now)
 
     def progress(
@@ -177,7 +179,8 @@ class Schedule:
             return []
         before = held.speed.changes, held.speed.known
         if measure.take_progress(held, subtask, prompt_tokens, read_tokens, completion_tokens, now):
-            held.node.moved = held.run.moved = now
+            held.node.gets_on(now)
+            held.run.moved = now
             self._learnt(held, before)
         return []
 
@@ -189,7 +192,8 @@ class Schedule:
         """A usable result came. None means that it must not be counted: the subtask ended before, or is a probe's."""
         held = self._close(lease, subtask, now, usage)
         if held is not None:
-            held.node.moved = held.run.moved = now
+            held.node.gets_on(now)
+            held.run.moved = now
             held.node.failures = 0
             if subtask not in self._book.subtasks:
                 # Whoever held it has room again: looked at in the next tick.
@@ -208,7 +212,8 @@ class Schedule:
             return []
         decisions: list[Decision] = []
         node = held.node
-        node.moved = held.run.moved = now
+        node.gets_on(now)
+        held.run.moved = now
         if wanted and not self._book.is_probe(held):
             self._book.subtasks[subtask].holders.discard(lease)
             decisions += self._attempts.failed(subtask, held.node.id, reason, message, now)
@@ -224,7 +229,7 @@ class Schedule:
         self._ticked = now
         for run in tuple(self._book.backlog.runs.values()):
             if now > run.ends_at:
-                decisions += self._end_in_vain(run, now)
+                decisions += self._attempts.end_in_vain(run, now)
         while (what := self._book.wakes.pop(now)) is not None:
             if isinstance(what, Lease):
                 taken_back = self._overdue.look_at(what, now)
@@ -278,22 +283,6 @@ class Schedule:
 
     def _put_back(self, lease: Lease, subtasks: tuple[SubtaskId, ...], why: str) -> list[Decision]:
         return self._book.withdraw(lease, subtasks, why) + self._book.requeue(lease, subtasks, why)
-
-    def _end_in_vain(self, run: Run, now: float) -> list[Decision]:
-        """Gives up all of a run that nobody is left to read; or for which those who could have done nothing for minutes."""
-        message = "No node is left to do it."
-        if run.readers:
-            able = [self._book.nodes[id] for id in run.readers]
-            run.moved = max(run.moved, *(node.moved for node in able))
-            if now <= run.ends_at or any(node.leases and not node.stuck for node in able):
-                return []
-            message = "No node could take it for minutes."
-        decisions: list[Decision] = []
-        for id, state in tuple(self._book.subtasks.items()):
-            if state.run is run:
-                state.last = (FailureReason.STOPPING, message)
-                decisions += self._book.give_up(id)
-        return decisions
 
     def _give_up_hopeless(self, subtasks: tuple[SubtaskId, ...] | None = None) -> list[Decision]:
         """Gives up what no node that is there may ever do."""

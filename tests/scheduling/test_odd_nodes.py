@@ -84,8 +84,12 @@ class Pool:
             self.settled.add(subtask)
             self.do(decisions)
 
-    def read(self, work: Sequence[Work], limit: float = 20_000.0) -> None:
+    def read(self, work: Sequence[Work]) -> None:
         self.do(self.schedule.add("r", work, self.now))
+        self.until(20_000.0)
+        assert self.schedule.finished
+
+    def until(self, limit: float) -> None:
         while not self.schedule.finished and self.now < limit:
             wake = self.schedule.wakes_at
             if self.events and self.events[0][0] <= wake:
@@ -93,9 +97,8 @@ class Pool:
                 self.now = max(self.now, at)
                 self.hear(grant, subtask)
             else:
-                self.now = max(self.now + 1e-4, wake)
+                self.now = max(self.now + 1e-4, min(limit, wake))
                 self.do(self.schedule.tick(self.now))
-        assert self.schedule.finished
 
 
 def test_a_lease_that_is_owed_after_its_run_outlives_the_nodes_that_leave() -> None:
@@ -192,3 +195,37 @@ def test_a_run_ends_well_beside_a_node_that_hangs_with_its_heartbeat_going_on(bu
     pool.read([Work(number, (SubtaskId(f"x{number}"),)) for number in range(bundles)])
     assert not pool.given_up
     assert pool.now < 1000
+
+
+@pytest.mark.parametrize("reason", [FailureReason.INVALID, FailureReason.UNKNOWN_MODEL, FailureReason.ENGINE_UNAVAILABLE])
+def test_nodes_that_refuse_everything_end_nothing_while_one_takes_work(reason: FailureReason) -> None:
+    """Six of them would have more than three different nodes against each subtask; they are asked ever more seldom."""
+    pool = Pool([A], refuse={NodeId(f"refuses-{number}"): reason for number in range(6)})
+    bundles = [Work(number, tuple(SubtaskId(f"{task}.{number}") for task in range(3))) for number in range(40)]
+    pool.read(bundles)
+    assert not pool.given_up
+    assert len(pool.settled) == 120
+    # All of it by one, and what was offered to the others in between.
+    assert pool.now < 5 * 120 + 5
+    assert pool.grants < 40 + 6 * 20
+
+
+@pytest.mark.parametrize("bundles", [1, 40])
+def test_a_run_whose_only_nodes_refuse_everything_ends_soon_and_says_why(bundles: int) -> None:
+    """Not after many minutes, and with the reason that the nodes gave."""
+    pool = Pool([], refuse={A: FailureReason.UNKNOWN_MODEL, B: FailureReason.INVALID})
+    pool.read([Work(number, (SubtaskId(f"x{number}"),)) for number in range(bundles)])
+    assert len(pool.given_up) == bundles
+    assert {each.reason for each in pool.given_up} <= {FailureReason.UNKNOWN_MODEL, FailureReason.INVALID}
+    assert {each.message for each in pool.given_up} == {"refused"}
+    assert pool.now < 3 * PATIENCE_SECONDS
+
+
+def test_a_node_whose_engine_is_away_for_a_minute_loses_nothing() -> None:
+    """It refuses with that reason until the engine is back."""
+    pool = Pool([], refuse={A: FailureReason.ENGINE_UNAVAILABLE})
+    pool.do(pool.schedule.add("r", [Work(0, (X,))], 0.0))
+    pool.until(90.0)
+    del pool.refuse[A]
+    pool.until(300.0)
+    assert pool.settled == {X}
