@@ -14,9 +14,8 @@ from zeroconf import (  # type: ignore[attr-defined]
     DNSOutgoing,
     DNSPointer,
     DNSQuestion,
+    DNSRecord,
     RecordUpdate,
-    RecordUpdateListener,
-    Zeroconf,
 )
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
@@ -49,6 +48,7 @@ WARN_SECONDS: Final = 60.0
 _QUERY: Final = 0
 _TYPE_PTR, _TYPE_TXT, _TYPE_SRV, _CLASS_IN = 12, 16, 33, 1
 _INSTANCE: Final = re.compile(r"([0-9a-f]{32})\._edgenode\._tcp\.local\.")
+_SERVICES: Final = "_services._dns-sd._udp.local."
 _SERVER: Final = re.compile(r"([0-9a-f]{32})\.local\.")
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,13 @@ class Announcer(Responder):
         )
         await publish(zeroconf, info)
 
+    def _needs(self, record: DNSRecord) -> bool:
+        # What it has said itself: by that it knows what need not be repeated.
+        return _told_of(record) == self._id or (record.name == _SERVICES and _alias(record) == SERVICE)
+
+    def _is_shared(self, record: DNSRecord) -> bool:
+        return record.name in (SERVICE, _SERVICES)
+
 
 @dataclass(slots=True)
 class _Known:
@@ -105,7 +112,7 @@ class _Known:
     """When it said goodbye, or somebody in its name."""
 
 
-class Browser(Responder, RecordUpdateListener):
+class Browser(Responder):
     """Calls `seen` for each node found, changed or heard again and `gone` for each that has left, on the event loop, while entered.
 
     `seen` is called at most once in a second for a node that is known; whoever is heard again after a silence is worth dialling
@@ -121,48 +128,48 @@ class Browser(Responder, RecordUpdateListener):
         wanted: Callable[[NodeId], bool] = lambda _id: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        Responder.__init__(self, scope, clock)
+        super().__init__(scope, clock)
         self._seen = seen
         self._gone = gone
         self._wanted = wanted
         self._known: dict[NodeId, _Known] = {}
         self._incomplete: dict[NodeId, None] = {}
+        self._asked: set[NodeId] = set()
+        """Those that were incomplete at the last question: what they had told waits for the answer."""
         self._heard: set[NodeId] = set()
         self._left: set[NodeId] = set()
         self._later: set[NodeId] = set()
         self._warned: float | None = None
 
-    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002 - zeroconf's
-        """Called by zeroconf for each packet, before its cache has the records."""
+    def _hear(self, records: list[RecordUpdate]) -> None:
         for update in records:
-            record = update.new
-            if isinstance(record, DNSPointer):
-                match = _INSTANCE.fullmatch(record.alias) if record.name == SERVICE else None
-            else:
-                match = _INSTANCE.fullmatch(record.name) or _SERVER.fullmatch(record.name)
-            if match is None:
+            id = _told_of(update.new)
+            if id is None:
                 continue
             # Records that only expired in the cache come as both new and old.
-            if record.ttl == 0:
-                self._left.add(NodeId(match[1]))
-            elif update.old is not record:
-                self._heard.add(NodeId(match[1]))
+            if update.new.ttl == 0:
+                self._left.add(id)
+            elif update.old is not update.new:
+                self._heard.add(id)
 
-    def async_update_records_complete(self) -> None:
-        """Called by zeroconf after a packet, once its cache has the records."""
+    def _heard_all(self, zeroconf: AsyncZeroconf) -> None:
         heard, left, self._heard, self._left = self._heard, self._left, set(), set()
-        if self._zeroconf is None:
-            return
         now = time.monotonic()
         for id in left - heard:
             known = self._known.get(id)
             if known is not None and known.doubted is None:
                 known.doubted = now
         for id in heard:
-            self._read(self._zeroconf, id, now)
+            self._read(zeroconf, id, now)
+
+    def _needs(self, record: DNSRecord) -> bool:
+        id = _told_of(record)
+        return id is not None and (id in self._known or id in self._incomplete or id in self._asked or self._wanted(id))
+
+    def _is_shared(self, record: DNSRecord) -> bool:
+        return record.name == SERVICE
 
     async def _opened(self, zeroconf: AsyncZeroconf) -> None:
-        zeroconf.zeroconf.async_add_listener(self, None)
         self._ask(zeroconf)
 
     async def _moved(self, zeroconf: AsyncZeroconf) -> None:
@@ -174,7 +181,7 @@ class Browser(Responder, RecordUpdateListener):
         for id, known in list(self._known.items()):
             doubted = now - known.doubted if known.doubted is not None else 0.0
             if doubted >= DOUBT_SECONDS + ANSWER_SECONDS or now - known.heard >= SILENT_SECONDS:
-                self._forget(id)
+                self._forget(zeroconf, id)
             else:
                 doubts |= doubted >= DOUBT_SECONDS
         later, self._later = self._later, set()
@@ -194,6 +201,9 @@ class Browser(Responder, RecordUpdateListener):
         for id in self._incomplete:
             out.add_question(DNSQuestion(f"{id}.{SERVICE}", _TYPE_SRV, _CLASS_IN))
             out.add_question(DNSQuestion(f"{id}.{SERVICE}", _TYPE_TXT, _CLASS_IN))
+        for id in self._asked - self._known.keys() - self._incomplete.keys():
+            _drop(zeroconf, id)
+        self._asked = set(self._incomplete)
         self._incomplete.clear()
         zeroconf.zeroconf.async_send(out)
 
@@ -222,7 +232,7 @@ class Browser(Responder, RecordUpdateListener):
         known = self._known.get(id)
         if known is None:
             if not wanted:
-                self._make_room(now)
+                self._make_room(zeroconf, now)
             known = self._known[id] = _Known({}, now, now, wanted)
         # A node that moved says so; only what a record keeps saying is kept.
         before = {address: since for address, since in known.addresses.items() if now - since < SILENT_SECONDS}
@@ -242,23 +252,44 @@ class Browser(Responder, RecordUpdateListener):
         good = usable((address for address in told if address), around.loopback, around.networks)
         return tuple(host_port(address, info.port) for address in good)
 
-    def _make_room(self, now: float) -> None:
+    def _make_room(self, zeroconf: AsyncZeroconf, now: float) -> None:
         strangers = [id for id, known in self._known.items() if not known.wanted]
         if len(strangers) < MAX_SIGHTINGS:
             return
         if self._warned is None or now - self._warned >= WARN_SECONDS:
             self._warned = now
             logger.warning("More than %d devices announce themselves by mDNS; not all of them are listed.", MAX_SIGHTINGS)
-        self._forget(strangers[MAX_SIGHTINGS // 2])
+        self._forget(zeroconf, strangers[MAX_SIGHTINGS // 2])
 
-    def _forget(self, id: NodeId) -> None:
+    def _forget(self, zeroconf: AsyncZeroconf, id: NodeId) -> None:
         del self._known[id]
+        _drop(zeroconf, id)
         self._gone(id)
 
 
 def default_name() -> str:
     """The device's host name, without its domain."""
     return clean_line(socket.gethostname().split(".")[0], NAME_CHARACTERS) or "node"
+
+
+def _told_of(record: DNSRecord) -> NodeId | None:
+    """The node that a record is about, None for what is not named as our nodes are."""
+    if isinstance(record, DNSPointer):
+        match = _INSTANCE.fullmatch(_alias(record)) if record.name == SERVICE else None
+    else:
+        match = _INSTANCE.fullmatch(record.name) or _SERVER.fullmatch(record.name)
+    return NodeId(match[1]) if match else None
+
+
+def _drop(zeroconf: AsyncZeroconf, id: NodeId) -> None:
+    """Forgets what a node has told."""
+    cache = zeroconf.zeroconf.cache
+    for name in (SERVICE, f"{id}.{SERVICE}", f"{id}.local."):
+        cache.async_remove_records([record for record in cache.entries_with_name(name) if _told_of(record) == id])
+
+
+def _alias(record: DNSRecord) -> str:
+    return record.alias if isinstance(record, DNSPointer) else ""
 
 
 def _name(info: AsyncServiceInfo) -> str:

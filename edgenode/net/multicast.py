@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from zeroconf import Error
+# The package names these at its top for its users, but not among what it exports.
+from zeroconf import (  # type: ignore[attr-defined]
+    DNSAddress,
+    DNSPointer,
+    DNSRecord,
+    DNSService,
+    DNSText,
+    Error,
+    RecordUpdate,
+    RecordUpdateListener,
+    Zeroconf,
+)
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from edgenode.net.addresses import Network
@@ -22,6 +33,10 @@ SLEPT_SECONDS: Final = 5.0
 # A fresh IPv6 address can be sent from a second or two after it appeared; some interfaces never do multicast.
 MAX_JOIN_TICKS: Final = 64
 CLOSE_SECONDS: Final = 3.0
+# Ours hold one name of 200 bytes; anybody may send one of 8,900.
+TEXT_BYTES: Final = 512
+# The addresses of a host with many interfaces, and a few records of other kinds.
+RECORDS_OF_NAME: Final = 64
 
 logger = logging.getLogger(__name__)
 # Its warnings quote packets as they came; what matters of them is said here in a sentence, once.
@@ -39,9 +54,12 @@ class Surroundings:
     loopback: bool
 
 
-class Responder:
+class Responder(RecordUpdateListener):
     """A zeroconf instance as long as it is entered. Entering never fails for want of a network or a port: `problem` says what is
-    wrong, and it goes on trying. Subclasses are told what happens, on the event loop."""
+    wrong, and it goes on trying. Subclasses are told what happens, on the event loop.
+
+    zeroconf keeps whatever anybody tells, up to ten thousand records of any size; here only what a subclass needs is left there.
+    """
 
     def __init__(self, scope: Scope, clock: Callable[[], float] = time.time) -> None:
         self._scope = scope
@@ -50,6 +68,7 @@ class Responder:
         self._zeroconf: AsyncZeroconf | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._problem = ""
+        self._came: list[DNSRecord] = []
         self._join_at = 0
         self._join_wait = LOOK_TICKS
 
@@ -73,6 +92,38 @@ class Responder:
             # Says goodbye for what is registered, whatever state its sockets are in.
             with contextlib.suppress(Error, OSError, TimeoutError):
                 await asyncio.wait_for(zeroconf.async_close(), CLOSE_SECONDS)
+
+    def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002 - zeroconf's
+        """Called by zeroconf for each packet, before its cache has the records."""
+        self._came += (update.new for update in records)
+        self._hear(records)
+
+    def async_update_records_complete(self) -> None:
+        """Called by zeroconf after a packet, once its cache has the records."""
+        came, self._came = self._came, []
+        if self._zeroconf is None:
+            return
+        self._heard_all(self._zeroconf)
+        cache = self._zeroconf.zeroconf.cache
+        for record in came:
+            crowded = not self._is_shared(record) and len(cache.entries_with_name(record.name)) > RECORDS_OF_NAME
+            # One that has left the cache already must not be removed again: it would be counted twice.
+            if (crowded or not _is_small(record) or not self._needs(record)) and cache.get(record) is not None:
+                cache.async_remove_records((record,))
+
+    def _needs(self, record: DNSRecord) -> bool:
+        """Whether to keep it, now that its packet has been taken in."""
+        raise NotImplementedError
+
+    def _is_shared(self, record: DNSRecord) -> bool:
+        """Whether many others have records of its name."""
+        raise NotImplementedError
+
+    def _hear(self, records: list[RecordUpdate]) -> None:
+        """A packet has come whose records are not in the cache yet."""
+
+    def _heard_all(self, zeroconf: AsyncZeroconf) -> None:
+        """The packet's records are in the cache."""
 
     async def _opened(self, zeroconf: AsyncZeroconf) -> None:
         """A new instance is there, with an empty cache."""
@@ -135,6 +186,7 @@ class Responder:
             return
         try:
             await zeroconf.zeroconf.async_wait_for_start()
+            zeroconf.zeroconf.async_add_listener(self, None)
             await self._opened(zeroconf)
         except (Error, OSError) as error:
             await zeroconf.async_close()
@@ -166,6 +218,13 @@ class Responder:
     @property
     def _where(self) -> str:
         return ", ".join(address for address, _ in self._surroundings.multicast) or "this machine"
+
+
+def _is_small(record: DNSRecord) -> bool:
+    """Whether it is of a kind that is used here and of a size that ours have."""
+    if isinstance(record, DNSText):
+        return len(record.text) <= TEXT_BYTES
+    return isinstance(record, DNSPointer | DNSService | DNSAddress)
 
 
 async def publish(zeroconf: AsyncZeroconf, info: AsyncServiceInfo) -> None:

@@ -4,6 +4,7 @@ All on loopback. Other nodes may be talking there: each test looks at its own.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import secrets
@@ -12,6 +13,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from zeroconf import DNSCache, DNSText  # type: ignore[attr-defined]
 
 from edgenode.net.addresses import MAX_ADDRESSES
 from edgenode.net.discovery import MAX_SIGHTINGS, SERVICE, Announcer, Browser, Sighting
@@ -268,6 +270,38 @@ async def test_goodbyes_for_nobody(watch: Watch, forger: Forger) -> None:
     await after(watch, forger)
     assert not watch.seen.keys() & set(ids)
     assert watch.gone == []
+
+
+async def test_records_of_any_size(watch: Watch, forger: Forger) -> None:
+    """Thousands of the largest records, under others' names, a node's own and ever new ones, are not kept by who announces or by
+    who looks; what is needed of a node that is there is."""
+    id, early = new_id(), new_id()
+    large = b"\xff" + b"x" * 255
+
+    def huge(owner: str, number: int) -> bytes:
+        return response(record(owner, TXT, struct.pack("!B3sQ", 11, b"no=", number) + large * 33, ttl=4_500))
+
+    async with Announcer(id, "real", 7433, scope("127.0.0.1")):
+        await forger.send(node(early))
+        await watch.until(lambda: {id, early} <= watch.now.keys())
+        for each in range(10):
+            for owner in ("printer-{}._ipp._tcp.local.", "another.local.", f"{id}.{SERVICE}", f"{id}.local.", f"{early}.{SERVICE}"):
+                await forger.send(*(huge(owner.format(number), number) for number in range(each * 100, each * 100 + 100)))
+            # Of names as nodes have them, and of one name more addresses than any host has.
+            await forger.send(*(huge(f"{new_id()}.{SERVICE}", number) for number in range(100)))
+            told = tuple(f"127.{each}.{n}.1" for n in range(250))
+            await forger.send(*(node(early, told[at : at + 50]) for at in range(0, 250, 50)))
+            await after(watch, forger)
+        caches = [each for each in gc.get_objects() if isinstance(each, DNSCache)]
+        kept = [each for cache in caches for records in cache.cache.values() for each in records]
+        # More than 45 MB were sent.
+        assert len(caches) >= 2
+        assert sum(len(each.text) for each in kept if isinstance(each, DNSText)) < 1024 * 1024
+        assert len([each for each in kept if each.name == f"{early}.local."]) < 1_000
+        heard = len(watch.seen[id])
+        await watch.until(lambda: len(watch.seen[id]) > heard)
+        assert watch.seen[id][-1].name == "real"
+        assert id not in watch.gone
 
 
 async def test_thousands_of_nodes(watch: Watch, forger: Forger, caplog: pytest.LogCaptureFixture) -> None:
