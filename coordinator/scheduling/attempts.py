@@ -16,6 +16,7 @@ from coordinator.scheduling.limits import (
     PASSING,
     PATIENCE_SECONDS,
     PRIOR_ATTEMPTS,
+    RESTING_SECONDS,
     STUCK_SECONDS,
 )
 from edgenode.types import FailureReason, NodeId, SubtaskId
@@ -133,4 +134,7 @@ class Attempts:
 
 def _waited_for(run: Run, node: Node) -> float:
     """Until when a run in which nothing is in work waits for the node to take something."""
-    return run.moved + (PATIENCE_SECONDS if node.refusals >= FAILURES_BEFORE_PAUSE else STUCK_SECONDS)
+    if node.refusals >= FAILURES_BEFORE_PAUSE:
+        return run.moved + PATIENCE_SECONDS
+    longest = run.moved + RESTING_SECONDS
+    return longest if node.resting else min(longest, max(run.moved, node.rested) + STUCK_SECONDS)

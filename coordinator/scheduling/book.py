@@ -58,8 +58,8 @@ class Book:
     def open(self, id: str, interactive: bool, need: Need, now: float) -> Run:
         return self.backlog.open(id, interactive, need, self.readers.of(need), now)
 
-    def join(self, id: NodeId, candidates: tuple[Candidate, ...], slots: int, ready: bool) -> Node:
-        node = self.nodes[id] = Node(id, self.readers.join(id, candidates), Width(slots), ready=ready)
+    def join(self, id: NodeId, candidates: tuple[Candidate, ...], slots: int, ready: bool, resting: bool) -> Node:
+        node = self.nodes[id] = Node(id, self.readers.join(id, candidates), Width(slots), ready=ready, resting=resting)
         self.idle[id] = None
         for run in self.backlog.runs.values():
             if run.readers:

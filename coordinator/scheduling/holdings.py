@@ -176,6 +176,10 @@ class Node:
     width: Width
     ready: bool = True
     suspect: bool = False
+    resting: bool = False
+    """Of one that is not ready: it is well, and takes nothing only for a while."""
+    rested: float = -math.inf
+    """When it last ceased to rest."""
     leases: list[Lease] = field(default_factory=list)
     """In the order in which it does them."""
     moved: float = -math.inf

@@ -23,6 +23,9 @@ PATIENCE_SECONDS: Final = 30.0
 # How long a run in which nothing is in work and nothing gets anywhere goes on: nodes whose engine never comes back, or whose
 # queue is always full, are as good as none.
 STUCK_SECONDS: Final = 300.0
+# How long for nodes that are well and rest: a phone cools down in minutes and is full again in half an hour. Whoever waits sees it,
+# and may stop it any time; what nobody looks at ends at last.
+RESTING_SECONDS: Final = 1_800.0
 # A node that failed this often without a success in between is set aside for a while that doubles up to a minute.
 FAILURES_BEFORE_PAUSE: Final = 3
 PAUSE_SECONDS: Final = 2.0

@@ -91,22 +91,34 @@ class Schedule:
         return decisions + self._placement.feed_idle(now)
 
     def node_joined(
-        self, node: NodeId, now: float, *, models: Sequence[Candidate], ready: bool = True, slots: int = 1
+        self,
+        node: NodeId,
+        now: float,
+        *,
+        models: Sequence[Candidate],
+        ready: bool = True,
+        resting: bool = False,
+        slots: int = 1,
     ) -> list[Decision]:
         """A node can be given work for its models, which are in its own order of preference. `slots` is how many leases it can work
-        on at once; whether more than one pays is measured. When its models change it is gone and joins anew."""
+        on at once; whether more than one pays is measured. When its models change it is gone and joins anew. `ready` and `resting`
+        as in `node_ready`."""
         if node in self._book.nodes or not models:
             return []
-        joined = self._book.join(node, tuple(models), slots, ready)
+        joined = self._book.join(node, tuple(models), slots, ready, resting and not ready)
         self._placement.changed()
         return self._placement.feed(joined, now) + self._probe(joined, now)
 
-    def node_ready(self, node: NodeId, ready: bool, now: float) -> list[Decision]:
-        """The node can take work and is heard, or it gets none until it can; what it holds it keeps."""
+    def node_ready(self, node: NodeId, ready: bool, now: float, *, resting: bool = False) -> list[Decision]:
+        """The node can take work and is heard, or it gets none until it can; what it holds it keeps. `resting` says of one that
+        is not ready that it is well and will be (it cools down, or is kept free): runs wait for it for longer."""
+        resting = resting and not ready
         known = self._book.nodes.get(node)
-        if known is None or (known.ready, known.suspect) == (ready, False):
+        if known is None or (known.ready, known.resting, known.suspect) == (ready, resting, False):
             return []
-        known.ready, known.suspect = ready, False
+        if known.resting and not resting:
+            known.rested = now
+        known.ready, known.resting, known.suspect = ready, resting, False
         self._placement.changed()
         if not ready:
             # What others failed may be for them again.

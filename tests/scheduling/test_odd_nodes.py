@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pytest
 
 from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Withdraw, Work
-from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS
+from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS, RESTING_SECONDS, STUCK_SECONDS
 from coordinator.scheduling.schedule import Schedule
 from edgenode.types import FailureReason, NodeId, SubtaskId, Usage
 
@@ -229,3 +229,32 @@ def test_a_node_whose_engine_is_away_for_a_minute_loses_nothing() -> None:
     del pool.refuse[A]
     pool.until(300.0)
     assert pool.settled == {X}
+
+
+def test_a_run_waits_for_the_only_device_while_it_cools_down() -> None:
+    """It rests for a quarter of an hour, its engine then restarts for four minutes: nothing is given up."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS, ready=False, resting=True)
+    schedule.add("r", [Work(0, (X,))], 0.0)
+    for second in range(900):
+        assert not schedule.tick(float(second))
+    assert not schedule.node_ready(A, False, 900.0)
+    for second in range(900, 900 + int(STUCK_SECONDS) - 60):
+        assert not schedule.tick(float(second))
+    assert [each.subtasks for each in grants(schedule.node_ready(A, True, 1140.0))] == [(X,)]
+
+
+def test_a_run_does_not_wait_for_ever_for_a_device_that_rests() -> None:
+    """However often it says that it has rested and rests again."""
+    for flaps in (False, True):
+        schedule = Schedule()
+        schedule.node_joined(A, 0.0, models=MODELS, ready=False, resting=True)
+        schedule.add("r", [Work(0, (X,))], 0.0)
+        now, decisions = 0.0, list[Decision]()
+        while not schedule.finished:
+            now += 10.0
+            if flaps:
+                schedule.node_ready(A, False, now, resting=now % 100 < 50)
+            decisions = schedule.tick(now)
+        assert [type(each) for each in decisions] == [GiveUp, Finish]
+        assert RESTING_SECONDS < now < RESTING_SECONDS + 30
