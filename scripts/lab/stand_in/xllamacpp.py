@@ -75,6 +75,7 @@ class Server:
             tell({"error": {"message": str(error)}})
         else:
             usage = {"prompt_tokens": done.usage.prompt_tokens, "completion_tokens": done.usage.completion_tokens}
+            tell({"choices": [], "timings": {"prompt_ms": done.usage.seconds * 1000, "predicted_ms": 0.0}})
             tell({"choices": [{"delta": {"content": done.text}}]})
             tell({"choices": [], "usage": usage | {"prompt_tokens_details": {"cached_tokens": done.usage.cached_tokens}}})
             tell({"choices": [{"delta": {}, "finish_reason": "stop"}]})
