@@ -172,11 +172,7 @@ class Peer:
             else:
                 self._help_waiting(invites)
             return
-        if self._link is not None:
-            self._link.close("It was unpaired.")
-            self._link = None
-            self._places.pop("kept", None)
-            self.changed()
+        self.hang_up()
         invites = pairing.invites_for(self._trust, self.id, invites)
         self._removed = kept is not None
         if self._removed and not invites:
@@ -186,6 +182,14 @@ class Peer:
                 self._pairing = self._spawn(self._pair_unasked((), ()), f"pair-{self.name}")
             elif invites and (self.addresses or self.waiting):
                 self._pairing = self._spawn(self._ask_whether_invited(invites), f"invited-{self.name}")
+
+    def hang_up(self) -> None:
+        """It is not paired, or not any more."""
+        if self._link is not None:
+            self._link.close("It was unpaired.")
+            self._link = None
+            self._places.pop("kept", None)
+            self.changed()
 
     def take(self, stream: WorkStream) -> None:
         """A work stream that the node opened. Closed at once if the node is not paired."""

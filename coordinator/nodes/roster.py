@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Final, Self
 
@@ -17,6 +17,7 @@ from coordinator.nodes.news import Heard, Listener, News, Up, WorkStream
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.peer import Peer
 from coordinator.nodes.tasks import Tasks
+from coordinator.trust.paired import PairedNode
 from edgenode.errors import EdgenodeError
 from edgenode.net.addresses import is_link_local
 from edgenode.net.dialled_in import WaitingDevice
@@ -174,6 +175,12 @@ class Roster:
         something in `trust` was just changed."""
         if self._ending:
             return
+        # First and alone: nobody who was removed stays because something could not be read (which is said below).
+        paired: tuple[PairedNode, ...] = ()
+        with suppress(EdgenodeError):
+            paired = self.trust.paired.all()
+        for id in self._peers.keys() - {kept.id for kept in paired}:
+            self._peers[id].hang_up()
         try:
             running = {node.id: node for node in running_nodes()}
             for kept in self.trust.paired.all():

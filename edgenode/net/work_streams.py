@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgenode.errors import NetworkError
+from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.once import LogOnce
 from edgenode.net.rates import RateLimit
 from edgenode.net.wire import WireError
@@ -182,8 +182,13 @@ class WorkStreams:
             """Beside the sending, which a peer that does not read can hold up."""
             while not outbox.closed:
                 await asyncio.sleep(HEARTBEAT_SECONDS)
-                if not any(one.authority == authority for one in self._trust.trusted()):
-                    outbox.close(PeerRefused("This device does not trust the coordinator any more."))
+                try:
+                    if not any(one.authority == authority for one in self._trust.trusted()):
+                        outbox.close(PeerRefused("This device does not trust the coordinator any more."))
+                except EdgenodeError as error:
+                    # Whoever was dropped must not stay because that could not be read.
+                    logger.warning("Whom this device trusts cannot be read: %s", error)
+                    outbox.close(PeerRefused("This device cannot read whom it trusts."))
             session.close()
 
         tasks = [asyncio.create_task(read(), name="work-stream-reader"), asyncio.create_task(watch(), name="work-stream-watch")]
@@ -216,6 +221,8 @@ class WorkStreams:
                 spoke, beat = False, time.monotonic() + HEARTBEAT_SECONDS
 
     def _told(self, authority: AuthorityId, refusal: PeerRefused) -> PeerRefused:
-        name = next((one.name for one in self._trust.trusted() if one.authority == authority), f"coordinator {authority[:8]}")
+        name = f"coordinator {authority[:8]}"
+        with contextlib.suppress(EdgenodeError):
+            name = next((one.name for one in self._trust.trusted() if one.authority == authority), name)
         self._once.warning(name, f"{refusal} Its work is stopped.")
         return refusal

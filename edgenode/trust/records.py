@@ -23,6 +23,8 @@ Values = Mapping[str, object]
 T = TypeVar("T")
 _Stamp = tuple[int, int, int]
 
+_UNREAD: Final[_Stamp] = (-1, -1, -1)
+
 _log = logging.getLogger(__name__)
 
 
@@ -31,7 +33,7 @@ class Records(Generic[T]):
     `TypeError` or an `EdgenodeError` for values that make no sense.
 
     A file is read again only when it has changed, so asking often is cheap, and changes made by other processes count at once.
-    A damaged file is skipped, and warned of once. May be used by several threads.
+    A file that is damaged or cannot be read is skipped, and warned of once. May be used by several threads.
     """
 
     def __init__(self, folder: Path, parse: Callable[[str, Values], T]) -> None:
@@ -44,7 +46,13 @@ class Records(Generic[T]):
         before, now = self._read, dict[str, tuple[_Stamp, T | None]]()
         for name, stamp in self._stamps():
             known = before.get(name)
-            now[name] = known if known and known[0] == stamp else (stamp, self._load(name))
+            try:
+                now[name] = known if known and known[0] == stamp else (stamp, self._load(name))
+            except OSError as error:
+                # It may be readable in a moment (too many open files), without having changed.
+                if known is None or known[0] != _UNREAD:
+                    _log.warning("%s cannot be read: %s.", self._path(name), error.strerror)
+                now[name] = (_UNREAD, None)
         # Replaced whole, never changed: another thread reads it meanwhile.
         self._read = now
         return {name: value for name, (_, value) in now.items() if value is not None}
@@ -104,7 +112,7 @@ class Records(Generic[T]):
             return self._parse(name, values)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, EdgenodeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, EdgenodeError) as error:
             # Once: the result is kept until the file changes.
             _log.warning("%s is damaged and was skipped (%s). Delete it, and pair again.", path, clean_line(str(error)))
             return None

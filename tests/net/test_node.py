@@ -124,6 +124,20 @@ async def test_untrusting_ends_open_streams_and_their_work(tmp_path: Path, anna:
     assert engine.cancelled
 
 
+async def test_streams_end_when_it_cannot_be_read_who_is_trusted(tmp_path: Path, anna: Authority) -> None:
+    """Or whoever is dropped after that would stay."""
+    async with serving_node(tmp_path / "node", anna) as node, connection(node, anna) as stream:
+        folder = tmp_path / "node" / "trusted"
+        folder.rename(tmp_path / "aside")
+        folder.write_text("not a folder")
+        with pytest.raises(NodeLost):
+            await next_frame(stream, Outcome)
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
+        async with connection(node, anna) as again:
+            assert again.description.id == node.trust.id
+
+
 async def test_why_it_ended_is_told_also_in_the_middle_of_writing(tmp_path: Path, anna: Authority) -> None:
     """Where a refusal crosses what this side sends, gRPC loses it: the node is asked again."""
     node = make_desk(tmp_path / "node")

@@ -17,6 +17,7 @@ from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.pair_node import pair_node, unpair
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import MAX_STRANGERS, Roster
+from coordinator.trust.authority import coordinator_folder
 from coordinator.trust.paired import PairedNode
 from edgenode.errors import NetworkError, PairingError, UsageError
 from edgenode.net.discovery import Sighting
@@ -248,6 +249,22 @@ async def test_an_unpaired_device_is_shut_out_at_once_and_stays_out(trust: Trust
         await pair_node(roster, name, never)
         await seen(roster, is_joined)
         assert node.trust.trusted()
+
+
+@pytest.mark.parametrize("folder", ["invites", "nodes"])
+async def test_who_was_unpaired_does_not_stay_because_a_folder_cannot_be_read(trust: Trust, tmp_path: Path, folder: str) -> None:
+    """Whichever it is: what it says of others is no reason, and what it might say of the device cannot be known."""
+    name = unique("lost")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()), roster_of(trust, name) as roster:
+        with roster.listening(news.put_nowait):
+            await until(news, Up)
+            unpair(Trust.load(), name)
+            told = coordinator_folder() / folder
+            if told.exists():
+                told.rename(told.with_name("aside"))
+            told.write_text("not a folder")
+            assert (await until(news, Down)).why == "It was unpaired."
 
 
 async def test_a_node_that_drops_the_coordinator_is_not_talked_into_it_again(trust: Trust, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import threading
 from dataclasses import replace
@@ -134,6 +135,25 @@ def test_commands_at_once_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     (node,) = PairedNodes(tmp_path).all()
     assert (node.id, node.name, node.certificate_ends) == (B, "name 29", ends[-1])
+
+
+def test_a_record_that_cannot_be_read_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Too many files are open, say: it is warned of once, and counts again as soon as it can be read, unchanged."""
+    nodes = PairedNodes(tmp_path)
+    nodes.add(paired())
+    fresh = PairedNodes(tmp_path)
+    with monkeypatch.context() as fault:
+
+        def fails(self: Path, *_args: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        fault.setattr(Path, "open", fails)
+        assert [fresh.get(A) for _ in range(3)] == [None] * 3
+    assert fresh.get(A) == paired()
+    (warning,) = caplog.messages
+    assert warning.endswith("cannot be read: Too many open files.")
 
 
 def test_damaged_records_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
