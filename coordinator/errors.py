@@ -32,9 +32,9 @@ class SupervisorUnavailable(SupervisorError):
 
 
 class SupervisorUnsure(SupervisorError):
-    """A request went out and no reply came back: it may have been answered and paid for, which nobody here can know. Another is
-    sent only when that is asked for."""
+    """A request went out and no reply came back, or only a gateway's: it may have been answered and paid for, which nobody here can
+    know. Another is sent only when that is asked for."""
 
 
 class SupervisorGarbled(SupervisorError):
-    """The supervisor's reply was not the schema, through every retry."""
+    """The supervisor's replies were of no use, the second one too. They were paid for."""

@@ -160,8 +160,9 @@ class Pool:
         again: bool = False,
         background: bool = False,
     ) -> AsyncIterator[Event]:
-        """Goes on with an earlier run where it was, as the events of it: nothing that was done is done again, and no reply that
-        arrived is paid for again. `run` is its id, the beginning of it, or "last". `background` as for `ask`.
+        """Goes on with an earlier run where it was, as the events of it: nothing that was done is done again, and no usable
+        reply is paid for again; where none was usable, the supervisor is asked anew. `run` is its id, the beginning of it, or
+        "last". `background` as for `ask`.
 
         Raises as `ask` does, and `SupervisorUnsure` where an earlier request may have been paid for and `again` is not given.
         """

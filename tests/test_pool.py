@@ -1,7 +1,7 @@
 """The SDK's stream of events when whoever takes them is slow."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -14,6 +14,13 @@ from edgenode.types import NodeId
 
 def at(node: str, page: int, read: int) -> Reading:
     return Reading(NodeId(node), "D1", page, read, 1_000, 0)
+
+
+async def take(stream: AsyncIterator[Event], taken: list[Event], come: asyncio.Event) -> None:
+    """Takes what comes, but not before `come`."""
+    async for event in stream:
+        await come.wait()
+        taken.append(event)
 
 
 async def test_a_talkative_node_fills_no_memory() -> None:
@@ -35,15 +42,15 @@ async def test_a_talkative_node_fills_no_memory() -> None:
 
     taken: list[Event] = []
     with pytest.raises(RunError, match="disk is full"):
-        async for event in _events(talk):
-            await came.wait()
-            taken.append(event)
+        await take(_events(talk), taken, came)
     assert taken == [at("b", 1, 999), Warned("first"), at("a", 2, 999), at("a", 1, 1_999), Warned("second")]
 
 
 async def test_a_quick_taker_gets_each_event() -> None:
     """Where each is taken before the next comes, none is left out."""
     taken: list[Event] = []
+    come = asyncio.Event()
+    come.set()
     said = [at("a", 1, read) for read in range(20)]
 
     async def talk(emit: Callable[[Event], None]) -> Answer:
@@ -54,6 +61,5 @@ async def test_a_quick_taker_gets_each_event() -> None:
         raise RunError("over")
 
     with pytest.raises(RunError):
-        async for event in _events(talk):
-            taken.append(event)
+        await take(_events(talk), taken, come)
     assert taken == said

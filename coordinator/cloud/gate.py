@@ -12,6 +12,7 @@ import httpx2
 
 import edgenode
 from coordinator.cloud import prices, reply
+from coordinator.cloud.retry import Trouble, trouble_of
 from coordinator.config import SupervisorConfig
 from coordinator.errors import EgressRefused, SupervisorGarbled, SupervisorRejected, SupervisorUnsure
 from coordinator.runs.journal import Journal
@@ -147,7 +148,9 @@ class Gate:
         response.request = request
         used = reply.tokens(response.content)
         usd = prices.price(model, self.config.base_url, used.prompt, used.completion, used.cached) if used.prompt else None
-        self.journal.ledger.end(entry, response.status_code, response.content, used.prompt, used.completion, usd)
+        # A gateway's word that there is no reply is none.
+        lost = trouble_of(response.status_code, "") is Trouble.SILENT
+        self.journal.ledger.end(entry, response.status_code, response.content, used.prompt, used.completion, usd, lost=lost)
         return response
 
     async def _exchange(self, outgoing: httpx2.Request, send: Callable[..., Awaitable[httpx2.Response]]) -> httpx2.Response:

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Said by a gateway whose server did not answer it: bad gateway, gateway time-out, and what Cloudflare says (529 is no gateway's).
+_GATEWAY = frozenset({502, 504, *range(520, 528), 530})
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 
@@ -18,10 +20,11 @@ class Trouble(StrEnum):
     UNREACHABLE = "unreachable"
     """No connection, so nothing was sent. May pass."""
     SILENT = "silent"
-    """The request went out and no whole reply came back, in time or before the connection broke. It may have been answered and
-    charged, which nobody here can know: most servers ignore idempotency keys. So only a person has it sent again."""
+    """The request went out and no whole reply came back: not in time, not before the connection broke, or a gateway in between says
+    that it has none. It may have been answered and charged, which nobody here can know: most servers ignore idempotency keys. So
+    only a person has it sent again."""
     GARBLED = "garbled"
-    """A reply that is not the schema. It was paid for; another one may be better."""
+    """A reply that is of no use, such as one that is not the schema. It was paid for; another one may be better."""
     REJECTED = "rejected"
     """The request as it is will never be taken."""
     OUT_OF_QUOTA = "out_of_quota"
@@ -31,8 +34,8 @@ class Trouble(StrEnum):
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     attempts: int = 4
-    garbled_attempts: int = 3
-    """Fewer, because each garbled reply was paid for."""
+    garbled_attempts: int = 2
+    """Fewer, because each garbled reply was paid for: more of them are for a person to ask for."""
     first_seconds: float = 1.0
     factor: float = 3.0
     longest_seconds: float = 20.0
@@ -44,8 +47,9 @@ class RetryPolicy:
     def wait(self, trouble: Trouble, attempt: int, elapsed: float, asked: float | None, jitter: float) -> float | None:
         """Seconds to wait before the next attempt, or None to give up.
 
-        `attempt` attempts were made so far, the last of which met `trouble`; `elapsed` seconds went by since the first began;
-        `asked` is the wait the supervisor asked for, if it did; `jitter` is a random number in [0, 1).
+        `attempt` attempts were made so far, the last of which met `trouble`; after a garbled reply only those that brought one
+        count. `elapsed` seconds went by since the first began; `asked` is the wait the supervisor asked for, if it did; `jitter` is
+        a random number in [0, 1).
         """
         if trouble in {Trouble.REJECTED, Trouble.OUT_OF_QUOTA, Trouble.SILENT}:
             return None
@@ -65,6 +69,8 @@ def trouble_of(status: int, code: str) -> Trouble:
     """What an HTTP status other than 2xx means; `code` is the error code in its body."""
     if status == 429:
         return Trouble.OUT_OF_QUOTA if code in {"insufficient_quota", "billing_hard_limit_reached"} else Trouble.OVERLOADED
+    if status in _GATEWAY:
+        return Trouble.SILENT
     if status in {408, 425} or status >= 500:
         return Trouble.BROKEN
     return Trouble.REJECTED

@@ -73,13 +73,16 @@ class Supervisor:
             with contextlib.suppress(ValueError):
                 return parse(reply.completion_text(body)), self._gate.journal.ledger.used()[-1]
         began = time.monotonic()
-        attempt = 0
+        attempt = garbled = 0
         while True:
             attempt += 1
             outcome = await self._attempt(request, parse)
             if isinstance(outcome, Aggregate):
                 return outcome, self._gate.journal.ledger.used()[-1]
-            wait = self._policy.wait(outcome.trouble, attempt, time.monotonic() - began, outcome.asked, random.random())
+            is_garbled = outcome.trouble is Trouble.GARBLED
+            garbled += is_garbled
+            elapsed = time.monotonic() - began
+            wait = self._policy.wait(outcome.trouble, garbled if is_garbled else attempt, elapsed, outcome.asked, random.random())
             if wait is None:
                 raise self._gave_up(outcome, attempt)
             sentence = f"The supervisor {outcome.words}."
@@ -121,6 +124,8 @@ class Supervisor:
         if trouble is Trouble.OUT_OF_QUOTA:
             return _Setback(trouble, "says that this key's quota is used up: look at the plan and the billing of the account")
         said = f" ({complaint.message})" if complaint.message else ""
+        if trouble is Trouble.SILENT:
+            return _Setback(trouble, f"did not answer the gateway before it, which gave up with HTTP status {status}{said}")
         words = "limits how often it may be asked" if trouble is Trouble.OVERLOADED else f"failed with HTTP status {status}"
         return _Setback(trouble, words + said, retry_after(retry_header, time.time()))
 
@@ -168,7 +173,8 @@ class Supervisor:
             return SupervisorRejected(f"The supervisor at {host} {setback.words}. {later}")
         if setback.trouble is Trouble.GARBLED:
             return SupervisorGarbled(
-                f"The supervisor at {host} {setback.words}{tried}. Another --supervisor-model may do better. {later}"
+                f"The supervisor at {host} {setback.words}{tried}. Replies of no use are paid for, too, and so would be another. "
+                f"Another --supervisor-model may do better. {later}"
             )
         if setback.asked is not None and setback.asked > self._policy.patience_seconds:
             until = f" (until {_clock(time.time() + setback.asked)})"

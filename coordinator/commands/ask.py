@@ -52,7 +52,7 @@ def add_to(commands: Commands) -> None:
     resume = commands.add_parser(
         "resume",
         help="go on with a run that was interrupted or failed",
-        description="Goes on with a run where it was: what was read is not read again, a reply that arrived is not paid for again.",
+        description="Goes on with a run where it was: what was read is not read again, a usable reply is not paid for again.",
         epilog=supervisor,
     )
     resume.add_argument("run", metavar="RUN", help=RUN_HELP)

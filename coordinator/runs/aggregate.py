@@ -68,8 +68,8 @@ async def aggregate(
 ) -> Answer:
     """Selects from what was found, has it put together, and makes the answer of it.
 
-    A reply to the same request that is in the ledger is used again and not paid for again. Where an earlier request may have been
-    paid for without its reply, none is sent unless `again`.
+    A usable reply to the same request that is in the ledger is used again and not paid for again. Where an earlier request may
+    have been paid for without its reply, none is sent unless `again`.
     """
     findings = [finding for finding in journal.findings() if isinstance(finding, Answered | Retrieved)]
     # The file's own name and not its path, which tells more than the user meant to show.

@@ -47,8 +47,10 @@ async def test_an_answer_with_what_it_used(journal: Journal) -> None:
         pytest.param([failure(429, headers={"Retry-After": formatdate(0, usegmt=True)})], 2, id="429 and a past date"),
         pytest.param([failure(429)] * 3, 4, id="429 three times"),
         pytest.param([failure(500), failure(503), failure(529)], 4, id="three kinds of 5xx"),
-        pytest.param([Reply(502, b"<html>Bad Gateway</html>", {"Content-Type": "text/html"})], 2, id="a gateway's page"),
-        pytest.param([GARBAGE, completion("")], 3, id="no schema, then empty"),
+        pytest.param([Reply(503, b"<html>Busy</html>", {"Content-Type": "text/html"})], 2, id="a page"),
+        pytest.param([GARBAGE], 2, id="no schema"),
+        pytest.param([completion("")], 2, id="empty"),
+        pytest.param([failure(500), failure(500), GARBAGE], 4, id="no schema after trouble"),
         pytest.param(
             [Reply(200, b"<html>Log in to the Wi-Fi</html>", {"Content-Type": "text/html"})], 2, id="a page with status 200"
         ),
@@ -76,10 +78,12 @@ async def test_trouble_that_passes_is_got_over(journal: Journal, script: list[Re
         pytest.param(failure(429, "slow down"), 4, SupervisorUnavailable, r"limits how often.*slow down.*4 attempts", id="429"),
         pytest.param(failure(500), 4, SupervisorUnavailable, r"HTTP status 500.*4 attempts", id="500"),
         pytest.param(Reply(cut=True), 1, SupervisorUnsure, r"broke the connection.*may have charged.*--again", id="cut"),
-        pytest.param(GARBAGE, 3, SupervisorGarbled, r"3 attempts.*--supervisor-model", id="garbage"),
-        pytest.param(completion("", refusal="Never."), 3, SupervisorGarbled, r"is a refusal: 'Never.'", id="refusal"),
-        pytest.param(completion("{", finish_reason="length"), 3, SupervisorGarbled, "length limit", id="cut off"),
-        pytest.param(completion("x", finish_reason="content_filter"), 3, SupervisorGarbled, "content filter", id="filtered"),
+        pytest.param(failure(504, "late"), 1, SupervisorUnsure, r"HTTP status 504 \(late\).*may have charged.*--again", id="504"),
+        pytest.param(Reply(502, b"<html>"), 1, SupervisorUnsure, r"gateway.*HTTP status 502.*--again", id="502"),
+        pytest.param(GARBAGE, 2, SupervisorGarbled, r"2 attempts.*paid for.*--supervisor-model", id="garbage"),
+        pytest.param(completion("", refusal="Never."), 2, SupervisorGarbled, r"is a refusal: 'Never.'", id="refusal"),
+        pytest.param(completion("{", finish_reason="length"), 2, SupervisorGarbled, "length limit", id="cut off"),
+        pytest.param(completion("x", finish_reason="content_filter"), 2, SupervisorGarbled, "content filter", id="filtered"),
         pytest.param(failure(429, "x", "insufficient_quota"), 1, SupervisorRejected, "quota is used up", id="quota"),
         pytest.param(failure(401), 1, SupervisorRejected, "OPENAI_API_KEY", id="401"),
         pytest.param(failure(402), 1, SupervisorRejected, "billing", id="402"),
@@ -229,6 +233,33 @@ async def test_a_useless_reply_of_an_earlier_sitting_is_not_used(tmp_path: Path)
         with Journal.open(tmp_path, journal.run) as again:
             assert (await ask(again, config(server.url)))[0] == ANSWER
         assert len(server.requests) == 3
+
+
+async def test_after_two_useless_replies_only_its_user_has_it_asked_again(tmp_path: Path) -> None:
+    """Each sitting pays for two of them at most; the ledger keeps all."""
+    with SupervisorServer(*[GARBAGE] * 9) as server, Journal.create(tmp_path) as journal:
+        for sitting in (1, 2):
+            with pytest.raises(SupervisorGarbled):
+                await ask(journal, config(server.url))
+            assert len(server.requests) == len(journal.ledger.used()) == 2 * sitting
+
+
+async def test_what_a_gateway_gave_up_is_lost_until_told_otherwise(tmp_path: Path) -> None:
+    """Its page is kept, but the server behind it may have answered and charged: the next sitting asks first, and with `again` the
+    request has the same idempotency key."""
+    with SupervisorServer(Reply(524, b"<html>A timeout occurred</html>")) as server:
+        with Journal.create(tmp_path) as journal, pytest.raises(SupervisorUnsure, match="gateway"):
+            await ask(journal, config(server.url))
+        with Journal.open(tmp_path, journal.run) as unsure, pytest.raises(SupervisorUnsure, match=r"cannot be known.*--again"):
+            await ask(unsure, config(server.url))
+        with Journal.open(tmp_path, journal.run) as told:
+            way_out = Gate(config(server.url), told, system=SYSTEM, schema=SCHEMA, budget_characters=4000, again=True)
+            async with Supervisor(way_out, QUICK) as supervisor:
+                assert (await supervisor.aggregate(REQUEST, parse))[0] == ANSWER
+            lost, paid = told.ledger.records()
+        assert (lost.state, lost.status, lost.reply) == (RequestState.LOST, 524, b"<html>A timeout occurred</html>")
+        assert paid.state is RequestState.ENDED
+        assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
 
 
 async def test_after_silence_the_next_sitting_asks_first(tmp_path: Path) -> None:
