@@ -59,7 +59,9 @@ class Book:
         return self.backlog.open(id, interactive, need, self.readers.of(need), now)
 
     def join(self, id: NodeId, candidates: tuple[Candidate, ...], slots: int, ready: bool, resting: bool) -> Node:
-        node = self.nodes[id] = Node(id, self.readers.join(id, candidates), Width(slots), ready=ready, resting=resting)
+        record = self.readers.join(id, candidates)
+        first = record.readers[candidates[0].name]
+        node = self.nodes[id] = Node(id, record, first, Width(slots), ready=ready, resting=resting)
         self.idle[id] = None
         for run in self.backlog.runs.values():
             if run.readers:
@@ -70,7 +72,7 @@ class Book:
         """The node is there no more. What it held is the caller's to put back."""
         node = self.nodes.pop(id, None)
         self.idle.pop(id, None)
-        self.readers.leave(id)
+        self.readers.leave(id, now)
         for run in self.backlog.runs.values():
             if not run.readers and run.alone_since is None:
                 run.alone_since = now

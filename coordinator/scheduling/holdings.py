@@ -14,7 +14,7 @@ from coordinator.scheduling.limits import (
     OVERDUE,
     STOP_SECONDS,
 )
-from coordinator.scheduling.readers import Reader
+from coordinator.scheduling.readers import Reader, Record
 from coordinator.scheduling.speed import Demand, SpeedModel, reading
 from coordinator.scheduling.width import Width
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
@@ -171,6 +171,7 @@ class Lease:
 @dataclass(slots=True, eq=False)
 class Node:
     id: NodeId
+    record: Record
     reader: Reader
     """The model that it used last, or will first."""
     width: Width
@@ -188,8 +189,6 @@ class Node:
     """How many leases are in work, since when, and what its clock showed then."""
     crowded_at: float = 0.0
     worked: float = 0.0
-    failures: int = 0
-    paused_until: float = 0.0
     refusals: int = 0
     """How many leases it refused since it last worked on one, for other reasons than want of room; and with what words."""
     refusal: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "")
@@ -217,7 +216,7 @@ class Node:
 
     def usable(self, now: float) -> bool:
         """Whether it can be given work, now or after what it holds."""
-        return self.able and self.paused_until <= now
+        return self.able and self.record.paused_until <= now
 
     def gets_on(self, now: float) -> None:
         """It works."""
@@ -265,7 +264,7 @@ class Node:
         held = len(self.leases)
         if held < self.width.now or (held == self.width.now and not any(lease.wanted for lease in self.leases)):
             return True
-        return held == self.width.now and not self.failures and self.begins_soon(now) <= 0
+        return held == self.width.now and not self.record.failures and self.begins_soon(now) <= 0
 
     def begins_soon(self, now: float) -> float:
         """Seconds until its next lease should be sent, so that it does not wait for a round trip."""

@@ -66,20 +66,20 @@ class Overdue:
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
         # One that hangs may well answer that it has stopped, and hang with the next thing that it is given.
-        node.failures = max(node.failures, FAILURES_BEFORE_PAUSE - 1)
+        node.record.failures = max(node.record.failures, FAILURES_BEFORE_PAUSE - 1)
         self.set_aside(node, now)
         return decisions
 
     def set_aside(self, node: Node, now: float) -> None:
         """The node failed once more: after several times it gets nothing for a while."""
-        node.failures += 1
-        if node.failures >= FAILURES_BEFORE_PAUSE:
-            pause = PAUSE_SECONDS * 2 ** min(10, node.failures - FAILURES_BEFORE_PAUSE)
+        node.record.failures += 1
+        if node.record.failures >= FAILURES_BEFORE_PAUSE:
+            pause = PAUSE_SECONDS * 2 ** min(10, node.record.failures - FAILURES_BEFORE_PAUSE)
             self.pause(node, min(MAX_PAUSE_SECONDS, pause), now)
 
     def pause(self, node: Node, seconds: float, now: float) -> None:
         """The node gets nothing so long."""
-        if now + seconds > node.paused_until:
-            node.paused_until = now + seconds
-            self._book.wakes.add(node.paused_until, node)
+        if now + seconds > node.record.paused_until:
+            node.record.paused_until = now + seconds
+            self._book.wakes.add(node.record.paused_until, node)
             self._placement.changed()

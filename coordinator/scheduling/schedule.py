@@ -106,6 +106,8 @@ class Schedule:
         if node in self._book.nodes or not models:
             return []
         joined = self._book.join(node, tuple(models), slots, ready, resting and not ready)
+        if joined.record.paused_until > now:
+            self._book.wakes.add(joined.record.paused_until, joined)
         self._placement.changed()
         return self._placement.feed(joined, now) + self._probe(joined, now)
 
@@ -206,7 +208,7 @@ class Schedule:
         if held is not None:
             held.node.gets_on(now)
             held.run.moved = now
-            held.node.failures = 0
+            held.node.record.failures = 0
             if subtask not in self._book.subtasks:
                 # Whoever held it has room again: looked at in the next tick.
                 self._book.wakes.add(now, held.node)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 
-from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Withdraw, Work
+from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Need, Withdraw, Work
 from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS, RESTING_SECONDS, STUCK_SECONDS
+from coordinator.scheduling.readers import MAX_GONE, MAX_OLD_MODELS, Readers
 from coordinator.scheduling.schedule import Schedule
 from edgenode.types import FailureReason, NodeId, SubtaskId, Usage
 
@@ -258,3 +259,39 @@ def test_a_run_does_not_wait_for_ever_for_a_device_that_rests() -> None:
             decisions = schedule.tick(now)
         assert [type(each) for each in decisions] == [GiveUp, Finish]
         assert RESTING_SECONDS < now < RESTING_SECONDS + 30
+
+
+def test_a_node_that_is_set_aside_stays_so_when_it_joins_anew() -> None:
+    """Nor does it begin from nothing afterwards: its pauses go on to grow."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS)
+    schedule.add("r", [Work(number, (SubtaskId(f"x{number}"),)) for number in range(400)], 0.0)
+    schedule.node_joined(B, 0.0, models=MODELS)
+    failures = 0
+    for step in range(1, 300):
+        now = 0.1 * step
+        mine = [lease for lease in schedule._book.leases.values() if lease.node.id == A and lease.running]
+        for lease in mine:
+            failures += 1
+            schedule.failed(lease.id, next(iter(lease.awaited)), FailureReason.BAD_REPLY, "no", now)
+        if not mine:
+            schedule.node_gone(A, "bye", now)
+            schedule.node_joined(A, now, models=MODELS)
+        schedule.tick(now)
+    assert 3 <= failures <= 8
+
+
+def test_what_is_remembered_of_nodes_is_bounded() -> None:
+    """Neither ever new names of models nor ever new nodes fill the memory; a model that was just there is known."""
+    readers = Readers()
+    kept = readers.join(A, (Candidate("kept", 4096),)).readers["kept"]
+    for stay in range(50):
+        readers.leave(A, float(stay))
+        names = [Candidate(f"{stay}.{number}", 4096) for number in range(64)]
+        record = readers.join(A, (Candidate("kept", 4096), *names))
+        assert len(record.readers) <= 65 + MAX_OLD_MODELS
+    assert record.readers["kept"] is kept
+    for number in range(MAX_GONE + 100):
+        readers.join(NodeId(f"n{number}"), MODELS)
+        readers.leave(NodeId(f"n{number}"), 100.0)
+    assert len(list(readers.missing(Need(), 0.0))) == MAX_GONE
