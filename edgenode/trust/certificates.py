@@ -16,7 +16,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgenode.errors import TrustError
@@ -24,8 +23,9 @@ from edgenode.text import clean_line
 from edgenode.trust.keys import PrivateKey, PublicKey, fingerprint
 from edgenode.types import AuthorityId, NodeId
 
-# A stranger's certificate is refused for it, and writes nothing to the terminal.
-warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
+# Whatever is odd about a stranger's certificate (a serial number below 0, a name that is too long), it is refused or its name cut,
+# and writes nothing to the terminal. cryptography warns in the name of whoever reads a field: that is done here.
+warnings.filterwarnings("ignore", category=UserWarning, module=re.escape(__name__) + r"\Z")
 
 Certificate = x509.Certificate
 

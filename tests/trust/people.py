@@ -38,6 +38,7 @@ def forge(
     end: datetime | None = None,
     ca: bool = False,
     names: tuple[x509.GeneralName, ...] | None = None,
+    subject: x509.Name | None = None,
 ) -> Certificate:
     """A leaf that says whatever it is told to say. `names` are those besides the URIs, by default what goes with the first."""
     now = now_utc()
@@ -47,7 +48,7 @@ def forge(
     usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "edgenode coordinator")]))
+        .subject_name(subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "edgenode coordinator")]))
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())

@@ -1,5 +1,9 @@
+import subprocess
+import sys
+import warnings
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -178,6 +182,39 @@ def test_a_changed_certificate_is_refused_or_not_the_same(place: int, change: in
     data[place] ^= change
     with pytest.raises(TrustError):
         check_authority(parse_certificate(bytes(data[:place] if cut else data)))
+
+
+def test_odd_certificates_write_nothing_to_the_terminal(tmp_path: Path) -> None:
+    """Names and countries of lengths that are not allowed, and a serial number below 0, in a process with Python's own filters."""
+    key = make_key()
+    odd = [*(("COMMON_NAME", "x" * length) for length in (0, 65, 66)), ("COUNTRY_NAME", "y"), ("COUNTRY_NAME", "yyy")]
+    files = []
+    for number, (kind, value) in enumerate(odd):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            name = x509.Name([x509.NameAttribute(getattr(NameOID, kind), value, _validate=False)])
+        signed = forge(key, name, key.public_key(), (), subject=name)
+        files.append(tmp_path / str(number))
+        files[-1].write_bytes(der(signed))
+    negative = bytearray(_CERTIFICATE)
+    negative[15] ^= 128
+    files.append(tmp_path / "negative")
+    files[-1].write_bytes(bytes(negative))
+    script = """
+import pathlib, sys
+from edgenode.errors import TrustError
+from edgenode.trust.certificates import check_authority, parse_certificate, subject_name
+for path in sys.argv[1:]:
+    try:
+        read = parse_certificate(pathlib.Path(path).read_bytes())
+        subject_name(read)
+        check_authority(read)
+    except TrustError:
+        print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", script, *files], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.split() == ["refused"] * len(files)
 
 
 @given(st.binary(max_size=300))
