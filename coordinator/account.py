@@ -39,6 +39,8 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         f"Findings: {counts.answered} answered, {counts.retrieved} retrieved, {counts.abstained} abstained, "
         f"{counts.rejected} rejected, {counts.failed} failed. {answer.seconds:.1f} s."
     )
+    if answer.incomplete:
+        say(answer.incomplete, "bold red")
     for node in answer.nodes:
         if not node.prompt_tokens:
             continue

@@ -43,6 +43,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "nodes": [asdict(node) for node in answer.nodes],
         "ledger": asdict(answer.ledger),
         "seconds": answer.seconds,
+        "incomplete": answer.incomplete or None,
     }
 
 
@@ -56,4 +57,5 @@ NO_ANSWER: dict[str, Any] = {
     "nodes": [],
     "ledger": {"requests": [], "document_characters": 0, "whole_document_tokens": 0},
     "seconds": 0.0,
+    "incomplete": None,
 }

@@ -12,6 +12,7 @@ from coordinator.account import place, several
 from coordinator.errors import RunError
 from coordinator.runs.folders import begun, list_runs
 from coordinator.runs.journal import Journal
+from coordinator.runs.outcome import incomplete, subtasks_missing
 from coordinator.runs.records import KeptEvent, RequestRecord, RequestState
 from coordinator.types import NodeWork, RunId
 from edgenode.text import clean_line
@@ -36,6 +37,8 @@ class Summary:
     nodes: tuple[str, ...]
     seconds: float
     why: str = ""
+    missing: int = 0
+    """Subtasks that its answer does not rest on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class NodeStory:
 class Story:
     summary: Summary
     answer: str
+    incomplete: str
+    """What the answer does not rest on, and why; empty where it rests on all."""
     sittings: int
     documents: tuple[str, ...]
     plan: dict[str, Any]
@@ -84,6 +89,7 @@ def story_of(journal: Journal) -> Story:
     return Story(
         summary=_summary(journal),
         answer=str((journal.value("end") or {}).get("text", "")),
+        incomplete=incomplete(journal),
         sittings=journal.sitting,
         documents=tuple(f"{label}: {name}" for label, name in kept.get("names", {}).items()),
         plan=journal.value("plan") or {},
@@ -102,6 +108,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 def story_json(story: Story) -> dict[str, Any]:
     return summary_json(story.summary) | {
         "answer": story.answer,
+        "incomplete": story.incomplete or None,
         "sittings": story.sittings,
         "documents": list(story.documents),
         "plan": {key: story.plan.get(key) for key in ("context", "chunks", "chunks_read", "subtasks")} if story.plan else None,
@@ -128,7 +135,8 @@ def summary_line(summary: Summary) -> str:
     if summary.why:
         return f"{summary.run}  {when}  {summary.status}: {summary.why}"
     nodes = f"{', '.join(summary.nodes)}, " if summary.nodes else ""
-    return f"{summary.run}  {when}  {summary.status:<11}  {_cut(summary.question)}  ({nodes}{summary.seconds:.1f} s)"
+    without = f", {several(summary.missing, 'subtask')} not in it" if summary.missing else ""
+    return f"{summary.run}  {when}  {summary.status:<11}  {_cut(summary.question)}  ({nodes}{summary.seconds:.1f} s{without})"
 
 
 def story_lines(story: Story) -> Iterator[str]:
@@ -145,6 +153,8 @@ def story_lines(story: Story) -> Iterator[str]:
         subtasks = int(story.plan.get("subtasks", 0))
         read, chunks = story.plan.get("chunks_read", 0), story.plan.get("chunks", 0)
         yield f"Plan: {read} of {several(chunks, 'chunk')}, {several(subtasks, 'subtask')}, {story.ended:,} of them ended"
+    if story.incomplete:
+        yield story.incomplete
     if summary.status in {"interrupted", "failed"}:
         yield f"Go on with: coordinator resume {summary.run}"
     yield ""
@@ -181,7 +191,9 @@ def _summary(journal: Journal) -> Summary:
     status = "running" if journal.running else str(end.get("status", "interrupted"))
     question = str((journal.value("kept") or {}).get("question", ""))
     nodes = tuple(work.name for work in journal.work().values())
-    return Summary(journal.run, begun(journal.run), question, status, nodes, round(journal.seconds(), 3))
+    return Summary(
+        journal.run, begun(journal.run), question, status, nodes, round(journal.seconds(), 3), missing=subtasks_missing(journal)
+    )
 
 
 def _node_line(node: NodeStory) -> str:

@@ -223,6 +223,7 @@ class Answer:
     run: RunId
     status: Status
     text: str
+    """Empty where there is no answer; a supervisor's "not found" says what is missing."""
     answered_by: str
     """"supervisor" or "home"."""
     citations: tuple[Citation, ...]
@@ -230,6 +231,9 @@ class Answer:
     nodes: tuple[NodeWork, ...]
     ledger: Ledger
     seconds: float
+    incomplete: str = ""
+    """What of the documents the answer does not rest on though it was to be read, why, and what to do; empty where it rests on
+    all of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from coordinator.config import Config
 from coordinator.documents.chunks import typical_tokens
@@ -17,9 +18,10 @@ from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, mak
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.identity import Source, read_again
 from coordinator.runs.journal import Journal
+from coordinator.runs.outcome import failures, incomplete, keep_answer, keep_failure, kept_answer, subtasks_read
 from coordinator.runs.read import read
 from coordinator.runs.recorder import Recorder
-from coordinator.types import Answer, Document, Failed, Reading, Status
+from coordinator.types import Answer, Document, Reading, Status
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.threads import in_thread
 
@@ -76,12 +78,20 @@ async def ask(
 
 
 async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, options: Options, emit: Emit) -> Answer:
-    """Goes on with a run where it was: reads what has not been read, and aggregates. No subtask that came to its end is done again,
-    and no reply that is in the ledger is paid for again.
+    """Goes on with a run where it was: reads what has not been read, what failed too, and aggregates. No subtask that was read is
+    read again, and no reply that is in the ledger is paid for again.
 
-    What failed is tried again as long as the run has no answer and nothing was sent. Raises as `ask` does, `DocumentError` when a
-    document that is still to be read has changed, `SupervisorUnsure` when an earlier request may have been paid for.
+    An answer that there is stands, unless `again`: a run that has one and left nothing unread is not touched; one from the pool is
+    made anew of what is read now, one that a supervisor was paid for is not (`Answer.incomplete` tells). Raises as `ask` does,
+    `DocumentError` when a document that is still to be read has changed, `SupervisorUnsure` when an earlier request may have been
+    paid for.
     """
+    with Journal.look(runs, run) as journal:
+        if not journal.running and not options.again and not options.dry_run and (answer := _final_answer(journal)) is not None:
+            emit(RunStarted(journal.run, resumable(journal).question))
+            emit(Warned(f"{_ANSWERED} To have it put together anew: coordinator resume {journal.run} --again"))
+            emit(Ended(answer))
+            return answer
     with Journal.open(runs, run) as journal:
         kept = resumable(journal)
         kept = replace(
@@ -108,33 +118,44 @@ def resumable(journal: Journal) -> Kept:
     return Kept(**kept)
 
 
-async def _documents_to_read(dispatcher: Dispatcher, journal: Journal, tell: Recorder) -> tuple[Document, ...]:
-    """The documents of a run that is resumed, where reading is left to do. Raises `DocumentError` when it is and they changed."""
+def _final_answer(journal: Journal) -> Answer | None:
+    """The answer of a run that has nothing left to do."""
+    answer = kept_answer(journal, resumable(journal))
+    if answer is None or not journal.value("read", False) or _can_read_more(journal):
+        return None
+    return answer if _stands(journal, answer) else None
+
+
+def _stands(journal: Journal, answer: Answer) -> bool:
+    """Whether an earlier answer stays the answer: what was paid for does, and what rests on all that has been read."""
+    return answer.answered_by == "supervisor" or subtasks_read(journal) == journal.value("end")["subtasks"]
+
+
+def _can_read_more(journal: Journal) -> bool:
+    """Whether what failed is to be read again. Not before a request of which the reply is kept, or may be asked for under the
+    same name, has become an answer: with more findings it would be another request, and paid for twice."""
+    if not failures(journal) or journal.value("asked") is None or journal.ledger.unsure() is not None:
+        return False
+    return journal.value("end") is not None or not journal.ledger.used()
+
+
+async def _documents_to_read(dispatcher: Dispatcher, journal: Journal, tell: Recorder) -> tuple[tuple[Document, ...], str]:
+    """The documents of a run that is resumed, where reading is left to do; and why what failed cannot be read again, if so.
+    Raises `DocumentError` when what was never tried cannot be read."""
     whole = journal.value("read", False)
-    if whole and not _worth_trying_again(journal):
-        return ()
+    if whole and not _can_read_more(journal):
+        return (), ""
     dispatcher.expect()
     try:
         documents = await in_thread(read_again, [Source(**each) for each in journal.value("asked")["sources"]])
     except DocumentError as error:
         if not whole:
             raise
-        tell(Warned(f"What failed cannot be tried again. {error}"))
-        return ()
+        tell(Warned(f"What failed cannot be read again. {error}"))
+        return (), str(error)
     journal.set_value("read", False)
     journal.drop_failures()
-    return documents
-
-
-def _worth_trying_again(journal: Journal) -> bool:
-    """Whether more findings would still be of use: once an answer was paid for or given, it stands."""
-    end = journal.value("end") or {}
-    return (
-        end.get("status", Status.FAILED) == Status.FAILED
-        and not journal.ledger.used()
-        and journal.value("asked") is not None
-        and any(isinstance(finding, Failed) for finding in journal.findings())
-    )
+    return documents, ""
 
 
 async def _carry_on(
@@ -147,10 +168,13 @@ async def _carry_on(
     tell: Recorder,
 ) -> Answer:
     """From wherever the run is to its answer; `documents` are None where they are to be read again if need be."""
+    earlier = kept_answer(journal, kept)
     try:
+        unreadable = ""
         if documents is None:
-            documents = await _documents_to_read(dispatcher, journal, tell)
-            journal.set_value("end", None)
+            documents, unreadable = await _documents_to_read(dispatcher, journal, tell)
+            if earlier is None:
+                journal.set_value("end", None)
         for document in documents:
             tell(DocumentRead(document.label, document.name, len(document.text), len(document.page_starts) or None))
         if supervisor_of(config, options.dry_run) is not None:
@@ -158,13 +182,36 @@ async def _carry_on(
             aggregation.select((), egress_budget(config, kept), kept.question, {})
         if not journal.value("read", False):
             await read(dispatcher, journal, kept.question, documents, tell, interactive=not options.background)
-        answer = await aggregate(dispatcher, config, journal, kept, tell, dry_run=options.dry_run, again=options.again)
-        journal.set_value("end", {"status": answer.status.value, "by": answer.answered_by, "text": answer.text})
+        if earlier is not None and not options.again and not options.dry_run and _stands(journal, earlier):
+            tell(Warned(_ANSWERED))
+            answer = make_answer(journal, kept, earlier.status, earlier.text, earlier.answered_by, earlier.citations)
+        else:
+            answer = await _aggregate(dispatcher, config, journal, kept, options, tell)
+        answer = replace(answer, incomplete=incomplete(journal, unreadable))
     except EdgenodeError as error:
         by = "home" if config.supervisor is None else "supervisor"
-        with contextlib.suppress(RunError):  # where the disk is full this cannot be kept either
-            journal.set_value("end", {"status": Status.FAILED.value, "by": by, "text": "", "error": str(error)})
+        if earlier is None:  # one that there was is worth more than the failure to make another
+            with contextlib.suppress(RunError):  # where the disk is full this cannot be kept either
+                keep_failure(journal, by, str(error))
         tell(Ended(make_answer(journal, kept, Status.FAILED, "", by, ())))
         raise
     tell(Ended(answer))
     return answer
+
+
+async def _aggregate(
+    dispatcher: Dispatcher, config: Config, journal: Journal, kept: Kept, options: Options, tell: Recorder
+) -> Answer:
+    sent = len(journal.ledger.used())
+    answer = await aggregate(dispatcher, config, journal, kept, tell, dry_run=options.dry_run, again=options.again)
+    if answer.status is Status.DRY_RUN:
+        if journal.value("end") is None:
+            keep_answer(journal, answer)
+        return answer
+    if answer.answered_by == "supervisor" and len(answer.ledger.requests) == sent:
+        tell(Warned("The supervisor had answered this very request before: its reply is used, and nothing was sent."))
+    keep_answer(journal, answer)
+    return answer
+
+
+_ANSWERED: Final = "This run was answered before: here is that answer, and nothing was sent."

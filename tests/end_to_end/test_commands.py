@@ -49,7 +49,18 @@ def test_ask_json_is_what_the_issue_of_the_format_says(start_node: Start, lease:
         done = run("coordinator", "ask", "--json", "--node", node.name, lease, QUESTION, OPENAI_BASE_URL=supervisor.url)
     assert done.status == 0, done.err
     answer = done.json
-    assert set(answer) == {"run", "status", "answer", "answered_by", "citations", "findings", "nodes", "ledger", "seconds"}
+    assert set(answer) == {
+        "run",
+        "status",
+        "answer",
+        "answered_by",
+        "citations",
+        "findings",
+        "nodes",
+        "ledger",
+        "seconds",
+        "incomplete",
+    }
     assert set(answer["findings"]) == {"answered", "retrieved", "abstained", "rejected", "failed"}
     assert set(answer["ledger"]) == {"requests", "document_characters", "whole_document_tokens"}
     assert set(answer["ledger"]["requests"][0]) == {"model", "bytes", "prompt_tokens", "completion_tokens", "usd"}

@@ -1,0 +1,63 @@
+"""How a run ended, as it is kept: its answer, and how much of what was to be read that answer rests on."""
+
+from dataclasses import asdict, replace
+
+from coordinator.runs.aggregate import Kept, make_answer
+from coordinator.runs.journal import Journal
+from coordinator.types import Answer, Citation, Failed, Status
+
+
+def keep_answer(journal: Journal, answer: Answer) -> None:
+    """Keeps what `kept_answer` gives back. It rests on what has been read until now."""
+    end = {"status": answer.status.value, "by": answer.answered_by, "text": answer.text}
+    journal.set_value("end", end | {"citations": [asdict(each) for each in answer.citations], "subtasks": subtasks_read(journal)})
+
+
+def keep_failure(journal: Journal, by: str, error: str) -> None:
+    journal.set_value("end", {"status": Status.FAILED.value, "by": by, "text": "", "error": error})
+
+
+def kept_answer(journal: Journal, kept: Kept) -> Answer | None:
+    """The answer that the run was given. None where it has none, or one that was kept without its citations."""
+    end = journal.value("end") or {}
+    if end.get("status") not in {Status.ANSWERED, Status.NOT_FOUND} or "citations" not in end:
+        return None
+    citations = tuple(Citation(**each) for each in end["citations"])
+    answer = make_answer(journal, kept, Status(end["status"]), end["text"], end["by"], citations)
+    return replace(answer, incomplete=incomplete(journal))
+
+
+def subtasks_read(journal: Journal) -> int:
+    """Subtasks that came to their end and did not fail."""
+    return len(journal.ended_subtasks()) - len(failures(journal))
+
+
+def failures(journal: Journal) -> tuple[Failed, ...]:
+    return tuple(finding for finding in journal.findings() if isinstance(finding, Failed))
+
+
+def subtasks_missing(journal: Journal) -> int:
+    """Subtasks of the plan that the run's answer does not rest on; 0 while there is no answer."""
+    rests_on = (journal.value("end") or {}).get("subtasks")
+    return 0 if rests_on is None else max(0, _planned(journal) - int(rests_on))
+
+
+def incomplete(journal: Journal, why: str = "") -> str:
+    """What the run's answer does not rest on and why, and what to do about it; empty where it rests on all that was to be read.
+    `why` is what keeps the rest from being read, where that is known."""
+    missing, unread, planned = subtasks_missing(journal), _planned(journal) - subtasks_read(journal), _planned(journal)
+    if not missing:
+        return ""
+    if unread > 0:
+        last = failures(journal)[-1:]
+        why = why or (f"The last one failed: {last[0].message}" if last else "The coordinator stopped before it had read them.")
+        how = f" When that is mended, have them read with: coordinator resume {journal.run}"
+        return f"{missing:,} of {planned:,} subtasks were not read, and the answer does not rest on them. {why}{how}"
+    return (
+        f"{missing:,} of {planned:,} subtasks were read after this answer was made, and it does not rest on them. To have it made "
+        f"anew, which a supervisor charges for again: coordinator resume {journal.run} --again"
+    )
+
+
+def _planned(journal: Journal) -> int:
+    return int((journal.value("plan") or {}).get("subtasks", 0))

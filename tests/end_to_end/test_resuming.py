@@ -1,0 +1,110 @@
+"""What becomes of subtasks that failed, and of an answer that was given without them."""
+
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.config import runs_dir
+from coordinator.events import Aggregating, Ended, Event, Planned, Warned
+from coordinator.runs.journal import Journal
+from coordinator.story import list_stories, story_of
+from coordinator.types import Answer
+from edgenode.engines.engine import Request
+from edgenode.errors import ContextExceeded
+from edgenode.types import Completion, Usage
+from tests.end_to_end.pools import QUESTION, is_probe, pool_of
+from tests.scripted_engine import ScriptedEngine
+from tests.supervisor_server import SupervisorServer
+
+FAILING = 3
+NOTHING = Completion('{"quote": null, "answer": ""}', Usage(10, 0, 3, 0.1))
+NOT_FOUND = Completion('{"found": false, "answer": "", "citations": []}', Usage())
+
+
+def reader(failing: int = 0) -> ScriptedEngine:
+    """Its first few subtasks fail for good; it says of the rest that there is nothing in it."""
+    asked = itertools.count()
+
+    def act(request: Request) -> Completion | BaseException:
+        if is_probe(request):
+            return NOTHING
+        if "found" in request.reply_schema:
+            return NOT_FOUND
+        return NOTHING if next(asked) >= failing else ContextExceeded("Too long.")
+
+    return ScriptedEngine(act)
+
+
+async def listen(stream: AsyncIterator[Event]) -> tuple[Answer, list[Event]]:
+    events = [event async for event in stream]
+    assert isinstance(events[-1], Ended)
+    return events[-1].answer, events
+
+
+def warned(events: list[Event]) -> str:
+    return " ".join(event.message for event in events if isinstance(event, Warned))
+
+
+@pytest.mark.parametrize("change", ["changed", "deleted"])
+async def test_what_failed_is_read_once_the_document_is_back(change: str, tmp_path: Path, lease: Path) -> None:
+    """Each answer says what it does not rest on and why; put back as it was, the document is read to its end."""
+    text = lease.read_text()
+    async with pool_of(tmp_path, reader(FAILING)) as pool:
+        first = await pool.ask(QUESTION, [lease], read="all")
+    assert first.findings.failed == FAILING
+    lease.unlink() if change == "deleted" else lease.write_text(text + "One more rule.")
+    async with pool_of(tmp_path, reader()) as pool:
+        for _ in range(2):
+            partial, events = await listen(pool.resume(first.run))
+            says = "is no longer at" if change == "deleted" else "has changed"
+            for told in (partial.incomplete, warned(events)):
+                assert says in told
+            assert f"{FAILING} of " in first.incomplete
+            assert f"{FAILING} of " in partial.incomplete
+            assert partial.findings == first.findings
+        assert list_stories(runs_dir())[-1].missing == FAILING
+        lease.write_text(text)
+        whole, events = await listen(pool.resume(first.run))
+    assert (whole.findings.failed, whole.incomplete) == (0, "")
+    assert whole.findings.abstained == first.findings.abstained + FAILING
+    (planned,) = [event for event in events if isinstance(event, Planned)]
+    assert planned.subtasks - planned.done == FAILING
+
+
+async def test_an_answer_that_was_paid_for_stands_until_it_is_asked_for_again(tmp_path: Path, lease: Path) -> None:
+    """What failed is read for nothing; the supervisor is asked anew when told to, once, and never the very same."""
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, reader(FAILING), supervisor=supervisor.url) as pool:
+            first = await pool.ask(QUESTION, [lease], read="all")
+        assert f"{FAILING} of " in first.incomplete
+        assert "Too long." in first.incomplete
+        async with pool_of(tmp_path, reader(), supervisor=supervisor.url) as pool:
+            for _ in range(2):
+                read, _ = await listen(pool.resume(first.run))
+                assert read.findings.failed == 0
+                assert "--again" in read.incomplete
+                assert (read.text, read.citations) == (first.text, first.citations)
+            assert len(supervisor.requests) == 1
+            anew, events = await listen(pool.resume(first.run, again=True))
+            assert anew.incomplete == ""
+            # What the readers found is the same here, nothing: so is the request, and its reply is kept.
+            assert "its reply is used" in warned(events)
+        assert len(supervisor.requests) == 1
+
+
+async def test_a_run_that_is_answered_is_left_as_it_is(tmp_path: Path, lease: Path) -> None:
+    """Without nodes: its answer is told, with its citations, and neither its story nor its time grows."""
+    with SupervisorServer() as supervisor:
+        async with pool_of(tmp_path, reader(), supervisor=supervisor.url) as pool:
+            answer = await pool.ask(QUESTION, [lease], read="all")
+            with Journal.look(runs_dir(), answer.run) as journal:
+                before = story_of(journal)
+            told, events = await listen(pool.resume("last"))
+            with Journal.look(runs_dir(), answer.run) as journal:
+                assert story_of(journal) == before
+    assert not [event for event in events if isinstance(event, Aggregating)]
+    assert "answered before" in warned(events)
+    assert told.citations == answer.citations
+    assert (told.text, told.findings, told.ledger) == (answer.text, answer.findings, answer.ledger)
