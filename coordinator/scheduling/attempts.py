@@ -1,6 +1,8 @@
 """What nodes have tried in vain: who may try it again, and when it is given up, or its whole run."""
 
 import math
+from collections.abc import Iterable
+from typing import Final
 
 from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
@@ -20,6 +22,9 @@ from coordinator.scheduling.limits import (
     STUCK_SECONDS,
 )
 from edgenode.types import FailureReason, NodeId, SubtaskId
+
+# How often it is looked whether what waits for nodes that are not able to take it is to be given up.
+STRANDED_SECONDS: Final = 1.0
 
 
 class Attempts:
@@ -78,13 +83,38 @@ class Attempts:
         nodes = self._book.nodes
         return not any(nodes[id].able for id in state.run.readers if id not in state.failed_on)
 
-    def hopeless(self, subtask: SubtaskId) -> bool:
-        """Whether it waits for nodes none of which may ever do it. Nodes stuck in old work do not count."""
-        state = self._book.subtasks.get(subtask)
-        if state is None or state.holders or not (state.final_on or state.refusals or state.failures >= MAX_ATTEMPTS):
+    def give_up_hopeless(self, now: float, subtasks: Iterable[SubtaskId] | None = None) -> list[Decision]:
+        """Gives up those of `subtasks`, or of all that wait, that nobody will ever do."""
+        if subtasks is None:
+            subtasks = [id for run in self._book.backlog.runs.values() for ids in run.retries.values() for id in ids]
+        decisions: list[Decision] = []
+        for id in subtasks:
+            state = self._book.subtasks.get(id)
+            if state is not None and not state.holders and self._hopeless(state, now):
+                decisions += self._book.give_up(id)
+        return decisions
+
+    def _hopeless(self, state: SubtaskState, now: float) -> bool:
+        """Whether those who are there have failed it for good. Somebody else who is not able to take it, or has just left, is
+        waited for, but not for ever."""
+        run = state.run
+        if not run.readers or not (state.final_on or state.refusals or state.failures >= MAX_ATTEMPTS):
             return False
-        able = [id for id in state.run.readers if not self._book.nodes[id].stuck]
-        return bool(able) and all(self._barred(state, id) for id in able)
+        nodes = self._book.nodes
+        if any(nodes[id].able and not self._barred(state, id) for id in run.readers):
+            state.stranded_at = None
+            return False
+        left = [nodes[id] for id in run.readers if not self._barred(state, id)]
+        just_left = self._book.readers.missing(run.need, now - PATIENCE_SECONDS)
+        if not left and all(self._barred(state, id) for id in just_left):
+            return True
+        if state.stranded_at is None:
+            state.stranded_at = now
+        until = state.stranded_at + max((_patience(node) for node in left), default=PATIENCE_SECONDS)
+        if now < until and now >= run.looked_at:
+            run.looked_at = now + STRANDED_SECONDS
+            self._book.wakes.add(run.looked_at, run)
+        return now >= until
 
     def end_in_vain(self, run: Run, now: float) -> list[Decision]:
         """Gives up all of a run that nobody is left to read; or for which those who could have done nothing for long."""
@@ -138,3 +168,10 @@ def _waited_for(run: Run, node: Node) -> float:
         return run.moved + PATIENCE_SECONDS
     longest = run.moved + RESTING_SECONDS
     return longest if node.resting else min(longest, max(run.moved, node.rested) + STUCK_SECONDS)
+
+
+def _patience(node: Node) -> float:
+    """How long what only this node might do waits for it to be able to."""
+    if node.resting:
+        return RESTING_SECONDS
+    return PATIENCE_SECONDS if node.ready else STUCK_SECONDS

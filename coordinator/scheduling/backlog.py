@@ -1,5 +1,6 @@
 """The work of several runs that waits for a node, and whose turn it is. Every operation costs the same however much waits."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Run:
     """When it last got anywhere."""
     alone_since: float | None = None
     """Since when there has been no node that can read it."""
+    looked_at: float = -math.inf
+    """When it is, or was, last to be looked at because of subtasks that wait for nodes which are not able to take them."""
     served: float = 0.0
     """Seconds of devices given to it as of `served_at`, each worth half after `FORGOTTEN_SECONDS`. It began level with others."""
     served_at: float = 0.0

@@ -93,7 +93,9 @@ class Book:
             run.remove(chunk, id)
         lease = self._lend(node, reader, run, chunk, subtasks, now)
         for id in subtasks:
-            self.subtasks[id].holders.add(lease.id)
+            state = self.subtasks[id]
+            state.holders.add(lease.id)
+            state.stranded_at = None
         run.serve(lease.left, now)
         self.start_next(node, now)
         return Grant(node.id, lease.id, chunk, subtasks, run.id, reader.model.name, lease.at_once, hedge)

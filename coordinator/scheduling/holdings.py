@@ -36,6 +36,8 @@ class SubtaskState:
     """How often a node failed it, and how often one went away or hung with it."""
     last: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "no reason given")
     failed_at: float = -math.inf
+    stranded_at: float | None = None
+    """Since when it waits for nodes that are not able to take it."""
 
 
 @dataclass(slots=True, eq=False)

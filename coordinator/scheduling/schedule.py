@@ -10,6 +10,7 @@ from typing import Final
 
 from coordinator.scheduling import measure
 from coordinator.scheduling.attempts import Attempts
+from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Candidate, Decision, Need, Work
 from coordinator.scheduling.holdings import Lease, Node
@@ -138,7 +139,8 @@ class Schedule:
         decisions: list[Decision] = []
         for lease in known.leases:
             if not lease.running:
-                decisions += self._put_back(lease, tuple(lease.wanted), "The device is not heard.")
+                wanted, unheard = tuple(lease.wanted), "The device is not heard."
+                decisions += self._book.withdraw(lease, wanted, unheard) + self._book.requeue(lease, wanted, unheard)
         return decisions + self._feed_all(now)
 
     def node_gone(self, node: NodeId, why: str, now: float) -> list[Decision]:
@@ -162,7 +164,7 @@ class Schedule:
                 decisions += self._attempts.lost(id, node, FailureReason.STOPPING, why, now)
             decisions += self._book.requeue(lease, wanted, why)
         gone.leases.clear()
-        return decisions + self._give_up_hopeless() + self._feed_all(now)
+        return decisions + self._attempts.give_up_hopeless(now) + self._feed_all(now)
 
     def refused(self, lease: LeaseId, reason: FailureReason, message: str, now: float) -> list[Decision]:
         """The node did not take a lease. For want of room that passes and counts for nothing; else it is set aside for longer and
@@ -182,7 +184,7 @@ class Schedule:
                 for subtask in wanted:
                     self._attempts.refused(subtask, held.node.id, reason, message, now)
         decisions = self._book.requeue(held, wanted, message)
-        return decisions + self._give_up_hopeless() + self._feed_all(now)
+        return decisions + self._attempts.give_up_hopeless(now) + self._feed_all(now)
 
     def progress(
         self, lease: LeaseId, subtask: SubtaskId, prompt_tokens: int, read_tokens: int, completion_tokens: int, now: float
@@ -234,7 +236,7 @@ class Schedule:
             decisions += self._book.requeue(held, (subtask,), message)
             if reason is not FailureReason.CANCELLED:
                 self._overdue.set_aside(node, now)
-        decisions += self._give_up_hopeless((subtask,)) + self._placement.feed(node, now)
+        decisions += self._attempts.give_up_hopeless(now, (subtask,)) + self._placement.feed(node, now)
         return decisions + (self._feed_all(now) if wanted else [])
 
     def tick(self, now: float) -> list[Decision]:
@@ -251,10 +253,12 @@ class Schedule:
                 if what.stuck and taken_back:
                     what.run.moved = now
                     decisions += self._feed_all(now)
+            elif isinstance(what, Run):
+                decisions += self._attempts.give_up_hopeless(now, tuple(id for ids in what.retries.values() for id in ids))
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
                 decisions += self._placement.feed(what, now)
         if self._book.idle and now >= self._round_at:
-            decisions += self._give_up_hopeless() + self._placement.round(now)
+            decisions += self._attempts.give_up_hopeless(now) + self._placement.round(now)
             self._round_at = self._placement.round_after(now)
         return decisions
 
@@ -294,12 +298,3 @@ class Schedule:
         if not self._expecting or node.leases or node.probed or node.reader.speed.known or not node.usable(now):
             return []
         return [self._book.probe(node, now)]
-
-    def _put_back(self, lease: Lease, subtasks: tuple[SubtaskId, ...], why: str) -> list[Decision]:
-        return self._book.withdraw(lease, subtasks, why) + self._book.requeue(lease, subtasks, why)
-
-    def _give_up_hopeless(self, subtasks: tuple[SubtaskId, ...] | None = None) -> list[Decision]:
-        """Gives up what no node that is there may ever do."""
-        if subtasks is None:
-            subtasks = tuple(id for run in self._book.backlog.runs.values() for ids in run.retries.values() for id in ids)
-        return [each for id in subtasks if self._attempts.hopeless(id) for each in self._book.give_up(id)]

@@ -295,3 +295,42 @@ def test_what_is_remembered_of_nodes_is_bounded() -> None:
         readers.join(NodeId(f"n{number}"), MODELS)
         readers.leave(NodeId(f"n{number}"), 100.0)
     assert len(list(readers.missing(Need(), 0.0))) == MAX_GONE
+
+
+@pytest.mark.parametrize("fate", ["late", "gone"])
+def test_one_failure_for_good_does_not_end_a_subtask_while_the_other_node_may_come_back(fate: str) -> None:
+    """The other one is late with something or has just left: it is waited for half a minute."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS)
+    schedule.node_joined(B, 0.0, models=MODELS)
+    other, mine = sorted(grants(schedule.add("r", two_bundles(), 0.0)), key=lambda each: each.node)
+    now = 1.0
+    if fate == "gone":
+        schedule.settled(other.lease, other.subtasks[0], now, USAGE)
+        schedule.node_gone(A, "lid closed", now)
+    else:
+        while not schedule._book.nodes[A].stuck:
+            now += 0.5
+            schedule.progress(mine.lease, mine.subtasks[0], 10_000, int(100 * now), 0, now)
+            schedule.tick(now)
+    schedule.failed(mine.lease, mine.subtasks[0], FailureReason.BAD_REPLY, "not JSON", now)
+    for lease in [each for each in schedule._book.leases.values() if each.node.id == B]:
+        schedule.failed(lease.id, next(iter(lease.awaited)), FailureReason.BAD_REPLY, "not JSON", now)
+    assert schedule.is_open(mine.subtasks[0])
+    began = now
+    while schedule.is_open(mine.subtasks[0]):
+        now = max(now + 0.01, schedule.wakes_at)
+        schedule.tick(now)
+    assert began + PATIENCE_SECONDS - 1 < now < began + 2 * PATIENCE_SECONDS
+
+
+def test_a_node_that_comes_back_in_time_does_what_the_other_one_failed() -> None:
+    """Its lid was closed for ten seconds."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS)
+    (grant,) = grants(schedule.add("r", [Work(0, (X,))], 0.0))
+    schedule.node_joined(B, 0.0, models=MODELS)
+    schedule.node_gone(B, "lid closed", 1.0)
+    assert not schedule.failed(grant.lease, X, FailureReason.BAD_REPLY, "not JSON", 2.0)[1:]
+    schedule.tick(10.0)
+    assert [each.subtasks for each in grants(schedule.node_joined(B, 11.0, models=MODELS))] == [(X,)]
