@@ -4,6 +4,7 @@ Whoever carries a run on holds a lock beside the file; others may look into it m
 """
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -118,7 +119,7 @@ class Database:
         found = cls(*_find(runs, run))
         try:
             found.running = found._held_elsewhere()
-            found._connect()
+            found._connect(found._how_to_look())
             if found._check() < SCHEMA_VERSION:
                 # In memory: looking changes nothing.
                 with found.sentences():
@@ -214,11 +215,18 @@ class Database:
         except OSError:
             return False  # not ours to write to: nobody of this user is at it
 
-    def _connect(self) -> None:
+    def _how_to_look(self) -> str:
+        """SQLite makes its side files for a moment where the folder can be written. Where it cannot, it reads those that are there,
+        or is told that nobody changes the file."""
+        if os.access(self.path.parent, os.W_OK):
+            return "mode=rw"
+        return "mode=ro" if self.path.with_name(f"{FILE}-wal").exists() else "mode=ro&immutable=1"
+
+    def _connect(self, how: str = "mode=rw") -> None:
         try:
-            # mode=rw: never makes a file. isolation_level=None: every statement is its own transaction.
+            # Neither mode makes a file of a run. isolation_level=None: every statement is its own transaction.
             self._connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY_SECONDS
+                f"{self.path.absolute().as_uri()}?{how}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
             )
         except sqlite3.Error as error:
             raise RunError(f"The run's file {self.path} cannot be opened: {error}.") from error

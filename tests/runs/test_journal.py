@@ -286,6 +286,31 @@ def test_looking_changes_nothing_and_disturbs_nobody(journal: Journal, runs: Pat
         assert looked.ledger.unsure() is not None
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_file_system_that_cannot_be_written_is_looked_into(runs: Path, killed: bool) -> None:
+    """A copy of the data folder, mounted read-only: what was kept is there, also what a killed coordinator left in side files."""
+    journal = Journal.create(runs)
+    journal.set_value("kept", {"question": "When?"})
+    copy = runs.with_name("copy")
+    if killed:
+        shutil.copytree(runs, copy)
+    journal.close()
+    if not killed:
+        shutil.copytree(runs, copy)
+    assert (copy / journal.run / "run.sqlite3-wal").exists() == killed
+    script = f"""
+from pathlib import Path
+from coordinator.story import list_stories
+print([(each.question, each.why) for each in list_stories(Path({str(copy)!r}))])
+"""
+    mounted = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    where = ["unshare", "--mount", "--map-root-user", "sh", "-c", mounted, str(copy)]
+    if subprocess.run([*where, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    looked = subprocess.run([*where, sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert looked.stdout == "[('When?', '')]\n"
+
+
 def test_another_program_that_locks_the_file_is_told(journal: Journal) -> None:
     """A process that holds SQLite's own lock stops the run with a sentence; what was kept is there when it lets go."""
     script = f"""
