@@ -26,7 +26,6 @@ import asyncio
 import json
 import os
 import platform
-import signal
 import sys
 import tempfile
 import time
@@ -37,6 +36,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.devices import Device, DeviceFailed, Devices, devices
+from bench.interrupts import end_on_signals
 from bench.measure import FAULTS, MORE_FAULTS, POLICIES, TIMEOUT_REQUESTS, Measured, Measurement
 from bench.work import WRITE_PACE, Work
 
@@ -248,8 +248,7 @@ def main() -> int:
     parser.add_argument("--details", action="store_true", help="tell of each run what the devices did")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    # As Ctrl-C does: what was started is ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_on_signals()
     with tempfile.TemporaryDirectory() as folder:
         try:
             return asyncio.run(bench(options, Path(folder)))

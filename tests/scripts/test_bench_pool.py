@@ -1,12 +1,15 @@
 """The benchmark of pools really runs, tells what it measured on, and its yardstick is right."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.scripts.test_demo import family, processes, read_until
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ["pool", "fault", "policy", "ideal_seconds", "seconds", "efficiency", "lost", "duplicates", "wasted_share"]
@@ -46,6 +49,26 @@ def test_a_small_one() -> None:
         # One of four equal devices is gone at 30 % of the work.
         assert 1.0 < row["ideal_seconds"] < 1.34
         assert row["efficiency"] == pytest.approx(row["ideal_seconds"] / row["seconds"], rel=0.01)
+
+
+def test_a_terminated_one_leaves_no_process() -> None:
+    """SIGTERM while devices are started ends the benchmark and all of them, without a traceback."""
+    with subprocess.Popen(
+        [sys.executable, "scripts/bench_pool.py", "--pool", "4-equal", "--fault", "none"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        start_new_session=True,
+    ) as process:
+        read_until(process, "Pool 4-equal")
+        while len(started := family(process.pid)) < 2:  # until a device is there
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert {pid for pid, (_, args) in processes().items() if started.get(pid) == args} == set()
 
 
 def test_ideal_time(work: ModuleType) -> None:
