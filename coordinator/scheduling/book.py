@@ -38,13 +38,23 @@ class Book:
         """Nodes that hold nothing, in the order in which they became so."""
         self.readers = Readers()
         self.error = PredictionError()
-        self.wakes = Wakes()
+        self.wakes = Wakes(self._matters)
         self.outcomes = 0
         self.losses = 0
         """Subtasks that nodes brought to an end, and those in work on nodes that went away."""
         self._prefix = prefix
         self._granted = 0
         self._probes = Run("", False, Need(), {}, {-1: Work(-1, (PROBE_SUBTASK,), 0.0, PROBE_PROMPT_TOKENS, PROBE_REPLY_TOKENS)})
+
+    def _matters(self, what: Lease | Node | Run) -> bool:
+        """Whether it is not over."""
+        match what:
+            case Lease():
+                return what.id in self.leases
+            case Node():
+                return self.nodes.get(what.id) is what
+            case Run():
+                return self.backlog.runs.get(what.id) is what
 
     def add(self, run: Run, work: Iterable[Work]) -> None:
         for bundle in work:

@@ -83,3 +83,9 @@ class Overdue:
             node.record.paused_until = now + seconds
             self._book.wakes.add(node.record.paused_until, node)
             self._placement.changed()
+
+    def end_pause(self, node: Node, now: float) -> None:
+        """If the node was set aside until now, the pool has one more."""
+        if 0 < node.record.paused_until <= now:
+            node.record.paused_until = 0.0
+            self._placement.changed()

@@ -187,7 +187,9 @@ class Placement:
                     each += [seconds] * width.now
             finish = finish_time(free, each, bundles) if free else math.inf
             first = min((at + one for at, one in zip(free, each, strict=True)), default=math.inf)
-            level = self._levels[run.need, interactive] = _Level(finish, first, now, waiting, self._changes, typical)
+            level = _Level(finish, first, now, waiting, self._changes, typical)
+            if free:
+                self._levels[run.need, interactive] = level
         return level
 
     def _spares(self, run: Run, tokens: float) -> bool:

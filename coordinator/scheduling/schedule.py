@@ -123,10 +123,8 @@ class Schedule:
             known.rested = now
         known.ready, known.resting, known.suspect = ready, resting, False
         self._placement.changed()
-        if not ready:
-            # What others failed may be for them again.
-            return self._feed_all(now)
-        return self._placement.feed(known, now) + self._probe(known, now)
+        # Without it, what others failed may be for them again.
+        return self._placement.feed(known, now) + self._probe(known, now) if ready else self._feed_all(now)
 
     def node_suspect(self, node: NodeId, now: float) -> list[Decision]:
         """The node has not been heard: it gets nothing new, what it has not begun goes back, the rest is taken over by whoever is
@@ -256,6 +254,7 @@ class Schedule:
             elif isinstance(what, Run):
                 decisions += self._attempts.give_up_hopeless(now, tuple(id for ids in what.retries.values() for id in ids))
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
+                self._overdue.end_pause(what, now)
                 decisions += self._placement.feed(what, now)
         if self._book.idle and now >= self._round_at:
             decisions += self._attempts.give_up_hopeless(now) + self._placement.round(now)

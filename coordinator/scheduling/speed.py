@@ -98,10 +98,6 @@ class SpeedModel:
         return 1 / self.paces[1]
 
     @property
-    def write_speed(self) -> float:
-        return 1 / self.paces[3]
-
-    @property
     def overhead(self) -> float:
         """Seconds that a call takes beside reading and writing."""
         return self.paces[0]

@@ -3,15 +3,25 @@
 import heapq
 import itertools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
+
+# Below this many entries nothing is tidied.
+FEW: Final = 256
 
 
 class Wakes:
-    """Entries may be added again and again; whoever gets one looks whether it is still true."""
+    """Entries may be added again and again; whoever gets one looks whether it is still true. Those about what `matters` no more are
+    dropped whenever they have become about as many as the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, matters: Callable[[Any], bool]) -> None:
         self._heap: list[tuple[float, int, Any]] = []
         self._order = itertools.count()
+        self._matters = matters
+        self._tidy_at = FEW
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     @property
     def next(self) -> float:
@@ -21,6 +31,10 @@ class Wakes:
     def add(self, time: float, what: Any) -> None:
         if time < math.inf:
             heapq.heappush(self._heap, (time, next(self._order), what))
+            if len(self._heap) > self._tidy_at:
+                self._heap = [entry for entry in self._heap if self._matters(entry[2])]
+                heapq.heapify(self._heap)
+                self._tidy_at = max(FEW, 2 * len(self._heap))
 
     def pop(self, now: float) -> Any:
         """An entry whose time has come, or None."""

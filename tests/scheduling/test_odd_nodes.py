@@ -10,6 +10,7 @@ from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp
 from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS, RESTING_SECONDS, STUCK_SECONDS
 from coordinator.scheduling.readers import MAX_GONE, MAX_OLD_MODELS, Readers
 from coordinator.scheduling.schedule import Schedule
+from coordinator.scheduling.wakes import FEW
 from edgenode.types import FailureReason, NodeId, SubtaskId, Usage
 
 MODELS = (Candidate("model", 4096),)
@@ -334,3 +335,17 @@ def test_a_node_that_comes_back_in_time_does_what_the_other_one_failed() -> None
     assert not schedule.failed(grant.lease, X, FailureReason.BAD_REPLY, "not JSON", 2.0)[1:]
     schedule.tick(10.0)
     assert [each.subtasks for each in grants(schedule.node_joined(B, 11.0, models=MODELS))] == [(X,)]
+
+
+def test_what_is_to_be_looked_at_does_not_grow_with_what_is_over() -> None:
+    """Leases that would be due in minutes end at once, thousands of them."""
+    schedule = Schedule()
+    schedule.node_joined(A, 0.0, models=MODELS)
+    schedule.add("r", [Work(number, (SubtaskId(f"x{number}"),), 100_000.0) for number in range(3000)], 0.0)
+    now, most = 0.0, 0
+    while not schedule.finished:
+        now += 0.001
+        for lease in tuple(schedule._book.leases.values()):
+            schedule.settled(lease.id, next(iter(lease.awaited)), now)
+        most = max(most, len(schedule._book.wakes))
+    assert most <= FEW + 1
