@@ -78,7 +78,7 @@ class DialInPairingService:
             finally:
                 self._devices.discard(device)
                 self._on_left(device)
-            await responses.settled()
+            await responses.finish()
         finally:
             self._waiting[who] -= 1
             self._waiting += Counter()  # forgets hosts that have none

@@ -1,12 +1,14 @@
 """What a server sends in a call that two tasks have a part in."""
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 import grpc
 
 from edgenode.errors import NetworkError
 
+FINISH_SECONDS: Final = 1.0
 # What gRPC raises for a call that has ended meanwhile.
 _ENDED: Final = (grpc.RpcError, grpc.aio.BaseError)
 
@@ -27,6 +29,13 @@ class Responses:
             await asyncio.shield(self._last)
         except _ENDED as error:
             raise NetworkError("The other side has hung up.") from error
+
+    async def finish(self) -> None:
+        """Before the call's end: what is being written has a moment left. A caller that does not read keeps what is gRPC's, the
+        call, and nothing of ours."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self.settled()
 
     async def settled(self) -> None:
         """Returns when nothing is being written, which is never if the caller stays and does not read."""

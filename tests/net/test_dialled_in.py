@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from edgenode.net.client import NodeLost
 from edgenode.net.dialled_in import INBOX_FRAMES, OUTBOX_FRAMES, DialledIn
+from edgenode.net.responses import Responses
 from edgenode.types import EngineState, Frame, Heartbeat, NodeDescription, NodeId
 from edgenode.v1 import work_pb2
 
@@ -38,6 +40,25 @@ async def test_a_node_that_does_not_read_is_hung_up_on() -> None:
     await serving
     with pytest.raises(NodeLost, match="does not read"):
         await anext(stream.frames())
+
+
+async def test_a_caller_that_never_reads_delays_the_end_by_a_moment() -> None:
+    """Its window may be closed from the first byte on: it must not keep a place among those who wait."""
+
+    class Closed:
+        async def write(self, data: bytes) -> None:
+            await asyncio.Event().wait()
+
+    context: Any = Closed()
+    responses = Responses(context)
+    writing = asyncio.create_task(responses.write(b"x"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await responses.finish()
+    assert not writing.done()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
 
 
 async def test_no_more_is_read_than_is_taken() -> None:
