@@ -80,7 +80,9 @@ async def _pair_by_code(trust: Trust, peer: Peer, ask: Ask) -> PairedNode:
         raise PairingError(f"{peer.name} is not open for pairing: run `edgenode pair` on it, and use the code that it shows.")
     code = parse_code(await ask(peer.info()))
     error: EdgenodeError = NetworkError(f"{peer.name} has hung up. It dials again by itself: try again in a moment.")
-    for way, at in peer.ways(addresses):
+    # What was typed is tried once where the node's key has answered. Connections that wait in its name may be anybody's, and each
+    # has a guess at it: only where there is no other way.
+    for way, at in peer.ways(addresses)[:1] if addresses else peer.ways(()):
         try:
             return await pairing.pair(trust, way, SecretKind.CODE, code.encode("ascii"), peer.id, at)
         except (PairingError, NetworkError) as one:

@@ -20,12 +20,14 @@ from coordinator.nodes.roster import MAX_STRANGERS, Roster
 from coordinator.trust.authority import coordinator_folder
 from coordinator.trust.paired import PairedNode
 from edgenode.errors import NetworkError, PairingError, UsageError
+from edgenode.net.dialled_in import WaitingDevice
 from edgenode.net.discovery import Sighting
 from edgenode.net.interfaces import scope
 from edgenode.net.ports import are_free, bound
 from edgenode.node import Node, NodeConfig
 from edgenode.trust import certificates
 from edgenode.trust.certificates import now_utc
+from edgenode.trust.frames import Introduction, PairingFrame
 from edgenode.trust.token import Invite
 from edgenode.types import Completion, EngineState, Lease, LeaseId, NodeId, Outcome, Subtask, SubtaskId
 from tests.scripted_engine import ScriptedEngine
@@ -203,6 +205,28 @@ async def test_a_wrong_code_pairs_nobody(trust: Trust, elsewhere: Callable[..., 
             await pair_node(roster, node.trust.id, nonsense)
         assert node.trust.trusted() == ()
         assert trust.paired.all() == ()
+
+
+async def test_a_code_is_tried_once_where_the_node_answers(trust: Trust, elsewhere: Callable[..., Node]) -> None:
+    """And at no connection that waits in its name, which may be a stranger's and would be a guess for him."""
+    sent: list[PairingFrame] = []
+
+    async def send(frame: PairingFrame) -> None:
+        sent.append(frame)
+
+    async with elsewhere(unique("pi")) as node, roster_of(trust) as roster:
+        await seen(roster, lambda info: info.id == node.trust.id and bool(info.address))
+        (peer,) = (each for each in roster.peers() if each.id == node.trust.id)
+        code, _ = node.open_window()
+        peer.waits(WaitingDevice(Introduction(peer.id, peer.name, "0.1", 1_700_000_000.0, True), "192.168.1.66", send))
+
+        async def wrong(_: NodeInfo) -> str:
+            return f"{(int(code) + 1) % 10**8:08}"
+
+        with pytest.raises(PairingError, match="not the code"):
+            await pair_node(roster, node.trust.id, wrong)
+        assert len(node.window.failures) == 1
+        assert sent == []
 
 
 async def test_a_closed_window_is_said_before_a_code_is_asked_for(trust: Trust, elsewhere: Callable[..., Node]) -> None:
