@@ -20,6 +20,7 @@ from edgenode.net.addresses import COORDINATOR_PORT
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.dial_in_pairing import DialInPairingService
 from edgenode.net.dialled_in import DialledIn, NotAdmitted, WaitingDevice
+from edgenode.net.door import Door
 from edgenode.net.listeners import Listeners
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.pairing_service import parse
@@ -78,9 +79,10 @@ class DialInListener:
         self._host = host
         self._hosts = hosts
         self.port = port
-        self._work = _DialInService(host)
+        self._door = Door()
+        self._work = _DialInService(host, self._door)
         self._pairing = DialInPairingService(host.on_waiting, host.on_left)
-        self._listeners = Listeners(hosts, self._build)
+        self._listeners = Listeners(hosts, self._build, self._door.look)
 
     async def __aenter__(self) -> Self:
         hosts = self._hosts()
@@ -99,17 +101,22 @@ class DialInListener:
         await self._listeners.close(STOP_SECONDS)
 
     def _build(self) -> tuple[TlsServer, TlsServer]:
-        work, pairing = make_work_server(self._host.server_tls), make_pairing_server(self._host.placeholder_tls())
+        work, pairing = make_work_server(self._let_in), make_pairing_server(self._host.placeholder_tls())
         self._work.add_to(work.server)
         self._pairing.add_to(pairing.server)
         return work, pairing
+
+    def _let_in(self) -> ServerTls:
+        self._door.knock()
+        return self._host.server_tls()
 
 
 class _DialInService:
     """Every call is checked by the certificate that it came with, whatever the handshake let through."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, door: Door) -> None:
         self._host = host
+        self._door = door
         self._open: dict[NodeId, DialledIn] = {}
         self._calls = RateLimit(*CALLS)
         self._once = LogOnce(logger)
@@ -155,6 +162,7 @@ class _DialInService:
 
     async def _node(self, context: _Context, who: str) -> NodeId:
         """Which node calls; ends the call of anybody else."""
+        self._door.passed(context.peer())
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
         try:
             peer = self._host.identify(certificate)

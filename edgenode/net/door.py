@@ -1,4 +1,4 @@
-"""Who comes to a node's work port: those that do not get in are noticed, and those that do are held to a rate."""
+"""Who comes to a work port: those that do not get in are noticed, and those that do are held to a rate."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Door:
-    """One for all addresses of a node. gRPC says of a failed handshake neither that it was nor whose, so connections that began are
+    """One for all addresses of a port. gRPC says of a failed handshake neither that it was nor whose, so connections that began are
     set against those that made a call. `knock` is called in a thread of gRPC's, everything else on the event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,7 +58,7 @@ class Door:
         while self._knocks and now - self._knocks[0] >= KNOCKS_SECONDS:
             self._knocks.popleft()
         if sum(now - knock >= SETTLED_SECONDS for knock in tuple(self._knocks)) >= KNOCKS:
-            self._once.warning("Somebody", "connects again and again without a certificate that this device accepts.")
+            self._once.warning("Somebody", "connects again and again without a certificate that is accepted here.")
 
     def may_call(self, authority: AuthorityId) -> bool:
         """Counts a call of a coordinator of `authority`."""

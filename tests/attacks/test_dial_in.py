@@ -258,7 +258,7 @@ async def test_a_node_that_never_reads(tmp_path: Path, quiet: pytest.LogCaptureF
             await call.write(described(trust.id))
             stream = await there.stream()
             for number in range(20):
-                stream.send(Lease(LeaseId(str(number)), "m", "", "x" * 900_000, ()))
+                stream.send(Lease(LeaseId(str(number)), "m", "", "x" * 100_000, ()))
             there.trust.paired.remove(trust.id)
             async with asyncio.timeout(20):
                 with pytest.raises(NetworkError, match="not paired"):
@@ -382,6 +382,10 @@ async def test_thousands_of_connections(tmp_path: Path, quiet: pytest.LogCapture
         async with asyncio.timeout(60):
             assert await child.wait() == 0
         await assert_serves(there, tmp_path)
+        async with asyncio.timeout(30):
+            while "connects again and again" not in quiet.text:  # noqa: ASYNC110 - a log cannot be waited for
+                await asyncio.sleep(0.2)
+    assert quiet.text.count("connects again and again") == 1
 
 
 def test_bytes_of_every_kind(tmp_path: Path, quiet: pytest.LogCaptureFixture) -> None:
