@@ -2,18 +2,21 @@
 
 import os
 import sys
+from collections.abc import Callable
+
+from edgenode.launch import launch
 
 
 def main() -> int:
+    return launch(_load)
+
+
+def _load() -> Callable[[], int]:
     # gRPC would print its own log lines before our sentences.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
-        # Here and not above: loading takes a moment, in which Ctrl-C may come.
-        from edgenode import cli
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-    return cli.main()
+    from edgenode import cli
+
+    return cli.main
 
 
 if __name__ == "__main__":

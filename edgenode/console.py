@@ -92,8 +92,8 @@ def print_json(value: Any) -> None:
 
 
 def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[argparse.Namespace], int]) -> int:
-    """Parses, acts, and turns every expected end into an exit status: errors into one sentence, Ctrl-C into 130, a closed pipe
-    into silence."""
+    """Parses, acts, and turns every expected end into an exit status: errors into one sentence, Ctrl-C into 130 (with the
+    words of the `KeyboardInterrupt`, if it has any), a closed pipe into silence."""
     _tolerant_streams()
     try:
         options = parser.parse_args(arguments)
@@ -107,8 +107,8 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
         return _say(error, USAGE)
     except EdgenodeError as error:
         return _say(error, FAILED)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)  # noqa: T201 - as above
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "Interrupted.", file=sys.stderr)  # noqa: T201 - as above
         return INTERRUPTED
     except OSError as error:
         if not isinstance(error, BrokenPipeError):

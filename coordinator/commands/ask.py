@@ -10,12 +10,14 @@ from typing import Any
 from coordinator.account import print_answer
 from coordinator.commands.options import add_network, network
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
-from coordinator.events import Ended, Event
+from coordinator.events import Ended, Event, RunStarted
 from coordinator.output import NO_ANSWER, answer_json
 from coordinator.pool import Pool
+from coordinator.runs.aggregate import make_answer
 from coordinator.runs.folders import RUN_HELP
 from coordinator.runs.journal import Journal
-from coordinator.types import Answer, Reading, Status
+from coordinator.runs.run import resumable
+from coordinator.types import Answer, Reading, RunId, Status
 from coordinator.view import Lines, LiveView, Silent, Terminal, View
 from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json
 from edgenode.errors import EdgenodeError, UsageError
@@ -115,13 +117,16 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Event]]) -> int:
     config = load_config(supervisor_model=options.supervisor_model)
+    run: RunId | None = None
     answer: Answer | None = None
     view = _view(options)
 
     async def watch() -> None:
-        nonlocal answer
+        nonlocal run, answer
         async with Pool.discover(nodes=options.node, config=config, **network(options)) as pool:
             async for event in events(pool):
+                if isinstance(event, RunStarted):
+                    run = event.run
                 if isinstance(event, Ended):
                     answer = event.answer
                 view.show(event)
@@ -129,6 +134,11 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
     try:
         with view:
             asyncio.run(watch())
+    except KeyboardInterrupt:
+        sentence, kept = _interrupted(run)
+        if options.json:
+            print_json(kept | {"error": sentence})
+        raise KeyboardInterrupt(sentence) from None
     except UsageError:
         raise
     except EdgenodeError as error:
@@ -146,6 +156,21 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
         print(json.dumps(request, ensure_ascii=False, indent=2))
     print_answer(Terminal(), answer, config.supervisor)
     return EXIT[answer.status]
+
+
+def _interrupted(run: RunId | None) -> tuple[str, dict[str, Any]]:
+    """What to say of a run that Ctrl-C ended, and what `--json` prints of it."""
+    nothing = NO_ANSWER | {"run": run}
+    if run is None:
+        return "Interrupted.", nothing
+    try:
+        with Journal.look(runs_dir(), run) as journal:
+            unsure = journal.ledger.unsure() is not None
+            kept = answer_json(make_answer(journal, resumable(journal), Status.FAILED, "", "home", ()))
+    except EdgenodeError as error:
+        return f"Interrupted. {error}", nothing
+    charged = " The request to the supervisor was under way: it may have been answered and charged." if unsure else ""
+    return f"Interrupted.{charged} What was done until then is kept; go on with: coordinator resume {run}", kept
 
 
 def _view(options: argparse.Namespace) -> View:

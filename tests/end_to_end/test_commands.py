@@ -6,13 +6,15 @@ import re
 import signal
 import stat
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.pools import FACT, QUESTION, RunningNode, command, run, seen
-from tests.supervisor_server import SupervisorServer, failure
+from tests.supervisor_server import Reply, SupervisorServer, failure
 
 Start = Callable[..., RunningNode]
 
@@ -270,24 +272,63 @@ def test_a_node_killed_in_mid_run_costs_no_answer(start_node: Start, lease: Path
     assert FACT in supervisor.requests[0].user
 
 
-def test_ctrl_c_ends_a_run_with_130(start_node: Start, lease: Path) -> None:
-    """Interrupted: one word, status 130, no traceback, and the node is free again."""
-    node = start_node("--speed", "50:5")
-    asking = subprocess.Popen(
-        command("coordinator", "ask", "--node", node.name, lease, QUESTION),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert asking.stderr is not None
-    lines = []
-    for line in asking.stderr:
-        lines.append(line)
-        if "Reading" in line:
-            break
-    asking.send_signal(signal.SIGINT)
-    out, err = asking.communicate(timeout=30)
+@pytest.mark.parametrize("json_too", [False, True])
+def test_ctrl_c_ends_a_run_with_130(json_too: bool, start_node: Start, lease: Path) -> None:
+    """Interrupted: one line that tells how to go on and what may have been paid for, status 130; with --json the run's id, too."""
+    node = start_node()
+    with SupervisorServer(Reply(hang=True)) as supervisor:
+        asking = subprocess.Popen(
+            command("coordinator", "ask", *(["--json"] if json_too else []), "--node", node.name, lease, QUESTION),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OPENAI_BASE_URL": supervisor.url},
+        )
+        supervisor.wait_for_requests(1)
+        asking.send_signal(signal.SIGINT)
+        out, err = asking.communicate(timeout=60)
     assert asking.returncode == 130
-    assert "Traceback" not in err
-    assert "Interrupted" in err
-    assert out == ""
+    last = err.splitlines()[-1]
+    run_id = re.search(r"Interrupted\..*may have been answered and charged.*coordinator resume (\S+)$", last)
+    assert run_id, err
+    if json_too:
+        told = json.loads(out)
+        assert (told["run"], told["status"], told["error"]) == (run_id[1], "failed", last)
+        assert told["findings"]["retrieved"] > 0
+    else:
+        assert out == ""
+
+
+def test_ctrl_c_in_the_first_moments_is_one_word() -> None:
+    """Whenever it comes once our code runs, while modules load too: 130, or the signal itself before that and after; no traceback
+    of ours."""
+    begun = "import sys; sys.stdout.write('x'); sys.stdout.flush(); from coordinator.__main__ import main; sys.exit(main())"
+    for hundredths in range(0, 60, 10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", begun, "nodes", "--interface", "127.0.0.1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.read(1) == "x"
+        time.sleep(0.01 + hundredths / 100)  # the moment is what is tried, and none of them is waited for
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, (hundredths, err)
+        assert process.returncode in {130, 0, -signal.SIGINT}, (hundredths, out, err)
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(["coordinator", "runs"], 0), (["coordinator", "show", "last"], 1), (["edgenode", "--version"], 0)]
+)
+def test_a_stream_that_is_closed_is_output_nobody_wants(arguments: list[str], status: int, closed: int) -> None:
+    """`>&-` and `2>&-`: the status as ever, nothing else, and no error among the results."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" "$@" {closed}>&-', *command(*arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    if status:
+        assert (done.stdout, bool(done.stderr)) == ("", closed == 1)
