@@ -79,7 +79,7 @@ async def ask(
 
 async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, options: Options, emit: Emit) -> Answer:
     """Goes on with a run where it was: reads what has not been read, what failed too, and aggregates. No subtask that was read is
-    read again, and no reply that is in the ledger is paid for again.
+    read again, and no reply in the ledger that is of use is paid for again.
 
     An answer that there is stands, unless `again`: a run that has one and left nothing unread is not touched; one from the pool is
     made anew of what is read now, one that a supervisor was paid for is not (`Answer.incomplete` tells). Raises as `ask` does,
