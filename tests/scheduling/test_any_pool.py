@@ -29,6 +29,8 @@ REASONS = st.sampled_from(
         FailureReason.CANCELLED,
         FailureReason.QUEUE_FULL,
         FailureReason.DRAINING,
+        FailureReason.INVALID,
+        FailureReason.UNKNOWN_MODEL,
     ]
 )
 SMALL, LARGE = Candidate("small", 2048, 10**9), Candidate("large", 8192, 2 * 10**9)
@@ -47,6 +49,7 @@ class AnyPool(RuleBasedStateMachine):
         self.schedule = Schedule(prefix="run-")
         self.every: set[SubtaskId] = set()
         self.ended: set[SubtaskId] = set()
+        self.given_up: set[SubtaskId] = set()
         self.finished: set[str] = set()
         self.runs = 0
         self.present: set[NodeId] = set()
@@ -92,6 +95,7 @@ class AnyPool(RuleBasedStateMachine):
                 case GiveUp(subtask):
                     assert subtask not in self.ended, "ended twice"
                     self.ended.add(subtask)
+                    self.given_up.add(subtask)
                 case Requeue(_, _, subtasks):
                     assert not set(subtasks) & self.ended
                 case Finish(run):
@@ -107,6 +111,14 @@ class AnyPool(RuleBasedStateMachine):
         work = [Work(chunk, tuple(SubtaskId(f"{run}/{task}.{chunk}") for task in range(size))) for chunk, size in enumerate(sizes)]
         self.every.update(id for bundle in work for id in bundle.subtasks)
         self.apply(self.schedule.add(run, work, self.now, interactive=interactive, need=need))
+
+    @precondition(lambda self: self.runs > 0)
+    @rule(number=NUMBERS)
+    def withdraw(self, number: int) -> None:
+        """A run ends while its leases are still owed."""
+        run = str(number % self.runs)
+        self.ended.update(id for id in self.every if id.startswith(f"{run}/"))
+        self.apply(self.schedule.withdraw_run(run, self.now))
 
     @rule()
     def expect(self) -> None:
@@ -130,7 +142,7 @@ class AnyPool(RuleBasedStateMachine):
             if how == "settled":
                 del self.probes[lease]
 
-    @rule(seconds=st.sampled_from([0.001, 0.1, 1.0, 10.0, 100.0]))
+    @rule(seconds=st.sampled_from([0.001, 0.1, 1.0, 10.0, 100.0, 1000.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
         self.apply(self.schedule.tick(self.now))
@@ -168,11 +180,11 @@ class AnyPool(RuleBasedStateMachine):
             self.suspect.add(node)
         self.apply(self.schedule.node_suspect(node, self.now))
 
-    @rule(number=NUMBERS, ready=st.booleans())
-    def ready(self, number: int, ready: bool) -> None:
+    @rule(number=NUMBERS, ready=st.booleans(), resting=st.booleans())
+    def ready(self, number: int, ready: bool, resting: bool) -> None:
         node = NodeId(f"node-{number % 5}")
         self.suspect.discard(node)
-        self.apply(self.schedule.node_ready(node, ready, self.now))
+        self.apply(self.schedule.node_ready(node, ready, self.now, resting=resting))
 
     def pick(self, number: int) -> tuple[LeaseId, SubtaskId] | None:
         held = [(id, subtasks[0]) for id, subtasks in self.awaited.items() if subtasks]
@@ -248,29 +260,37 @@ class AnyPool(RuleBasedStateMachine):
         assert self.schedule.finished == (not book.subtasks)
 
     def teardown(self) -> None:
-        """From here on one good node is there alone: the runs come to their end."""
+        """The nodes that are there stay as they are: from here on they refuse, or never answer. One that is well joins them, and
+        brings all that did not go wrong before and that it can read."""
         if not hasattr(self, "schedule"):
             return
-        for node in tuple(self.present):
-            self.present.discard(node)
-            self.apply(self.schedule.node_gone(node, "gone", self.now))
-        self.leases.clear()
-        self.awaited.clear()
-        self.suspect.clear()
-        self.probes.clear()
         good = NodeId("good")
-        self.models[good] = (LARGE, TEST)
-        self.present, self.slots[good] = {good}, 1
+        self.models[good], self.slots[good] = (LARGE, TEST), 1
+        tainted = {id for id, state in self.schedule._book.subtasks.items() if state.failed_on}
+        readable = {id for id in self.every - self.given_up if any(self.need_of(id).met_by(each) for each in self.models[good])}
+        before = set(self.given_up)
+        self.present.add(good)
         self.apply(self.schedule.node_joined(good, self.now, models=self.models[good]))
-        # What no model fits ends by itself, after some time.
-        for _ in range(6 * len(self.every) + 40):
-            self.now += 2.0
+        end = self.now + 20_000
+        while not self.schedule.finished and self.now < end:
+            self.now = max(self.now + 0.5, min(self.now + 60.0, self.schedule.wakes_at))
             self.apply(self.schedule.tick(self.now))
-            while picked := self.pick(0):
-                self.awaited[picked[0]].remove(picked[1])
-                self.settle(*picked)
+            while answered := [id for id, left in self.awaited.items() if left and self.leases[id].node != "node-0"]:
+                self.answer(answered[0])
         assert self.schedule.finished
         assert self.ended == self.every
+        assert not (self.given_up - before) & (readable - tainted)
+
+    def need_of(self, subtask: SubtaskId) -> Need:
+        return self.needs[subtask.split("/")[0]]
+
+    def answer(self, lease: LeaseId) -> None:
+        left = self.awaited[lease]
+        if self.leases[lease].node == "good":
+            self.settle(lease, left.pop(0))
+        else:
+            left.clear()
+            self.apply(self.schedule.refused(lease, FailureReason.INVALID, "refused", self.now))
 
 
 AnyPool.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)

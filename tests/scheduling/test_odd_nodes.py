@@ -2,15 +2,15 @@
 
 import heapq
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Need, Withdraw, Work
+from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS, RESTING_SECONDS, STUCK_SECONDS
-from coordinator.scheduling.readers import MAX_GONE, MAX_OLD_MODELS, Readers
 from coordinator.scheduling.schedule import Schedule
-from coordinator.scheduling.wakes import FEW
 from edgenode.types import FailureReason, NodeId, SubtaskId, Usage
 
 MODELS = (Candidate("model", 4096),)
@@ -49,7 +49,8 @@ class Pool:
         self.crashes = {node: set(subtasks) for node, subtasks in (crashes or {}).items()}
         self.refuse, self.fail = dict(refuse or {}), dict(fail or {})
         self.hangs = set(hangs)
-        self.events: list[tuple[float, int, Grant, SubtaskId | None]] = []
+        self.gone: set[NodeId] = set()
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.free: dict[NodeId, float] = {}
         for node in (*well, *hangs, *self.refuse, *self.fail):
             self.do(self.schedule.node_joined(node, 0.0, models=MODELS))
@@ -70,11 +71,33 @@ class Pool:
                 self.expect(at, each, subtask)
             self.free[each.node] = at
 
+    def at(self, time: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self.events, (time, next(self.order), what))
+
+    def befall(self, node: NodeId, fate: str) -> None:
+        match fate:
+            case "drain":
+                self.do(self.schedule.node_ready(node, False, self.now, resting=True))
+            case "restart":
+                self.do(self.schedule.node_ready(node, False, self.now))
+                self.at(self.now + 60.0, lambda: self.do(self.schedule.node_ready(node, True, self.now)))
+            case "silent":
+                self.hangs.add(node)
+                self.do(self.schedule.node_suspect(node, self.now))
+                self.at(self.now + 3.0, lambda: self.befall(node, "leave"))
+            case "leave":
+                self.gone.add(node)
+                self.do(self.schedule.node_gone(node, "silent", self.now))
+            case "hang":
+                self.hangs.add(node)
+
     def expect(self, at: float, grant: Grant, subtask: SubtaskId | None) -> None:
-        heapq.heappush(self.events, (at, next(self.order), grant, subtask))
+        self.at(at, lambda: self.hear(grant, subtask) if grant.node not in self.gone else None)
 
     def hear(self, grant: Grant, subtask: SubtaskId | None) -> None:
         node, schedule, now = grant.node, self.schedule, self.now
+        if node in self.hangs:
+            return
         if subtask is None:
             self.do(schedule.refused(grant.lease, self.refuse[node], "refused", now))
         elif node in self.fail:
@@ -95,9 +118,9 @@ class Pool:
         while not self.schedule.finished and self.now < limit:
             wake = self.schedule.wakes_at
             if self.events and self.events[0][0] <= wake:
-                at, _, grant, subtask = heapq.heappop(self.events)
+                at, _, what = heapq.heappop(self.events)
                 self.now = max(self.now, at)
-                self.hear(grant, subtask)
+                what()
             else:
                 self.now = max(self.now + 1e-4, min(limit, wake))
                 self.do(self.schedule.tick(self.now))
@@ -262,42 +285,6 @@ def test_a_run_does_not_wait_for_ever_for_a_device_that_rests() -> None:
         assert RESTING_SECONDS < now < RESTING_SECONDS + 30
 
 
-def test_a_node_that_is_set_aside_stays_so_when_it_joins_anew() -> None:
-    """Nor does it begin from nothing afterwards: its pauses go on to grow."""
-    schedule = Schedule()
-    schedule.node_joined(A, 0.0, models=MODELS)
-    schedule.add("r", [Work(number, (SubtaskId(f"x{number}"),)) for number in range(400)], 0.0)
-    schedule.node_joined(B, 0.0, models=MODELS)
-    failures = 0
-    for step in range(1, 300):
-        now = 0.1 * step
-        mine = [lease for lease in schedule._book.leases.values() if lease.node.id == A and lease.running]
-        for lease in mine:
-            failures += 1
-            schedule.failed(lease.id, next(iter(lease.awaited)), FailureReason.BAD_REPLY, "no", now)
-        if not mine:
-            schedule.node_gone(A, "bye", now)
-            schedule.node_joined(A, now, models=MODELS)
-        schedule.tick(now)
-    assert 3 <= failures <= 8
-
-
-def test_what_is_remembered_of_nodes_is_bounded() -> None:
-    """Neither ever new names of models nor ever new nodes fill the memory; a model that was just there is known."""
-    readers = Readers()
-    kept = readers.join(A, (Candidate("kept", 4096),)).readers["kept"]
-    for stay in range(50):
-        readers.leave(A, float(stay))
-        names = [Candidate(f"{stay}.{number}", 4096) for number in range(64)]
-        record = readers.join(A, (Candidate("kept", 4096), *names))
-        assert len(record.readers) <= 65 + MAX_OLD_MODELS
-    assert record.readers["kept"] is kept
-    for number in range(MAX_GONE + 100):
-        readers.join(NodeId(f"n{number}"), MODELS)
-        readers.leave(NodeId(f"n{number}"), 100.0)
-    assert len(list(readers.missing(Need(), 0.0))) == MAX_GONE
-
-
 @pytest.mark.parametrize("fate", ["late", "gone"])
 def test_one_failure_for_good_does_not_end_a_subtask_while_the_other_node_may_come_back(fate: str) -> None:
     """The other one is late with something or has just left: it is waited for half a minute."""
@@ -337,15 +324,32 @@ def test_a_node_that_comes_back_in_time_does_what_the_other_one_failed() -> None
     assert [each.subtasks for each in grants(schedule.node_joined(B, 11.0, models=MODELS))] == [(X,)]
 
 
-def test_what_is_to_be_looked_at_does_not_grow_with_what_is_over() -> None:
-    """Leases that would be due in minutes end at once, thousands of them."""
-    schedule = Schedule()
-    schedule.node_joined(A, 0.0, models=MODELS)
-    schedule.add("r", [Work(number, (SubtaskId(f"x{number}"),), 100_000.0) for number in range(3000)], 0.0)
-    now, most = 0.0, 0
-    while not schedule.finished:
-        now += 0.001
-        for lease in tuple(schedule._book.leases.values()):
-            schedule.settled(lease.id, next(iter(lease.awaited)), now)
-        most = max(most, len(schedule._book.wakes))
-    assert most <= FEW + 1
+FATES = st.sampled_from(["hang", "silent", "drain", "restart", "leave"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    crashes=st.sets(st.integers(0, 11)),
+    failing=st.lists(st.sampled_from([FailureReason.BAD_REPLY, FailureReason.ENGINE_CRASHED]), max_size=1),
+    refusing=st.lists(st.sampled_from([FailureReason.INVALID, FailureReason.UNKNOWN_MODEL, FailureReason.QUEUE_FULL]), max_size=4),
+    befallen=st.lists(st.tuples(FATES, st.floats(0.0, 30.0)), max_size=4),
+    bundles=st.lists(st.integers(1, 3), min_size=1, max_size=12),
+)
+def test_whatever_the_others_do_one_honest_node_brings_everything(
+    crashes: set[int],
+    failing: list[FailureReason],
+    refusing: list[FailureReason],
+    befallen: list[tuple[str, float]],
+    bundles: list[int],
+) -> None:
+    """They stay as they are to the end; even the honest one crashes now and then. Nothing is lost, and the end comes in time."""
+    refuse = {NodeId(f"refuses-{number}"): reason for number, reason in enumerate(refusing)}
+    fail = {NodeId(f"fails-{number}"): reason for number, reason in enumerate(failing)}
+    others = [NodeId(f"befallen-{number}") for number in range(len(befallen))]
+    pool = Pool([A, *others], crashes={A: {SubtaskId(f"0.{chunk}") for chunk in crashes}}, refuse=refuse, fail=fail)
+    for node, (fate, when) in zip(others, befallen, strict=True):
+        pool.at(when, lambda node=node, fate=fate: pool.befall(node, fate))
+    pool.read([Work(chunk, tuple(SubtaskId(f"{task}.{chunk}") for task in range(size))) for chunk, size in enumerate(bundles)])
+    assert not pool.given_up
+    # All by the honest one, its own pauses, and what the others kept it waiting for.
+    assert pool.now < 5 * sum(bundles) + 60 * len(crashes) + 600
