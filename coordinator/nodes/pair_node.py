@@ -9,7 +9,8 @@ from coordinator.events import NodeInfo, NodeState
 from coordinator.nodes import pairing
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.peer import Peer
-from coordinator.nodes.roster import LISTEN_SECONDS, NAMED_SECONDS, Roster
+from coordinator.nodes.roster import Roster
+from coordinator.nodes.settling import LISTEN_SECONDS, NAMED_SECONDS
 from coordinator.trust.paired import PairedNode
 from edgenode.errors import EdgenodeError, NetworkError, PairingError, UsageError
 from edgenode.net.addresses import NODE_PORT, parse_host_port, parse_ip

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final, Self
 
 from coordinator.events import NodeInfo, NodeState
+from coordinator.nodes import settling
 from coordinator.nodes.changes import Changes, wait
 from coordinator.nodes.joins import Joins
 from coordinator.nodes.listening import Listening
@@ -28,15 +29,6 @@ from edgenode.trust.frames import Introduction
 from edgenode.trust.running import running_nodes
 from edgenode.types import Frame, NodeId
 
-# mDNS answers a browser's first question within 0.2 s, but a node that announced itself less than a second before keeps silent
-# then, and answers the second question, which comes after one second.
-LISTEN_SECONDS: Final = 1.6
-SETTLE_SECONDS: Final = 0.4
-DISCOVER_SECONDS: Final = 4.0
-# Nodes that dial try every 5 s while their coordinator is away.
-DIAL_IN_SECONDS: Final = 7.0
-# Nodes that were asked for by name or address are waited for longer than those that may happen to be there.
-NAMED_SECONDS: Final = 10.0
 # Of whom nothing but mDNS tells. A home has a handful; forged records must fill neither the memory nor the place of others.
 MAX_STRANGERS: Final = 256
 # How soon what another process does is seen: a node that starts on this machine, one that is unpaired.
@@ -110,18 +102,14 @@ class Roster:
         """Returns once every node found is either connected or was tried in vain and no news has come for a moment; bounded by
         `DISCOVER_SECONDS` after the start (`DIAL_IN_SECONDS` where nodes dial in), or `NAMED_SECONDS` while a node that was asked
         for may still come."""
-        while True:
-            change, now = self._changes.next(), time.monotonic()
-            missing = self._missing()
-            dials_in = any(kept.dials_in for kept in self.trust.paired.all())
-            limit = NAMED_SECONDS if missing else DIAL_IN_SECONDS if dials_in else DISCOVER_SECONDS
-            rest = self._started + limit - now
-            waiting = missing or any(peer.is_undecided for peer in self._peers.values())
-            quiet = max(self._changes.last + SETTLE_SECONDS, self._started + LISTEN_SECONDS) - now
-            is_anybody_there = any(peer.state in (NodeState.JOINED, NodeState.UNPAIRED) for peer in self._peers.values())
-            if rest <= 0 or (quiet <= 0 and is_anybody_there and not waiting):
-                return
-            await wait(change, min(rest, quiet) if quiet > 0 else rest)
+        while (rest := self._rest()) > 0:
+            await wait(self._changes.next(), rest)
+
+    def _rest(self) -> float:
+        """Seconds for which discovery goes on unless something changes before; none or fewer when it has come to rest."""
+        peers, dials_in = self.peers(), any(kept.dials_in for kept in self.trust.paired.all())
+        is_missing = bool(self.unreachable) or settling.is_missing(self.only, peers, time.monotonic() - self._started)
+        return settling.rest(peers, is_missing, dials_in, self._started, self._changes.last, time.monotonic())
 
     async def watch(self) -> AsyncIterator[tuple[NodeInfo, ...]]:
         """`nodes()` now and after every change, for as long as somebody asks."""
@@ -285,20 +273,6 @@ class Roster:
             self.look()
 
     # What goes on.
-
-    def _missing(self) -> bool:
-        """Whether a node that was asked for may still come: one that is there and refuses, or is not paired, is not waited for."""
-        now = time.monotonic()
-        if self.unreachable:
-            return True
-        for wanted in self.only:
-            peers = [peer for peer in self._peers.values() if wanted in (peer.id, peer.name)]
-            if not peers or any(peer.is_undecided for peer in peers) or now < self._started + LISTEN_SECONDS:
-                if not any(peer.state is NodeState.JOINED for peer in peers):
-                    return True
-            elif all(peer.state is NodeState.GONE for peer in peers):
-                return True
-        return False
 
     def _tell(self, news: News) -> None:
         if not isinstance(news, Heard):
