@@ -39,6 +39,7 @@ class Pool:
         self._dispatcher = Dispatcher(self._roster)
         self._config = config
         self._stack = AsyncExitStack()
+        self._is_open = False
 
     @classmethod
     def discover(
@@ -70,13 +71,16 @@ class Pool:
             await stack.enter_async_context(self._roster)
             await stack.enter_async_context(self._dispatcher)
             self._stack = stack.pop_all()
+        self._is_open = True
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._is_open = False
         await self._stack.aclose()
 
     async def nodes(self) -> tuple[NodeInfo, ...]:
         """The nodes found, by name, once discovery has come to rest (about a second, four at most when there is none)."""
+        self._check_open()
         await self._roster.settle()
         return self._roster.nodes()
 
@@ -87,6 +91,7 @@ class Pool:
 
     def watch(self) -> AsyncIterator[tuple[NodeInfo, ...]]:
         """The nodes, by name, now and again after every change, without end."""
+        self._check_open()
         return self._roster.watch()
 
     async def pair(self, node: str, ask: Ask) -> PairedNode:
@@ -96,6 +101,7 @@ class Pool:
         Raises `UsageError` when several are called so or the code is none, `NetworkError` when it is not there, `PairingError`
         when it will not.
         """
+        self._check_open()
         return await pair_node(self._roster, node, ask)
 
     async def ask(
@@ -141,7 +147,8 @@ class Pool:
     ) -> AsyncIterator[Event]:
         """As `ask`, as the events of the run; the last is `Ended` with the answer, or an error is raised. Leaving the loop early
         and closing the iterator stops the run on every node."""
-        options = running.Options(Reading(read), show_names, max_egress, dry_run, background=background)
+        self._check_open()
+        options = running.Options(_reading(read), show_names, max_egress, dry_run, background=background)
         # One path alone is what people give first; as a sequence it would be taken apart into its characters.
         paths = [Path(each) for each in ([documents] if isinstance(documents, str | os.PathLike) else documents)]
         if not paths:
@@ -164,10 +171,24 @@ class Pool:
         reply is paid for again; where none was usable, the supervisor is asked anew. `run` is its id, the beginning of it, or
         "last". `background` as for `ask`.
 
-        Raises as `ask` does, and `SupervisorUnsure` where an earlier request may have been paid for and `again` is not given.
+        What failed is read again. An answer that there is stands if it was paid for, or if nothing was read since; with `again` it
+        is put together anew (`Answer.incomplete` tells what an answer does not rest on). Raises as `ask` does, and
+        `SupervisorUnsure` where an earlier request may have been paid for and `again` is not given.
         """
+        self._check_open()
         options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run, again=again, background=background)
         return _events(lambda emit: running.resume(self._dispatcher, self._config, runs_dir(), run, options, emit))
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise UsageError("The pool is not open. Use it inside: async with Pool.discover() as pool")
+
+
+def _reading(read: Reading | str) -> Reading:
+    try:
+        return Reading(read)
+    except ValueError:
+        raise UsageError(f"read is {str(read)[:80]!r}, which is none of: {', '.join(Reading)}.") from None
 
 
 class _Pending:
