@@ -44,7 +44,8 @@ def add_to(commands: Commands) -> None:
     remove = commands.add_parser(
         "unpair",
         help="shut a device out",
-        description="Shuts a device out at once, its open connections included. It comes back only by `coordinator pair`.",
+        description="Shuts a device out at once and ends its work. It comes back only by `coordinator pair`, or by an invitation "
+        "made after that.",
     )
     remove.add_argument("node", metavar="NAME", help="its name or id")
     add_common(remove)
@@ -53,7 +54,8 @@ def add_to(commands: Commands) -> None:
     invite = commands.add_parser(
         "invite",
         help="make a token for a device without a screen",
-        description="Prints a token with which one device can be paired without a code: edgenode start --invite TOKEN.",
+        description="Prints a token with which one device can be paired without a code: EDGENODE_INVITE=TOKEN edgenode start. "
+        "(What stands in the arguments, as with --invite TOKEN, can be read by every user of the device.)",
     )
     invite.add_argument("--days", type=_days, default=LIFE.days, metavar="N", help=f"how long it is good (default: {LIFE.days})")
     add_common(invite)
@@ -134,7 +136,8 @@ def _invite(options: argparse.Namespace) -> int:
     else:
         print(token)
         if sys.stdout.isatty():
-            print(f"\nOn the device: edgenode start --invite {token}")
+            print(f"\nOn the device: EDGENODE_INVITE={token} edgenode start")
+            print("(Not as an argument of the program: every user of the device could read it there.)")
             print(
                 f"It is for one device, a secret, and good until {invite.ends:%Y-%m-%d %H:%M} UTC. The device is paired as soon as"
             )

@@ -58,7 +58,10 @@ def add_to(commands: Commands) -> None:
     )
     start.add_argument("--speed", type=_speed, metavar="READ:WRITE", help="tokens a second of the deterministic test engine")
     start.add_argument(
-        "--invite", metavar="TOKEN", help="token of `coordinator invite` (or $EDGENODE_INVITE), to pair without a code"
+        "--invite",
+        metavar="TOKEN",
+        help="token of `coordinator invite`, to pair without a code; better in $EDGENODE_INVITE, as every user of this device can "
+        "read arguments",
     )
     start.add_argument(
         "--min-battery",

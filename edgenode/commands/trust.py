@@ -32,7 +32,8 @@ def add_to(commands: Commands) -> None:
     untrust = commands.add_parser(
         "untrust",
         help="stop working for a coordinator, such as a lost laptop",
-        description="Drops a coordinator at once, its open connections included. It can come back only with a new code.",
+        description="Drops a coordinator at once and ends its work. It comes back only by a new code, or by an invitation that "
+        "this device is given after that.",
     )
     untrust.add_argument("coordinator", metavar="NAME", help="its name or id, as `edgenode trusted` lists it")
     add_home(untrust)

@@ -1,4 +1,4 @@
-"""The token by which a device that nobody sits at is invited: made by `coordinator invite`, given to `edgenode start --invite`.
+"""The token by which a device that nobody sits at is invited: made by `coordinator invite`, given to `edgenode start`.
 
 As bytes: a version, the identity of the coordinator's authority (which pins it), the invitation's id, the secret, and the beginning
 of the SHA-256 of all that, against mistyping. As text: base32 in groups, upper or lower case.

@@ -125,10 +125,13 @@ def test_without_a_terminal_the_code_must_be_given(start_node: Start, theirs: Pa
     assert "--code" in done.err
 
 
-def test_an_invited_device_needs_no_code(start_node: Start, theirs: Path) -> None:
-    """The token made where one sits, given to the device at its start, pairs it at the next command; a second one stays out."""
+def test_an_invited_device_needs_no_code(start_node: Start, theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token made where one sits, given to the device at its start (in its environment: other users see arguments), pairs it at
+    the next command; a second one stays out."""
     token = run("coordinator", "invite").out.strip()
-    first = start_node("--invite", token, data=theirs)
+    with monkeypatch.context() as environment:
+        environment.setenv("EDGENODE_INVITE", token)
+        first = start_node(data=theirs)
     assert listed(first)["state"] == "joined"
     second = start_node("--invite", token, data=theirs)
     assert listed(second)["state"] == "unpaired"
