@@ -56,8 +56,8 @@ SERVER: Final = (
     # Two nodes told the same port must not share it silently.
     ("grpc.so_reuseport", 0),
 )
-# With a cap 10,000 junk connections cost 4 MB and the server serves again after 3 s; without it gRPC runs out of file descriptors
-# and aborts the process.
+# With a cap 10,000 junk connections cost 5 MB and the server serves again 1.2 s after they began; without it gRPC runs out of file
+# descriptors and aborts the process.
 WORK_SERVER: Final = (
     *SERVER,
     *KEEPALIVE,
