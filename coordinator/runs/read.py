@@ -6,7 +6,7 @@ from typing import Any, Final
 from coordinator.documents.chunks import make_chunks
 from coordinator.documents.retrieval import Index
 from coordinator.errors import NoNodes, RunError
-from coordinator.events import Event, Found, NodeState, Planned, Warned
+from coordinator.events import Event, Found, NodeGone, NodeJoined, NodeState, Planned, Warned
 from coordinator.minions import prompts
 from coordinator.minions.echo import Echo
 from coordinator.minions.findings import retrieved_findings
@@ -18,9 +18,11 @@ from coordinator.runs.identity import fingerprint, subtask_keys
 from coordinator.runs.journal import Journal
 from coordinator.runs.participants import fitting
 from coordinator.scheduling.decisions import Need
+from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.types import Document, Failed, Finding, Reading, Rejected, Retrieved
 from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.threads import in_thread
+from edgenode.types import NodeId
 
 # A node with a smaller context than this cannot hold a useful chunk with its instruction and reply.
 MIN_CONTEXT_TOKENS: Final = 1_024
@@ -86,7 +88,7 @@ async def read(
             by_label,
             echo,
             Need(made["context"], test_engine),
-            tell,
+            _Attendance(tell),
             record,
             lambda task, chunk: journal.end_subtask(keys[task, chunk]),
             done,
@@ -125,11 +127,10 @@ def _why_nobody(roster: Roster) -> str:
     """Why none can take part, and what to do about it."""
     there = [node for node in roster.nodes() if node.state is not NodeState.GONE]
     if there:
-        reasons = " ".join(f"{node.name}: {node.draining or node.why}" for node in there[:MAX_REASONS])
-        return f"No node can take part. {reasons}"
-    unreachable = " ".join(f"{address}: {why}" for address, why in roster.unreachable.items() if why)
+        return _reasons([f"{node.name}: {node.draining or node.why}" for node in there])
+    unreachable = [f"{address}: {why}" for address, why in roster.unreachable.items() if why]
     if unreachable:
-        return f"No node can take part. {unreachable}"
+        return _reasons(unreachable)
     if roster.only:
         wanted = " or ".join(sorted(roster.only))
         others = f" Those found are {', '.join(sorted(roster.others))}." if roster.others else ""
@@ -138,3 +139,29 @@ def _why_nobody(roster: Roster) -> str:
         names = ", ".join(f"{node.name} is {node.state}" for node in roster.nodes()[:MAX_REASONS])
         return f"No node can be reached: {names}. Start it again with: edgenode start"
     return "No node was found. Start one on this machine with: edgenode start"
+
+
+def _reasons(reasons: Sequence[str]) -> str:
+    """A line for each where there are several."""
+    if len(reasons) == 1:
+        return f"No node can take part. {reasons[0]}"
+    more = [f"and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
+    return "\n  ".join(["No node can take part:", *reasons[:MAX_REASONS], *more])
+
+
+class _Attendance:
+    """Passes a run's events on, and says so when the last of its nodes has gone: what follows is silence."""
+
+    def __init__(self, tell: Callable[[Event], None]) -> None:
+        self._tell = tell
+        self._there: set[NodeId] = set()
+
+    def __call__(self, event: Event) -> None:
+        self._tell(event)
+        match event:
+            case NodeJoined(node):
+                self._there.add(node.id)
+            case NodeGone(id) if id in self._there:
+                self._there.remove(id)
+                if not self._there:
+                    self._tell(Warned(f"No node is left. Waiting up to {PATIENCE_SECONDS:.0f} s for one to come back."))

@@ -272,6 +272,20 @@ def test_a_node_killed_in_mid_run_costs_no_answer(start_node: Start, lease: Path
     assert FACT in supervisor.requests[0].user
 
 
+def test_when_the_last_node_dies_it_says_what_it_waits_for(start_node: Start, lease: Path) -> None:
+    """One line before the silence, with how long it may last."""
+    node = start_node("--speed", "100:10")
+    with subprocess.Popen(
+        command("coordinator", "ask", "--read", "all", "--node", node.name, lease, QUESTION), stderr=subprocess.PIPE, text=True
+    ) as asking:
+        assert asking.stderr is not None
+        lines = iter(asking.stderr.readline, "")
+        assert any(f"Node {node.name}" in line for line in lines)
+        node.process.kill()
+        assert any(line == "No node is left. Waiting up to 30 s for one to come back.\n" for line in lines)
+        asking.kill()
+
+
 @pytest.mark.parametrize("json_too", [False, True])
 def test_ctrl_c_ends_a_run_with_130(json_too: bool, start_node: Start, lease: Path) -> None:
     """Interrupted: one line that tells how to go on and what may have been paid for, status 130; with --json the run's id, too."""
