@@ -85,8 +85,8 @@ class Presence:
             self._refresh(node, time.monotonic())
 
     def _join(self, node: NodeInfo, now: float) -> None:
-        models, ready = candidates(node), self._is_ready(node)
-        self._apply(self._schedule.node_joined(node.id, now, ready=ready, models=models, slots=node.slots))
+        models, ready, rests = candidates(node), self._is_ready(node), self._rests(node)
+        self._apply(self._schedule.node_joined(node.id, now, ready=ready, models=models, slots=node.slots, resting=rests))
 
     def _gone(self, node: NodeInfo, why: str, now: float, still: NodeInfo | None = None) -> None:
         """`still` is what has become of it, if it has not vanished."""
@@ -101,9 +101,13 @@ class Presence:
         if node.state is NodeState.SUSPECT:
             self._apply(self._schedule.node_suspect(node.id, now))
         else:
-            self._apply(self._schedule.node_ready(node.id, self._is_ready(node), now))
+            self._apply(self._schedule.node_ready(node.id, self._is_ready(node), now, resting=self._rests(node)))
 
     def _is_ready(self, node: NodeInfo) -> bool:
         """A node that is in doubt, drains or is kept free keeps what it holds and gets nothing new."""
         able = node.state is NodeState.JOINED and not node.draining and node.engine_state is EngineState.READY
         return able and not self._aside[node.id]
+
+    def _rests(self, node: NodeInfo) -> bool:
+        """Of one that is not ready: whether it is well, so that runs wait for it."""
+        return node.engine_state is EngineState.READY and bool(node.draining or self._aside[node.id])

@@ -26,6 +26,7 @@ from edgenode.net.interfaces import scope
 from edgenode.node import Node, NodeConfig
 from edgenode.types import (
     Completion,
+    EngineState,
     Failure,
     FailureReason,
     Lease,
@@ -290,6 +291,22 @@ async def test_a_mistake_in_the_program_ends_the_runs_and_not_the_pool(tmp_path:
         await following.on(dispatcher)
         assert following.is_whole
     assert "Traceback" in caplog.text
+
+
+async def test_a_run_waits_for_a_node_that_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as that takes, while one whose only node's engine does not come back is given up."""
+    for limit in ("attempts.STUCK_SECONDS", "attempts.PATIENCE_SECONDS", "backlog.PATIENCE_SECONDS"):
+        monkeypatch.setattr(f"coordinator.scheduling.{limit}", 0.1)
+    broken = ScriptedEngine(model=Model("large", context_tokens=9_000))
+    broken.become(EngineState.RESTARTING)
+    async with dispatching(tmp_path, quick(), broken) as (dispatcher, (node, _)):
+        waiting, stuck = Run("waiting", 2), Run("stuck", 2)
+        with dispatcher.kept_free(node):
+            reading = asyncio.create_task(waiting.on(dispatcher))
+            await stuck.on(dispatcher, Need(9_000))
+            assert (len(stuck.failed), waiting.failed, waiting.grants) == (2, [], [])
+        await reading
+        assert waiting.is_whole
 
 
 async def test_probes_tell_how_fast_a_node_is_before_it_gets_work(tmp_path: Path) -> None:
