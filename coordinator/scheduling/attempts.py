@@ -38,9 +38,7 @@ class Attempts:
         state = self._book.subtasks.get(subtask)
         if state is None:
             return []
-        state.failures += 1
-        state.by_chance.discard(node)
-        state.failed_on[node] = None
+        state.failed_on[node] = state.failed_on.get(node, 0) + 1
         state.last, state.failed_at = (reason, message), now
         if reason not in PASSING:
             state.final_on.add(node)
@@ -53,9 +51,7 @@ class Attempts:
             return []
         state.losses += 1
         self._book.losses += 1
-        if node not in state.failed_on:
-            state.by_chance.add(node)
-            state.failed_on[node] = None
+        state.failed_on.setdefault(node, 0)
         state.last, state.failed_at = (reason, message), now
         return self._give_up_failed(subtask, state)
 
@@ -65,9 +61,7 @@ class Attempts:
         if state is None:
             return
         state.refusals[node] = state.refusals.get(node, 0) + 1
-        if node not in state.failed_on:
-            state.by_chance.add(node)
-            state.failed_on[node] = None
+        state.failed_on.setdefault(node, 0)
         state.last, state.failed_at = (reason, message), now
 
     def may(self, node: Node, subtask: SubtaskId, now: float) -> bool:
@@ -98,7 +92,7 @@ class Attempts:
         """Whether those who are there have failed it for good. Somebody else who is not able to take it, or has just left, is
         waited for, but not for ever."""
         run = state.run
-        if not run.readers or not (state.final_on or state.refusals or state.failures >= MAX_ATTEMPTS):
+        if not run.readers or not any(self._barred(state, id) for id in state.failed_on):
             return False
         nodes = self._book.nodes
         if any(nodes[id].able and not self._barred(state, id) for id in run.readers):
@@ -138,17 +132,14 @@ class Attempts:
 
     def _barred(self, state: SubtaskState, node: NodeId) -> bool:
         """Whether the node has failed it for good, or as often as it is tried at all."""
-        return (
-            node in state.final_on
-            or (state.failures >= MAX_ATTEMPTS and node in state.failed_on)
-            or state.refusals.get(node, 0) >= MAX_ATTEMPTS
-        )
+        often = state.failed_on.get(node, 0) >= MAX_ATTEMPTS or state.refusals.get(node, 0) >= MAX_ATTEMPTS
+        return often or node in state.final_on
 
     def _give_up_failed(self, subtask: SubtaskId, state: SubtaskState) -> list[Decision]:
         """Gives the subtask up when it failed too often and nobody else is at it."""
         if state.holders:
             return []
-        if len(state.failed_on) - len(state.by_chance) >= MAX_FAILED_NODES or (
+        if sum(count > 0 for count in state.failed_on.values()) >= MAX_FAILED_NODES or (
             state.losses >= MIN_VANISHED and state.losses >= self._losses_by_chance(state)
         ):
             return self._book.give_up(subtask)

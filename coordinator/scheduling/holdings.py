@@ -25,15 +25,13 @@ class SubtaskState:
     chunk: int
     run: Run
     holders: set[LeaseId] = field(default_factory=set)
-    failed_on: dict[NodeId, None] = field(default_factory=dict)
+    failed_on: dict[NodeId, int] = field(default_factory=dict)
+    """How often each node failed it; 0 for those that only went away, hung or refused it, which may not be its fault."""
     final_on: set[NodeId] = field(default_factory=set)
-    by_chance: set[NodeId] = field(default_factory=set)
-    """Of `failed_on`, those that only went away, hung or refused it: that may not be its fault, and does not count for as much."""
     refusals: dict[NodeId, int] = field(default_factory=dict)
     """How often each node refused it."""
-    failures: int = 0
     losses: int = 0
-    """How often a node failed it, and how often one went away or hung with it."""
+    """How often one went away or hung with it."""
     last: tuple[FailureReason, str] = (FailureReason.UNSPECIFIED, "no reason given")
     failed_at: float = -math.inf
     stranded_at: float | None = None

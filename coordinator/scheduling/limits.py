@@ -5,7 +5,8 @@ from typing import Final
 
 from edgenode.types import FailureReason
 
-# A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, after this many attempts.
+# A subtask that failed on this many nodes is given up: it is the subtask. Where there are fewer nodes, after this many attempts
+# of each.
 MAX_FAILED_NODES: Final = 3
 MAX_ATTEMPTS: Final = 5
 # Nodes also go away or hang while they work on something without its being the cause. A subtask is given up for it after as many

@@ -50,6 +50,7 @@ class AnyPool(RuleBasedStateMachine):
         self.every: set[SubtaskId] = set()
         self.ended: set[SubtaskId] = set()
         self.given_up: set[SubtaskId] = set()
+        self.crashed: set[SubtaskId] = set()
         self.finished: set[str] = set()
         self.runs = 0
         self.present: set[NodeId] = set()
@@ -278,15 +279,35 @@ class AnyPool(RuleBasedStateMachine):
             while answered := [id for id, left in self.awaited.items() if left and self.leases[id].node != "node-0"]:
                 self.answer(answered[0])
         assert self.schedule.finished
-        assert self.ended == self.every
+        assert self.ended == self.every, "in time, whatever the others do"
         assert not (self.given_up - before) & (readable - tainted)
+        self.end_while_leases_are_owed()
+
+    def end_while_leases_are_owed(self) -> None:
+        """Whoever stays answers nothing any more, for longer than any lease, and the others leave."""
+        work = [Work(chunk, (SubtaskId(f"last/{chunk}"),)) for chunk in range(6)]
+        self.needs["last"] = Need()
+        self.every.update(id for bundle in work for id in bundle.subtasks)
+        self.apply(self.schedule.add("last", work, self.now))
+        self.ended = set(self.every)
+        self.apply(self.schedule.withdraw_run("last", self.now))
+        for node in sorted(self.present)[1:]:
+            self.present.discard(node)
+            self.apply(self.schedule.node_gone(node, "left", self.now))
+        for _ in range(40):
+            self.now += 100.0
+            self.apply(self.schedule.tick(self.now))
 
     def need_of(self, subtask: SubtaskId) -> Need:
         return self.needs[subtask.split("/")[0]]
 
     def answer(self, lease: LeaseId) -> None:
         left = self.awaited[lease]
-        if self.leases[lease].node == "good":
+        if self.leases[lease].node == "good" and left[0] not in self.crashed:
+            # The good one crashes once over each.
+            self.crashed.add(left[0])
+            self.apply(self.schedule.failed(lease, left.pop(0), FailureReason.ENGINE_CRASHED, "SIGSEGV", self.now))
+        elif self.leases[lease].node == "good":
             self.settle(lease, left.pop(0))
         else:
             left.clear()

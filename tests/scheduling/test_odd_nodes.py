@@ -353,3 +353,10 @@ def test_whatever_the_others_do_one_honest_node_brings_everything(
     assert not pool.given_up
     # All by the honest one, its own pauses, and what the others kept it waiting for.
     assert pool.now < 5 * sum(bundles) + 60 * len(crashes) + 600
+
+
+def test_a_node_that_crashes_over_everything_does_not_use_up_the_attempts_of_others() -> None:
+    """The honest one crashed once over the same subtask, and gets it again."""
+    pool = Pool([A], crashes={A: {X}}, fail={B: FailureReason.ENGINE_CRASHED})
+    pool.read([Work(0, (X, Y))])
+    assert not pool.given_up
