@@ -8,7 +8,7 @@ from rich.text import Text
 
 from coordinator.cloud import prices
 from coordinator.config import SupervisorConfig
-from coordinator.types import Answer, Status
+from coordinator.types import Answer, NodeWork, Status
 from edgenode.text import clean_line
 
 QUOTE_CHARACTERS: Final = 300
@@ -47,7 +47,7 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         fresh = node.prompt_tokens - node.cached_tokens
         note = " (deterministic test engine)" if node.engine == "deterministic" else ""
         say(
-            f"Read at home by {node.name}, {node.model}{note}: {several(node.subtasks, 'subtask')}, {fresh:,} tokens read "
+            f"Read at home by {node.name}, {node.model}{note}: {work_done(node)}, {fresh:,} tokens read "
             f"(+ {node.cached_tokens:,} from the cache), {node.completion_tokens:,} written."
         )
     _print_ledger(say, answer, supervisor or SupervisorConfig())
@@ -61,8 +61,8 @@ def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: Superv
     if answer.answered_by == "home":
         say("Answered at home, nothing was sent." if not ledger.requests else "Answered at home; the ledger has earlier requests.")
         return
-    tokens_in = sum(request.prompt_tokens for request in ledger.requests)
-    tokens_out = sum(request.completion_tokens for request in ledger.requests)
+    tokens_in = sum(request.prompt_tokens or 0 for request in ledger.requests)
+    tokens_out = sum(request.completion_tokens or 0 for request in ledger.requests)
     size = sum(request.bytes for request in ledger.requests)
     known = [request.usd for request in ledger.requests if request.usd is not None]
     cost = f", ${sum(known):.4f}" if known else ""
@@ -72,6 +72,12 @@ def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: Superv
     say(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
     say(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
     say(f"Exactly what was sent: coordinator ledger {answer.run}")
+
+
+def work_done(node: NodeWork) -> str:
+    """Subtasks, the answer put together, or both."""
+    done = [several(node.subtasks, "subtask")] if node.subtasks or not node.aggregations else []
+    return " and ".join([*done, *(["the answer put together"] if node.aggregations else [])])
 
 
 def several(count: int, what: str) -> str:

@@ -1,4 +1,9 @@
-"""What `--json` prints: the shapes that scripts rely on. Keys are added, never renamed."""
+"""What `--json` prints: the shapes that scripts rely on. Keys are added, never renamed.
+
+One object on standard output, or nothing where a command fails, with the sentence on standard error. `ask` and `resume` print
+theirs when they fail or are interrupted, too, with the sentence as "error"; only wrong usage (exit status 2) prints nothing.
+"answer" is "" where there is none, and what is not known is null.
+"""
 
 from dataclasses import asdict
 from typing import Any

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from coordinator.account import place, several
+from coordinator.account import place, several, work_done
 from coordinator.errors import RunError
 from coordinator.runs.folders import begun, list_runs
 from coordinator.runs.journal import Journal
@@ -199,7 +199,7 @@ def _summary(journal: Journal) -> Summary:
 def _node_line(node: NodeStory) -> str:
     work, counts = node.work, node.counts
     fresh = work.prompt_tokens - work.cached_tokens
-    parts = [f"{work.name} ({work.model}, {work.engine}): {several(work.subtasks, 'subtask')}"]
+    parts = [f"{work.name} ({work.model}, {work.engine}): {work_done(work)}"]
     if leases := counts.get("leased", 0) + counts.get("hedged", 0):
         parts.append(several(leases, "lease"))
     parts.append(f"{fresh:,} tokens read (+ {work.cached_tokens:,} from the cache), {work.completion_tokens:,} written")

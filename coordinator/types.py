@@ -184,7 +184,8 @@ class FindingCounts:
 
 @dataclass(frozen=True, slots=True)
 class NodeWork:
-    """What one node did in a run. `seconds` is the time its engine worked."""
+    """What one node did in a run. `seconds` is the time its engine worked; `aggregations` are the answers it put together of
+    the findings."""
 
     id: NodeId
     name: str
@@ -195,16 +196,18 @@ class NodeWork:
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    aggregations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRequest:
-    """One request that was written to the ledger. `usd` is None where the price is not known; `bytes` counts the body."""
+    """One request that was written to the ledger. Tokens are None where no reply told them, `usd` where the price is not known;
+    `bytes` counts the body."""
 
     model: str
     bytes: int
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     usd: float | None
 
 

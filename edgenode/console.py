@@ -35,6 +35,13 @@ class Parser(argparse.ArgumentParser):
             hint = f" Did you mean {near[0]}?" if near else f" A file of that name is written ./{typed}."
         raise UsageError(f"{message[:1].upper()}{message[1:]}.{hint} See: {self.prog} --help")
 
+    def parse_known_args(self, *arguments: Any, **named: Any) -> Any:
+        """Nothing is left over: a command's own parser says what it does not know, with what it does."""
+        parsed, unknown = super().parse_known_args(*arguments, **named)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
     def family(self) -> list[argparse.ArgumentParser]:
         """This parser and those of its commands."""
         found: list[argparse.ArgumentParser] = [self]

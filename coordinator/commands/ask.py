@@ -59,7 +59,9 @@ def add_to(commands: Commands) -> None:
     )
     resume.add_argument("run", metavar="RUN", help=RUN_HELP)
     resume.add_argument(
-        "--again", action="store_true", help="ask the supervisor although an earlier request may have been answered and charged"
+        "--again",
+        action="store_true",
+        help="put the answer together anew although there is one, or although an earlier request may have been charged",
     )
     _add_nodes(resume)
     _add_aggregation(resume)

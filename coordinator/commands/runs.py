@@ -11,7 +11,7 @@ from rich.text import Text
 from coordinator.config import runs_dir
 from coordinator.errors import DocumentError
 from coordinator.runs.database import forget
-from coordinator.runs.folders import RUN_HELP
+from coordinator.runs.folders import NO_RUNS, RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.story import list_stories, story_json, story_lines, story_of, summary_json, summary_line
 from coordinator.view import Terminal
@@ -50,7 +50,7 @@ def _runs(options: argparse.Namespace) -> int:
         print_json({"runs": [summary_json(each) for each in stories]})
         return ANSWERED
     if not stories and sys.stdout.isatty():
-        print("No runs are kept.")
+        print(NO_RUNS)
     _print(summary_line(each) for each in stories)
     return ANSWERED
 

@@ -1,6 +1,5 @@
 """Where runs are kept: a folder each, named by the run's id, which is checked before it becomes a path."""
 
-import difflib
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,9 @@ RUN_HELP: Final = "the run's id, a beginning of it that no other has, or: last"
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}", re.ASCII)
 _BEGINNING = re.compile(r"[0-9][0-9a-f-]{0,19}", re.ASCII)
 _NAMED: Final = 3
+# Runs whose ids have this beginning in common were begun in the same minute: one was probably meant for the other.
+_NEAR: Final = len("20261122-0315")
+NO_RUNS: Final = "There are no runs yet. One is made by: coordinator ask DOCUMENT... QUESTION"
 
 
 def list_runs(runs: Path) -> tuple[RunId, ...]:
@@ -53,7 +55,7 @@ def begun(run: RunId) -> datetime:
 
 def existing_folder(runs: Path, run: str, *, whole: bool = False) -> Path:
     """The folder of `run`: its id, the beginning of it that no other has, or "last"; with `whole` the id alone. `run` may be
-    anything a user typed: raises `RunError`, which suggests runs, when there is no one such."""
+    anything a user typed: raises `RunError`, which suggests runs of that beginning, when there is no one such."""
     if _RUN.fullmatch(run):
         folder = runs / run
         if not folder.is_dir():
@@ -62,6 +64,8 @@ def existing_folder(runs: Path, run: str, *, whole: bool = False) -> Path:
     if run != LAST and not _BEGINNING.fullmatch(run):
         raise RunError(f"{run[:80]!r} is not the id of a run; ids look like 20261122-031502-7f3a.{_suggestion(runs, run)}")
     kept = list_runs(runs)
+    if not kept:
+        raise RunError(NO_RUNS)
     meant = kept[-1:] if run == LAST else tuple(each for each in kept if each.startswith(run))
     if not meant:
         raise RunError(f"There is no run {run} in {runs}.{_suggestion(runs, run)}")
@@ -73,9 +77,8 @@ def existing_folder(runs: Path, run: str, *, whole: bool = False) -> Path:
 
 
 def _suggestion(runs: Path, run: str) -> str:
-    kept = list_runs(runs)
-    near = difflib.get_close_matches(run[:80], kept, n=_NAMED, cutoff=0.8) or list(reversed(kept[-_NAMED:]))
-    return f" Did you mean {' or '.join(near)}?" if near else " No runs are kept."
+    near = tuple(each for each in list_runs(runs) if each[:_NEAR] == run[:_NEAR])
+    return f" Did you mean {_list(near)}?" if near else " Those that are kept are listed by: coordinator runs"
 
 
 def _list(runs: tuple[RunId, ...]) -> str:

@@ -174,5 +174,6 @@ def _account(journal: Journal, node: NodeInfo, model: Candidate, reply: Completi
         cached_tokens=before.cached_tokens + reply.usage.cached_tokens,
         completion_tokens=before.completion_tokens + reply.usage.completion_tokens,
         seconds=before.seconds + reply.usage.seconds,
+        aggregations=before.aggregations + 1,
     )
     journal.set_work(after)

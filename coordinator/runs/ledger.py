@@ -75,9 +75,9 @@ class RequestLedger:
             return tuple(RequestRecord(**record | {"state": RequestState(record["state"])}) for record in records)
 
     def used(self, *, dry_run: bool = False) -> tuple[LedgerRequest, ...]:
-        """What was sent, as a result shows it, or with `dry_run` what would have been. Tokens that were not told count as 0."""
+        """What was sent, as a result shows it, or with `dry_run` what would have been."""
         return tuple(
-            LedgerRequest(record.model, len(record.body), record.prompt_tokens or 0, record.completion_tokens or 0, record.usd)
+            LedgerRequest(record.model, len(record.body), record.prompt_tokens, record.completion_tokens, record.usd)
             for record in self.records()
             if (record.state is RequestState.DRY_RUN) == dry_run
         )

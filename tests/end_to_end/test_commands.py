@@ -128,7 +128,7 @@ def test_a_refusing_supervisor_fails_with_a_sentence_and_resume_goes_on(start_no
         (["ask", "nowhere.pdf", "Is it?"], "nowhere.pdf"),
         (["ask", "Only a question?"], "no document"),
         (["ask", "--frobnicate", "a", "b"], "frobnicate"),
-        (["ask", "--jsn", "a", "b"], "--json"),
+        (["ask", "--jsn", "a", "b"], "Did you mean --json? See: coordinator ask --help"),
         (["ask", "nowhere.pdf", "Is it? " * 100], "nowhere.pdf"),
         (["ask", "Is it? " * 100], "no document"),
         (["ask", "nowhere.pdf", ""], "no question"),

@@ -306,4 +306,4 @@ def test_no_such_run_is_a_sentence(arguments: tuple[str, ...]) -> None:
     """Nothing kept, nothing meant: exit 1 and one line."""
     done = run("coordinator", *arguments)
     assert (done.status, done.out) == (1, "")
-    assert "No runs are kept." in done.err
+    assert "There are no runs yet." in done.err

@@ -66,7 +66,7 @@ def test_values_and_ledger_survive_closing(runs: Path) -> None:
         assert ended.started <= ended.ended
         assert (dry.id, dry.state, dry.ended, dry.reply) == (second, RequestState.DRY_RUN, None, None)
         assert journal.ledger.used() == (LedgerRequest("m", 7, 10, 2, 0.5),)
-        assert journal.ledger.used(dry_run=True) == (LedgerRequest("m", 2, 0, 0, None),)
+        assert journal.ledger.used(dry_run=True) == (LedgerRequest("m", 2, None, None, None),)
 
 
 texts = st.text(st.characters(), max_size=40)  # lone surrogates and NUL too: an extracted text may hold them
@@ -138,8 +138,10 @@ def test_an_unknown_run_is_answered_with_the_kept_ones(journal: Journal, runs: P
         Journal.open(runs, mistyped)
     with pytest.raises(RunError, match=r"not the id of a run.*look like"):
         Journal.open(runs, "latest")
-    with pytest.raises(RunError, match="No runs are kept"):
-        Journal.open(runs / "empty", "20261122-031502-7f3a")
+    with pytest.raises(RunError, match=r"no run 20261122-031502-7f3a.*listed by: coordinator runs"):
+        Journal.open(runs, "20261122-031502-7f3a")
+    with pytest.raises(RunError, match="There are no runs yet"):
+        Journal.open(runs / "empty", "last")
 
 
 @pytest.mark.parametrize("run", ["..", ".", "", "/etc", "../../x", "20261122-031502-7f3a/..", "20261122-031502-7f3a\n"])
