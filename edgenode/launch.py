@@ -24,8 +24,9 @@ def launch(load: Callable[[], Callable[[], int]]) -> int:
         print("Interrupted.", file=sys.stderr)  # noqa: T201 - the command line has no other voice yet
         return 130
     finally:
-        # There is nothing left to clean up: from here on it simply ends the process.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # There is nothing left to clean up: from here on it simply ends the process, unless it is ignored, as in `command &`.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _fill_closed_streams() -> None:

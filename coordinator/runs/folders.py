@@ -77,7 +77,10 @@ def existing_folder(runs: Path, run: str, *, whole: bool = False) -> Path:
 
 
 def _suggestion(runs: Path, run: str) -> str:
-    near = tuple(each for each in list_runs(runs) if each[:_NEAR] == run[:_NEAR])
+    kept = list_runs(runs)
+    if not kept:
+        return " No runs are kept."
+    near = tuple(each for each in kept if each[:_NEAR] == run[:_NEAR])
     return f" Did you mean {_list(near)}?" if near else " Those that are kept are listed by: coordinator runs"
 
 
