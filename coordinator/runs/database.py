@@ -76,15 +76,9 @@ class Database:
         made = cls(run, runs / run / FILE)
         try:
             made.hold()
-            # SQLite gives its side files the mode of the main file, so that one decides for all.
-            made.path.touch(mode=0o600, exist_ok=False)
+            made._make()
             made._connect()
             with made.sentences():
-                made.connection.execute("PRAGMA journal_mode=WAL")
-                made.connection.executescript(
-                    f"BEGIN; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; "
-                    f"{_BEGUN} {_SINCE_2} COMMIT;"
-                )
                 made.connection.execute("PRAGMA synchronous=NORMAL")
         except (RunError, OSError) as error:
             made.close()
@@ -94,6 +88,22 @@ class Database:
             raise RunError(f"A run cannot be kept in {runs}: {why} Name another place with EDGENODE_DATA.") from error
         made._begun = True
         return made
+
+    def _make(self) -> None:
+        """The file, whole when it is there under its name: whoever looks, or comes after a kill, finds no half of one."""
+        path = self.path.with_name(f"{FILE}.new")
+        # SQLite gives its side files the mode of the main file, so that one decides for all.
+        path.touch(mode=0o600, exist_ok=False)
+        made = sqlite3.connect(path, isolation_level=None)
+        try:
+            with self.sentences():
+                made.executescript(
+                    f"BEGIN; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; "
+                    f"{_BEGUN} {_SINCE_2} COMMIT; PRAGMA journal_mode=WAL;"
+                )
+        finally:
+            made.close()
+        path.replace(self.path)
 
     @classmethod
     def open(cls, runs: Path, run: str) -> "Database":
@@ -263,8 +273,8 @@ def forget(runs: Path, run: str) -> None:
     folder = existing_folder(runs, run, whole=True)
     database = Database(RunId(folder.name), folder / FILE)
     try:
-        names = {entry.name for entry in folder.iterdir()}
-        if folder.is_symlink() or not (database.path.is_file() or names <= {LOCK}):
+        unfinished = all(entry.name == LOCK or entry.name.startswith(f"{FILE}.new") for entry in folder.iterdir())
+        if folder.is_symlink() or not (database.path.is_file() or unfinished):
             raise RunError(f"The folder {folder} does not hold a run, so nothing was deleted.")
         database.hold()
         try:

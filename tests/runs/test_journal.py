@@ -122,6 +122,25 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert "may have been charged" in caplog.text
 
 
+@pytest.mark.parametrize("moment", ["sqlite3.connect", "sqlite3.connect/handle", "os.rename"])
+def test_a_run_that_was_killed_as_it_began_is_not_called_damaged(runs: Path, moment: str) -> None:
+    """Whenever SIGKILL comes while the file is made, the run can be told from a damaged one, and forgotten."""
+    script = f"""
+import os, pathlib, signal, sys
+from coordinator.runs.journal import Journal
+sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == {moment!r} else None)
+Journal.create(pathlib.Path({str(runs)!r}))
+"""
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    (folder,) = runs.iterdir()
+    assert list(folder.glob("run.sqlite3*"))
+    with pytest.raises(RunError, match="before anything was kept"):
+        Journal.open(runs, folder.name)
+    forget(runs, folder.name)
+    assert not folder.exists()
+
+
 def test_a_run_belongs_to_one_coordinator_at_a_time(journal: Journal, runs: Path) -> None:
     """Opening or forgetting a run that is open elsewhere is refused with a sentence."""
     with pytest.raises(RunError, match="in use by another coordinator"):
