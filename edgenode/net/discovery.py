@@ -2,7 +2,6 @@
 
 import ipaddress
 import logging
-import re
 import socket
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Final
 # The package names these at its top for its users, but not among what it exports.
 from zeroconf import (  # type: ignore[attr-defined]
     DNSOutgoing,
-    DNSPointer,
     DNSQuestion,
     DNSRecord,
     RecordUpdate,
@@ -20,13 +18,13 @@ from zeroconf import (  # type: ignore[attr-defined]
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from edgenode.net.addresses import host_port, merge_addresses, usable
+from edgenode.net.announced import SERVICE, alias, drop, name_of, told_of
 from edgenode.net.interfaces import Scope
 from edgenode.net.multicast import Responder, publish
 from edgenode.net.wire import NAME_CHARACTERS
 from edgenode.text import clean_line
 from edgenode.types import NodeId
 
-SERVICE: Final = "_edgenode._tcp.local."
 # A pair of a text record holds 255 bytes, its key included.
 NAME_BYTES: Final = 200
 # Asked again this often: a node that came back without a word is found within 5 s, and one that is silent for long is gone.
@@ -47,9 +45,7 @@ WARN_SECONDS: Final = 60.0
 
 _QUERY: Final = 0
 _TYPE_PTR, _TYPE_TXT, _TYPE_SRV, _CLASS_IN = 12, 16, 33, 1
-_INSTANCE: Final = re.compile(r"([0-9a-f]{32})\._edgenode\._tcp\.local\.")
 _SERVICES: Final = "_services._dns-sd._udp.local."
-_SERVER: Final = re.compile(r"([0-9a-f]{32})\.local\.")
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +90,7 @@ class Announcer(Responder):
 
     def _needs(self, record: DNSRecord) -> bool:
         # What it has said itself: by that it knows what need not be repeated.
-        return _told_of(record) == self._id or (record.name == _SERVICES and _alias(record) == SERVICE)
+        return told_of(record) == self._id or (record.name == _SERVICES and alias(record) == SERVICE)
 
     def _is_shared(self, record: DNSRecord) -> bool:
         return record.name in (SERVICE, _SERVICES)
@@ -143,7 +139,7 @@ class Browser(Responder):
 
     def _hear(self, records: list[RecordUpdate]) -> None:
         for update in records:
-            id = _told_of(update.new)
+            id = told_of(update.new)
             if id is None:
                 continue
             # Records that only expired in the cache come as both new and old.
@@ -163,7 +159,7 @@ class Browser(Responder):
             self._read(zeroconf, id, now)
 
     def _needs(self, record: DNSRecord) -> bool:
-        id = _told_of(record)
+        id = told_of(record)
         return id is not None and (id in self._known or id in self._incomplete or id in self._asked or self._wanted(id))
 
     def _is_shared(self, record: DNSRecord) -> bool:
@@ -202,7 +198,7 @@ class Browser(Responder):
             out.add_question(DNSQuestion(f"{id}.{SERVICE}", _TYPE_SRV, _CLASS_IN))
             out.add_question(DNSQuestion(f"{id}.{SERVICE}", _TYPE_TXT, _CLASS_IN))
         for id in self._asked - self._known.keys() - self._incomplete.keys():
-            _drop(zeroconf, id)
+            drop(zeroconf, id)
         self._asked = set(self._incomplete)
         self._incomplete.clear()
         zeroconf.zeroconf.async_send(out)
@@ -241,7 +237,7 @@ class Browser(Responder):
         known.told, known.wanted = now, wanted
         current = [address for address in told if address in known.addresses]
         others = [address for address in known.addresses if address not in told]
-        self._seen(Sighting(id, _name(info) or id[:8], (*current, *others)))
+        self._seen(Sighting(id, name_of(info) or id[:8], (*current, *others)))
 
     def _addresses(self, id: NodeId, info: AsyncServiceInfo) -> tuple[str, ...]:
         # Nodes of ours name their host by their id too: records for another's host say nothing about this one.
@@ -263,41 +259,13 @@ class Browser(Responder):
 
     def _forget(self, zeroconf: AsyncZeroconf, id: NodeId) -> None:
         del self._known[id]
-        _drop(zeroconf, id)
+        drop(zeroconf, id)
         self._gone(id)
 
 
 def default_name() -> str:
     """The device's host name, without its domain."""
     return clean_line(socket.gethostname().split(".")[0], NAME_CHARACTERS) or "node"
-
-
-def _told_of(record: DNSRecord) -> NodeId | None:
-    """The node that a record is about, None for what is not named as our nodes are."""
-    if isinstance(record, DNSPointer):
-        match = _INSTANCE.fullmatch(_alias(record)) if record.name == SERVICE else None
-    else:
-        match = _INSTANCE.fullmatch(record.name) or _SERVER.fullmatch(record.name)
-    return NodeId(match[1]) if match else None
-
-
-def _drop(zeroconf: AsyncZeroconf, id: NodeId) -> None:
-    """Forgets what a node has told."""
-    cache = zeroconf.zeroconf.cache
-    for name in (SERVICE, f"{id}.{SERVICE}", f"{id}.local."):
-        cache.async_remove_records([record for record in cache.entries_with_name(name) if _told_of(record) == id])
-
-
-def _alias(record: DNSRecord) -> str:
-    return record.alias if isinstance(record, DNSPointer) else ""
-
-
-def _name(info: AsyncServiceInfo) -> str:
-    try:
-        value = info.properties.get(b"name") or b""
-    except (ValueError, IndexError):  # a text record that is cut off
-        return ""
-    return clean_line(value.decode("utf-8", "replace"), NAME_CHARACTERS)
 
 
 def _named_zone(address: str) -> str | None:

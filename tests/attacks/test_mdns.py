@@ -16,7 +16,8 @@ import pytest
 from zeroconf import DNSCache, DNSText  # type: ignore[attr-defined]
 
 from edgenode.net.addresses import MAX_ADDRESSES
-from edgenode.net.discovery import MAX_SIGHTINGS, SERVICE, Announcer, Browser, Sighting
+from edgenode.net.announced import SERVICE
+from edgenode.net.discovery import MAX_SIGHTINGS, Announcer, Browser, Sighting
 from edgenode.net.interfaces import scope
 from edgenode.types import NodeId
 

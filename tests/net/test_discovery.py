@@ -14,7 +14,8 @@ import pytest
 from zeroconf import DNSIncoming  # type: ignore[attr-defined] # at the package's top for its users, though not exported
 
 from edgenode.net import multicast
-from edgenode.net.discovery import SERVICE, Announcer, Browser, Sighting, default_name
+from edgenode.net.announced import SERVICE
+from edgenode.net.discovery import Announcer, Browser, Sighting, default_name
 from edgenode.net.interfaces import Scope, scope
 from edgenode.types import NodeId
 

@@ -15,7 +15,7 @@ BORDERS = {
     "grpc": ("edgenode.net", "edgenode.v1"),
     "google.protobuf": ("edgenode.net", "edgenode.v1"),
     "edgenode.v1": ("edgenode.net", "edgenode.v1"),
-    "zeroconf": ("edgenode.net.discovery", "edgenode.net.multicast"),
+    "zeroconf": ("edgenode.net.announced", "edgenode.net.discovery", "edgenode.net.multicast"),
     "ifaddr": ("edgenode.net.interfaces",),
     "cryptography": ("edgenode.trust",),
     "spake2": ("edgenode.trust.pake",),
