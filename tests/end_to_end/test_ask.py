@@ -172,10 +172,38 @@ async def test_not_found_is_an_answer(tmp_path: Path, lease: Path) -> None:
     assert answer.citations == ()
 
 
+class Bad(ScriptedEngine):
+    """Replies with the same text always."""
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(self._reply, name=DETERMINISTIC)
+        self.asked = asyncio.Event()
+        """Set when it has been asked something of a run."""
+        self._text = reply
+
+    def _reply(self, request: Request) -> Completion:
+        if not is_probe(request):
+            self.asked.set()
+        return Completion(self._text, Usage())
+
+
+class Honest(DeterministicEngine):
+    """Begins with a run once a bad one has been asked: which of two nodes gets to work first is chance."""
+
+    def __init__(self, bad: Bad) -> None:
+        super().__init__()
+        self._bad = bad
+
+    async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        if not is_probe(request):
+            await self._bad.asked.wait()
+        return await super().complete(request, progress)
+
+
 async def test_garbage_from_one_node_costs_no_answer(tmp_path: Path, lease: Path) -> None:
     """A node that answers nonsense fails its subtasks one by one; the other does them."""
-    garbage = ScriptedEngine(lambda _: Completion("<html>", Usage()), name=DETERMINISTIC)
-    async with pool_of(tmp_path, garbage, *readers(1)) as pool:
+    garbage = Bad("<html>")
+    async with pool_of(tmp_path, garbage, Honest(garbage)) as pool:
         answer, events = await ask(pool, QUESTION, lease, read="all")
     assert FACT in [citation.quote for citation in answer.citations] or answer.findings.answered
     assert answer.findings.failed == 0
@@ -184,11 +212,8 @@ async def test_garbage_from_one_node_costs_no_answer(tmp_path: Path, lease: Path
 
 async def test_a_lying_node_is_found_out_and_costs_no_answer(tmp_path: Path, lease: Path) -> None:
     """A quotation that is not in the text is rejected and counted, and an honest node is asked."""
-    liar = ScriptedEngine(
-        lambda _: Completion('{"quote": "The deposit is never paid back to anybody.", "answer": "never"}', Usage()),
-        name=DETERMINISTIC,
-    )
-    async with pool_of(tmp_path, liar, *readers(1)) as pool:
+    liar = Bad('{"quote": "The deposit is never paid back to anybody.", "answer": "never"}')
+    async with pool_of(tmp_path, liar, Honest(liar)) as pool:
         answer, events = await ask(pool, QUESTION, lease, read="all")
     assert answer.findings.rejected > 0
     assert answer.findings.failed == 0
