@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -132,8 +133,8 @@ class ChildEngine:
             return process
         await process.stop()
         self._orders = replace(orders, batch_tokens=batch)
-        # It could be started a moment ago: should it fail now, it is worth another try, as after a crash.
-        return await self._restart(0)
+        # It could be started a moment ago: should it fail now, it is worth another try, as after a crash. Not more: somebody waits.
+        return await self._restart(0, tries=2)
 
     async def _keep(self, process: EngineProcess) -> None:
         """Owns the processes, one after another, until it is cancelled."""
@@ -153,6 +154,7 @@ class ChildEngine:
             self._flavour,
             key=process.key,
             context_tokens=self._orders.context_tokens,
+            slots=self.slots,
             silence_seconds=self._silence,
         )
         self._serving = (process, client, ended)
@@ -168,14 +170,18 @@ class ChildEngine:
         self._set(EngineState.RESTARTING)
         return how
 
-    async def _restart(self, wait: float) -> EngineProcess:
-        while True:
+    async def _restart(self, wait: float, tries: int | None = None) -> EngineProcess:
+        """Tries for ever, or raises the `EngineError` of the last of `tries`."""
+        for tried in itertools.count(1):
             await asyncio.sleep(wait)
             try:
                 return await self._start()
             except EngineError as error:
+                if tried == tries:
+                    raise
                 wait = self._backoff.after(0)
                 logger.warning("%s Trying again in %g s.", error, wait)
+        raise AssertionError("counted for ever")
 
     def _set(self, state: EngineState) -> None:
         if state is not self.state:

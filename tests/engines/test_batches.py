@@ -15,6 +15,7 @@ from edgenode.engines.child import ChildEngine
 from edgenode.engines.choose import BATCH_TOKENS, XLLAMACPP, EngineSettings, choose_engine, installed
 from edgenode.engines.engine import EngineProgress
 from edgenode.engines.http import Flavour, HttpClient
+from edgenode.errors import EngineError
 from edgenode.types import EngineState, Model
 from tests.engines.engine_server import EngineServer, Exchange, Handler
 from tests.engines.requests import ignore, request
@@ -115,6 +116,14 @@ async def test_death_in_the_warm_up(tmp_path: Path) -> None:
         assert engine.batch_tokens == 16
         assert (await engine.complete(request(), ignore)).text == "done"
         assert len(pids(tmp_path)) == 3
+    await all_gone(tmp_path)
+
+
+async def test_start_that_fails_after_the_warm_up(tmp_path: Path) -> None:
+    """With its smaller batch it never comes up: after a second try the start has failed, with the cause, and nothing is left."""
+    with pytest.raises(EngineError, match="data is not within the file bounds"):
+        await engine_in(tmp_path, "dies", "fail", fit_batch=True).__aenter__()
+    assert len(pids(tmp_path)) == 3
     await all_gone(tmp_path)
 
 
