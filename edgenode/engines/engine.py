@@ -47,13 +47,13 @@ class Engine(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many requests it works on at once, 1 to `MAX_SLOTS`; known once entered."""
+        """How many requests it works on at once, 1 to `MAX_SLOTS`; known once entered. Another's server may change it."""
 
     @property
     def state(self) -> EngineState: ...
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Calls `changed` on the event loop whenever `state` or `models` changes."""
+        """Calls `changed` on the event loop whenever `state`, `models` or `slots` changes."""
 
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
         """Runs one request. Cancelling the call stops generation in the engine.

@@ -36,6 +36,7 @@ class Flavour(StrEnum):
     """Ollama, LM Studio and the rest: OpenAI's form, nothing more."""
 
 
+# For each slot: a batch is filled slot by slot, so that one may have to wait for what all others read.
 SILENCE_SECONDS: Final = {
     # A batch of at most 128 prompt tokens between two events: this is patience for a device that reads one token in two seconds.
     Flavour.LLAMA_CPP: 300.0,
@@ -48,7 +49,8 @@ SILENCE_SECONDS: Final = {
 class HttpClient:
     """Speaks to the server at `url` (without "/v1"). It holds nothing between two calls.
 
-    `silence_seconds` is how long a request may bring no event; comments that only keep the connection do not count.
+    `slots` is how many requests the server is sent at once. `silence_seconds` is how long a request may bring no event, by default
+    what suits its flavour and slots; comments that only keep the connection do not count.
     Proxies of the environment are never used: engines are on this device or one that was named.
     """
 
@@ -59,13 +61,15 @@ class HttpClient:
         *,
         key: str | None = None,
         context_tokens: int = 0,
+        slots: int = 1,
         silence_seconds: float | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.flavour = flavour
         self._key = key
         self._context_tokens = context_tokens
-        self._silence = SILENCE_SECONDS[flavour] if silence_seconds is None else silence_seconds
+        self._slots = slots
+        self.silence_seconds = SILENCE_SECONDS[flavour] * slots if silence_seconds is None else silence_seconds
 
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
         """Runs one request. Cancelling it closes the connection, by which the server learns that nobody waits any more.
@@ -78,18 +82,18 @@ class HttpClient:
         reply, lines, started = Reply(prompt_tokens), EventLines(), loop.time()
         try:
             async with (
-                asyncio.timeout(self._silence) as silence,
+                asyncio.timeout(self.silence_seconds) as silence,
                 self._send("POST", "/v1/chat/completions", self._body(request)) as answer,
             ):
                 if "text/event-stream" not in answer.headers.get("content-type", ""):
                     raise EngineError(f"The server at {self.url} did not stream its reply. Is it an OpenAI-compatible server?")
                 async for data in answer.aiter_bytes():
                     for payload in lines.feed(data):
-                        silence.reschedule(loop.time() + self._silence)
+                        silence.reschedule(loop.time() + self.silence_seconds)
                         if (at := reply.add(payload)) is not None:
                             progress(at)
         except TimeoutError:
-            raise EngineTimeout(f"The engine at {self.url} was silent for {self._silence:g} seconds.") from None
+            raise EngineTimeout(f"The engine at {self.url} was silent for {self.silence_seconds:g} seconds.") from None
         if not reply.finished:
             raise EngineCrashed(f"The engine at {self.url} broke off in the middle of its reply.")
         usage = reply.usage(loop.time() - started)
@@ -186,8 +190,11 @@ class HttpClient:
             "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}},
         }
         if self.flavour is Flavour.LLAMA_CPP:
-            # Left to itself the server takes any slot whose prompt begins a little alike, and loses the chunk that was read there.
-            body |= {"return_progress": True, "cache_prompt": True, "id_slot": request.slot}
+            body |= {"return_progress": True, "cache_prompt": True}
+            if request.slot < self._slots > 1:
+                # Left to itself the server takes any slot whose prompt begins a little alike, and loses the chunk that was read
+                # there. For one that it lacks it would wait for ever.
+                body["id_slot"] = request.slot
             # Thinking aloud would use up the reply before the schema's first character.
             body |= {"chat_template_kwargs": {"enable_thinking": False}}
         elif self.flavour is Flavour.LLAMA_CPP_PYTHON:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.http import Flavour, HttpClient
-from edgenode.errors import EngineError, EngineTimeout, EngineUnavailable
+from edgenode.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
 from edgenode.text import clean_line
 from edgenode.types import MAX_SLOTS, Completion, EngineState, Model
 
@@ -38,8 +38,8 @@ class ServedEngine:
     """Serves one model of the server at `url`: the one named `model`, or the first that can chat.
 
     `context_tokens` overrides what the server tells of its context. `slots` is how many requests it is sent at once, and never more
-    than it tells that it has; without it as many as it tells, which llama.cpp's does, else one. While the server is away `state` is
-    RESTARTING; it is looked for every `poll_seconds`.
+    than it tells that it has; without it as many as it tells, which llama.cpp's does, else one. It is asked again every
+    `poll_seconds` and after it was away, as which `state` is RESTARTING.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class ServedEngine:
         self._silence = silence_seconds
         self._changed: list[Callable[[], None]] = []
         self._client = HttpClient(self._url, key=key)
+        self._doubtful = False
+        """Whether the server may be another than the one that was asked for its slots."""
         self._poll: asyncio.Task[None] | None = None
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -81,10 +83,8 @@ class ServedEngine:
             raise EngineError(f"{self._url!r} is not the address of an engine: it should look like http://127.0.0.1:11434.")
         name = self._pick(await self._names())
         flavour, found = await self._look(name)
-        self._client = HttpClient(
-            self._url, flavour, key=self._key, context_tokens=found.context_tokens, silence_seconds=self._silence
-        )
         self.models = (found,)
+        self._client = self._new_client(flavour)
         self._set(EngineState.READY)
         self._poll = asyncio.create_task(self._keep_looking(), name="engine-poll")
         return self
@@ -95,10 +95,16 @@ class ServedEngine:
             await asyncio.gather(self._poll, return_exceptions=True)
 
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        if self._doubtful:
+            await self._count_slots()
         try:
             done = await self._client.complete(request, progress)
         except EngineUnavailable:
+            self._doubtful = True
             self._set(EngineState.RESTARTING)
+            raise
+        except EngineCrashed:
+            self._doubtful = True
             raise
         self._set(EngineState.READY)
         return done
@@ -129,8 +135,7 @@ class ServedEngine:
         props = await self._maybe("/props")
         if isinstance(settings := props.get("default_generation_settings"), dict):
             context = self._context or _number(settings.get("n_ctx")) or CONTEXT_TOKENS
-            there = min(_number(props.get("total_slots")) or self.slots, MAX_SLOTS)
-            self.slots = min(self._wanted_slots or there, there)
+            self.slots = self._slots_of(props)
             return Flavour.LLAMA_CPP, Model(name, context_tokens=context, parameters=parameters_in(name))
         tags = await self._maybe("/api/tags")
         entry = next((each for each in _dicts(tags.get("models")) if name in (each.get("name"), each.get("model"))), None)
@@ -145,6 +150,33 @@ class ServedEngine:
             quantization=clean_line(str(details.get("quantization_level") or ""), 20),
             context_tokens=self._context or _ollama_context(shown),
             parameters=parameters_in(str(details.get("parameter_size") or "")) or parameters_in(name),
+        )
+
+    def _slots_of(self, props: dict[str, Any]) -> int:
+        there = min(_number(props.get("total_slots")) or self.slots, MAX_SLOTS)
+        return min(self._wanted_slots or there, there)
+
+    async def _count_slots(self) -> None:
+        """It may have been started again with other slots, and would never begin with a request for one that it lacks."""
+        self._doubtful = False
+        if self._client.flavour is not Flavour.LLAMA_CPP:
+            return
+        slots = self._slots_of(await self._maybe("/props"))
+        if slots != self.slots:
+            logger.info("The engine at %s has %d slots now.", self._url, slots)
+            self.slots = slots
+            self._client = self._new_client(self._client.flavour)
+            self._tell()
+
+    def _new_client(self, flavour: Flavour) -> HttpClient:
+        (model,) = self.models
+        return HttpClient(
+            self._url,
+            flavour,
+            key=self._key,
+            context_tokens=model.context_tokens,
+            slots=self.slots,
+            silence_seconds=self._silence,
         )
 
     async def _maybe(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -163,8 +195,11 @@ class ServedEngine:
                 # Some servers answer nothing else while they work.
                 continue
             except EngineError:
+                self._doubtful = True
                 self._set(EngineState.RESTARTING)
             else:
+                # First: work comes as soon as it is ready.
+                await self._count_slots()
                 self._set(EngineState.READY)
 
     def _set(self, state: EngineState) -> None:
@@ -173,6 +208,9 @@ class ServedEngine:
         if EngineState.STARTING is not self.state:
             logger.warning("The engine at %s is %s.", self._url, "back" if state is EngineState.READY else "away")
         self.state = state
+        self._tell()
+
+    def _tell(self) -> None:
         for changed in self._changed:
             changed()
 

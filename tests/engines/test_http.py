@@ -40,7 +40,7 @@ async def test_reply_and_what_was_sent(server: EngineServer) -> None:
     assert seen.body["response_format"]["json_schema"]["schema"] == quote_schema(*SENTENCES)
     assert {**seen.body, "messages": 0, "response_format": 0} == {
         "model": "model", "messages": 0, "response_format": 0, "temperature": 0, "max_tokens": 50, "stream": True,
-        "stream_options": {"include_usage": True}, "return_progress": True, "cache_prompt": True, "id_slot": 0,
+        "stream_options": {"include_usage": True}, "return_progress": True, "cache_prompt": True,
         "chat_template_kwargs": {"enable_thinking": False},
     }  # fmt: skip
 
@@ -111,6 +111,13 @@ async def test_silence_has_a_deadline(server: EngineServer) -> None:
 
     with pytest.raises(EngineTimeout, match=r"silent for 0\.2 seconds"):
         await HttpClient(server.url, silence_seconds=0.2).complete(request(), ignore)
+
+
+def test_more_slots_may_be_silent_longer() -> None:
+    """A batch is filled slot by slot: a request may wait for what all others read; what the user says counts as it is."""
+    one, four = (HttpClient("http://127.0.0.1:1", Flavour.LLAMA_CPP, slots=slots) for slots in (1, 4))
+    assert four.silence_seconds == 4 * one.silence_seconds
+    assert HttpClient("http://127.0.0.1:1", slots=4, silence_seconds=2).silence_seconds == 2
 
 
 async def test_nobody_there() -> None:

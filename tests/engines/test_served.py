@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgenode.engines.served import ServedEngine, parameters_in
-from edgenode.errors import EngineError, EngineUnavailable
+from edgenode.errors import EngineCrashed, EngineError, EngineUnavailable
 from edgenode.types import EngineState, Model
 from tests.engines.engine_server import EngineServer, Exchange, Handler, says
 from tests.engines.requests import ignore, request
@@ -25,6 +25,10 @@ def gives(body: Any, status: int = 200) -> Handler:
 
 def lists(*names: str) -> Handler:
     return gives({"object": "list", "data": [{"id": name} for name in names]})
+
+
+async def breaks(exchange: Exchange) -> None:
+    await exchange.begin_events()
 
 
 async def done(exchange: Exchange) -> None:
@@ -57,13 +61,56 @@ async def test_llama_server(server: EngineServer) -> None:
     [(4, None, 4), (4, 2, 2), (4, 8, 4), (None, None, 1), (None, 3, 3), ("many", None, 1), (-1, None, 1), (10**6, None, 64)],
 )
 async def test_slots_of_a_llama_server(server: EngineServer, told: object, wanted: int | None, slots: int) -> None:
-    """It tells how many slots it has, and never gets more requests at once, but fewer where the user says so."""
+    """It tells how many slots it has, and never gets more requests at once, but fewer where the user says so. Where there is one
+    only, the server is left to choose."""
     props = {"default_generation_settings": {"n_ctx": 8192}, "total_slots": told}
     server.handlers |= {"/v1/models": lists("small"), "/props": gives(props)}
     async with ServedEngine(server.url, slots=wanted) as engine:
         assert engine.slots == slots
         await engine.complete(replace(request(), slot=slots - 1), ignore)
-    assert server.seen[-1].body["id_slot"] == slots - 1
+    assert server.seen[-1].body.get("id_slot") == (slots - 1 if slots > 1 else None)
+
+
+@pytest.mark.parametrize("fault", ["away", "breaks"])
+async def test_a_llama_server_that_returns_with_other_slots(server: EngineServer, fault: str) -> None:
+    """It is asked again before it gets work: with a request for a slot that it lacks it would never begin."""
+    props: dict[str, Any] = {"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}
+    server.handlers |= {"/v1/models": lists("small"), "/props": gives(props)}
+    async with ServedEngine(server.url, poll_seconds=1000) as engine:
+        told: list[int] = []
+        engine.watch(lambda: told.append(engine.slots))
+        for slots in (2, 1, 4):
+            if fault == "away":
+                port = server.port
+                await server.close()
+                with pytest.raises(EngineUnavailable):
+                    await engine.complete(request(), ignore)
+                await server.listen(port)
+            else:
+                server.chat(breaks)
+                with pytest.raises(EngineCrashed):
+                    await engine.complete(request(), ignore)
+                server.chat(done)
+            props["total_slots"] = slots
+            # What had its turn before it is known may still come for a slot that there was.
+            await engine.complete(replace(request(), slot=3), ignore)
+            assert engine.slots == slots
+            assert slots in told
+            assert server.seen[-1].body.get("id_slot") == (3 if slots == 4 else None)
+
+
+async def test_slots_are_asked_for_now_and_then(server: EngineServer) -> None:
+    """A server that was started again between two requests has not been missed."""
+    props: dict[str, Any] = {"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}
+    server.handlers |= {"/v1/models": lists("small"), "/props": gives(props)}
+    async with ServedEngine(server.url, poll_seconds=0.01) as engine:
+        fewer = asyncio.Event()
+        engine.watch(fewer.set)
+        props["total_slots"] = 2
+        async with asyncio.timeout(20):
+            await fewer.wait()
+        assert engine.slots == 2
+        assert engine.state is EngineState.READY
 
 
 async def test_slots_of_others(server: EngineServer) -> None:
