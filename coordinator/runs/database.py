@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -94,15 +94,11 @@ class Database:
         path = self.path.with_name(f"{FILE}.new")
         # SQLite gives its side files the mode of the main file, so that one decides for all.
         path.touch(mode=0o600, exist_ok=False)
-        made = sqlite3.connect(path, isolation_level=None)
-        try:
-            with self.sentences():
-                made.executescript(
-                    f"BEGIN; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; "
-                    f"{_BEGUN} {_SINCE_2} COMMIT; PRAGMA journal_mode=WAL;"
-                )
-        finally:
-            made.close()
+        with self.sentences(), closing(sqlite3.connect(path, isolation_level=None)) as made:
+            made.executescript(
+                f"BEGIN; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; "
+                f"{_BEGUN} {_SINCE_2} COMMIT; PRAGMA journal_mode=WAL;"
+            )
         path.replace(self.path)
 
     @classmethod
