@@ -59,17 +59,19 @@ class Supervisor:
         if self._client is not None:
             await self._client.close()
 
-    async def aggregate(self, request: AggregationRequest, parse: Callable[[str], Aggregate]) -> tuple[Aggregate, LedgerRequest]:
+    async def aggregate(
+        self, request: AggregationRequest, parse: Callable[[str], Aggregate], *, anew: bool = False
+    ) -> tuple[Aggregate, LedgerRequest]:
         """The supervisor's answer and what the request that brought it used; every attempt is in the journal's ledger.
 
-        A usable reply to the same request that the ledger has from before is used, and nothing is sent.
+        A usable reply to the same request that the ledger has from before is used, and nothing is sent, unless `anew`.
 
         `parse` reads the reply's text and raises `ValueError` when it is not the schema. Raises `EgressRefused` when the gate stops
         the request (`DryRun`, with the bytes, when it was told to stop all), `SupervisorRejected`, `SupervisorUnavailable` or
         `SupervisorGarbled` when no usable reply could be had, `SupervisorUnsure` when this or an earlier request may have been
         paid for without its reply, `RunError` when the ledger cannot be written.
         """
-        for body in () if self._gate.dry_run else self._gate.replies(request):
+        for body in () if self._gate.dry_run or anew else self._gate.replies(request):
             with contextlib.suppress(ValueError):
                 return parse(reply.completion_text(body)), self._gate.journal.ledger.used()[-1]
         began = time.monotonic()

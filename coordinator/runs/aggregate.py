@@ -1,12 +1,15 @@
 """From a run's findings to its answer: what is selected, who is asked, what is kept of it."""
 
+import contextlib
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from coordinator.cloud.gate import DryRun, Gate
+from coordinator.cloud.reply import completion_text
 from coordinator.cloud.supervisor import Supervisor
 from coordinator.config import Config, SupervisorConfig
 from coordinator.errors import EgressRefused, NoNodes
@@ -63,13 +66,31 @@ def egress_budget(config: Config, kept: Kept) -> int:
     return kept.max_egress or config.max_egress or max(EGRESS_FLOOR, round(kept.document_characters * EGRESS_SHARE))
 
 
+def has_reply(journal: Journal) -> bool:
+    """Whether the ledger has a reply that was paid for and says what was asked for, to whichever request."""
+    for record in journal.ledger.records():
+        if record.status == 200 and record.reply:
+            with contextlib.suppress(ValueError):
+                aggregation.parse(completion_text(record.reply), sys.maxsize)
+                return True
+    return False
+
+
 async def aggregate(
-    dispatcher: Dispatcher, config: Config, journal: Journal, kept: Kept, emit: Emit, *, dry_run: bool = False, again: bool = False
+    dispatcher: Dispatcher,
+    config: Config,
+    journal: Journal,
+    kept: Kept,
+    emit: Emit,
+    *,
+    dry_run: bool = False,
+    again: bool = False,
+    anew: bool = False,
 ) -> Answer:
     """Selects from what was found, has it put together, and makes the answer of it.
 
-    A usable reply to the same request that is in the ledger is used again and not paid for again. Where an earlier request may
-    have been paid for without its reply, none is sent unless `again`.
+    A usable reply to the same request that is in the ledger is used again and not paid for again, unless `anew`. Where an earlier
+    request may have been paid for without its reply, none is sent unless `again`.
     """
     findings = [finding for finding in journal.findings() if isinstance(finding, Answered | Retrieved)]
     # The file's own name and not its path, which tells more than the user meant to show.
@@ -110,7 +131,7 @@ async def aggregate(
         parse = functools.partial(aggregation.parse, count=len(selection.entries))
         try:
             async with Supervisor(gate, notify=lambda message, wait: emit(SupervisorTrouble(message, wait))) as client:
-                reply, _ = await client.aggregate(request, parse)
+                reply, _ = await client.aggregate(request, parse, anew=anew)
         except DryRun:
             return make_answer(journal, kept, Status.DRY_RUN, "", by, ())
     status = Status.ANSWERED if reply.found else Status.NOT_FOUND

@@ -95,7 +95,8 @@ class Journal:
 
     def add_finding(self, finding: Finding, subtask: str | None = None, *, ends: bool = True, work: NodeWork | None = None) -> None:
         """Keeps a finding, which ends `subtask` unless not `ends` (a rejected quotation is asked of another node), and what its
-        node has done by now. A subtask ends once: another end of it is a mistake of the program, and an `AssertionError`."""
+        node has done by now. A subtask ends once: another end of it is a mistake of the program, and an `AssertionError`, but
+        for one that failed: an end takes the failure's place."""
         with self._database.sentences():
             try:
                 with self._database.at_once():
@@ -108,7 +109,8 @@ class Journal:
 
     def end_subtask(self, subtask: str) -> None:
         """The last finding of the subtask, which did not end it, ends it after all."""
-        with self._database.sentences():
+        with self._database.sentences(), self._database.at_once():
+            self._forget_failure(subtask)
             self._connection.execute(
                 "UPDATE finding SET ends = 1 WHERE id = (SELECT max(id) FROM finding WHERE subtask = ?)", (subtask,)
             )
@@ -117,10 +119,11 @@ class Journal:
         with self._database.sentences():
             return frozenset(row[0] for row in self._connection.execute("SELECT subtask FROM finding WHERE ends"))
 
-    def drop_failures(self) -> int:
-        """Forgets that subtasks failed, so that they can be tried again; how many. The events still tell of them."""
+    def failed_subtasks(self) -> frozenset[str]:
+        """Of those that ended the ones that failed. They may be tried again."""
         with self._database.sentences():
-            return self._connection.execute("DELETE FROM finding WHERE kind = 'failed'").rowcount
+            rows = self._connection.execute("SELECT subtask FROM finding WHERE ends AND kind = 'failed'")
+            return frozenset(row[0] for row in rows)
 
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order they were added."""
@@ -197,7 +200,13 @@ class Journal:
     def _set_work(self, work: NodeWork) -> None:
         self._connection.execute("INSERT OR REPLACE INTO work VALUES (?, ?)", (work.id, json.dumps(asdict(work))))
 
+    def _forget_failure(self, subtask: str) -> None:
+        """The events still tell of it."""
+        self._connection.execute("DELETE FROM finding WHERE subtask = ? AND kind = 'failed'", (subtask,))
+
     def _insert(self, finding: Finding, subtask: str | None, *, ends: bool) -> None:
+        if ends and subtask is not None:
+            self._forget_failure(subtask)
         self._connection.execute(
             "INSERT INTO finding (kind, value, subtask, ends) VALUES (?, ?, ?, ?)", (*encode_finding(finding), subtask, ends)
         )

@@ -53,10 +53,9 @@ def incomplete(journal: Journal, why: str = "") -> str:
         why = why or (f"The last one failed: {last[0].message}" if last else "The coordinator stopped before it had read them.")
         how = f" When that is mended, have them read with: coordinator resume {journal.run}"
         return f"{missing:,} of {planned:,} subtasks were not read, and the answer does not rest on them. {why}{how}"
-    return (
-        f"{missing:,} of {planned:,} subtasks were read after this answer was made, and it does not rest on them. To have it made "
-        f"anew, which a supervisor charges for again: coordinator resume {journal.run} --again"
-    )
+    anew = "" if journal.value("end")["by"] == "home" else ", which a supervisor charges for again"
+    how = f"To have it made anew{anew}: coordinator resume {journal.run}{' --again' if anew else ''}"
+    return f"{missing:,} of {planned:,} subtasks were read after this answer was made, and it does not rest on them. {how}"
 
 
 def _planned(journal: Journal) -> int:

@@ -30,6 +30,10 @@ MIN_CONTEXT_TOKENS: Final = 1_024
 MAX_REASONS: Final = 5
 
 
+class OtherPlan(RunError):
+    """What is left of a run cannot be told, since this version of the program divides the work in another way."""
+
+
 async def read(
     dispatcher: Dispatcher,
     journal: Journal,
@@ -39,10 +43,11 @@ async def read(
     *,
     interactive: bool = True,
 ) -> None:
-    """Has the nodes read what has not been read, and returns when every subtask of the plan has come to its end in the journal.
+    """Has the nodes read what has not been read, what failed too, and returns when every subtask of the plan has come to its end in
+    the journal. A failure stands until its subtask ends anew.
 
     What the documents are cut by is kept with the plan, so that a run that is resumed with other nodes has the same chunks.
-    Raises `NoNodes`, and `RunError` when this version of the program makes another plan than the one that began.
+    Raises `NoNodes`, and `OtherPlan` when this version of the program makes another plan than the one that began.
     """
     overhead = prompts.overhead_tokens(split_question(question))
     made: dict[str, Any] | None = journal.value("plan")
@@ -59,16 +64,16 @@ async def read(
         made |= {"plan": fingerprint(keys), "chunks": len(chunks), "chunks_read": len(plan.bundles), "subtasks": len(keys)}
         journal.set_plan(made, retrieved_findings(plan, chunks, by_label, index))
     elif made["plan"] != fingerprint(keys):
-        raise RunError(
+        raise OtherPlan(
             f"This edgenode divides the work in another way than the one that began the run {journal.run}, so what is left of it "
             "cannot be told. Nothing was changed: go on with the edgenode that began it, or ask the question again."
         )
-    ended = journal.ended_subtasks()
-    done = {place for place, key in keys.items() if key in ended}
+    settled = journal.ended_subtasks() - journal.failed_subtasks()
+    done = {place for place, key in keys.items() if key in settled}
     instructions = tuple(task.instruction for task in plan.tasks)
     tell(Planned(instructions, plan.overview, len(chunks), len(plan.bundles), len(keys), len(done)))
     for finding in journal.findings():
-        if not isinstance(finding, Rejected):
+        if not isinstance(finding, Rejected | Failed):
             tell(Found(finding))
     if len(done) < len(keys):
         _, test_engine = await _smallest_context(dispatcher.roster, made["context"])

@@ -10,16 +10,16 @@ from typing import Final
 from coordinator.config import Config
 from coordinator.documents.chunks import typical_tokens
 from coordinator.documents.ingest import read_documents
-from coordinator.errors import DocumentError, RunError
+from coordinator.errors import DocumentError, NoNodes, RunError
 from coordinator.events import DocumentRead, DocumentSkipped, Ended, NodeState, RunStarted, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.plan import split_question
-from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, make_answer, supervisor_of
+from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, has_reply, make_answer, supervisor_of
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.identity import Source, read_again
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import failures, incomplete, keep_answer, keep_failure, kept_answer, subtasks_read
-from coordinator.runs.read import read
+from coordinator.runs.read import OtherPlan, read
 from coordinator.runs.recorder import Recorder
 from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.types import Answer, Document, Reading, Status
@@ -30,7 +30,7 @@ from edgenode.threads import in_thread
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a question is asked. `max_egress` is in characters, None for the default share. With `again` the supervisor is asked
-    although an earlier request may have been paid for. A `background` run lets others read first."""
+    although there is an answer, or an earlier request may have been paid for. A `background` run lets others read first."""
 
     reading: Reading = Reading.AUTO
     show_names: bool = False
@@ -83,14 +83,16 @@ async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, o
     read again, and no reply in the ledger that is of use is paid for again.
 
     An answer that there is stands, unless `again`: a run that has one and left nothing unread is not touched; one from the pool is
-    made anew of what is read now, one that a supervisor was paid for is not (`Answer.incomplete` tells). Raises as `ask` does,
-    `DocumentError` when a document that is still to be read has changed, `SupervisorUnsure` when an earlier request may have been
-    paid for.
+    made anew by the pool of what is read now, one that a supervisor was paid for is not (`Answer.incomplete` tells). With `again`
+    whoever is configured makes another, and a supervisor is paid for it. Raises as `ask` does, but what failed and cannot be read
+    again is only told; `DocumentError` when a document that was never read to its end has changed, `SupervisorUnsure` when an
+    earlier request may have been paid for.
     """
     with Journal.look(runs, run) as journal:
         if not journal.running and not options.again and not options.dry_run and (answer := _final_answer(journal)) is not None:
             emit(RunStarted(journal.run, resumable(journal).question))
-            emit(Warned(f"{_ANSWERED} To have it put together anew: coordinator resume {journal.run} --again"))
+            how = f"To have it made anew, which a supervisor charges for: coordinator resume {journal.run} --again"
+            emit(Warned(f"{_ANSWERED} {how}"))
             emit(Ended(answer))
             return answer
     with Journal.open(runs, run) as journal:
@@ -122,7 +124,7 @@ def resumable(journal: Journal) -> Kept:
 def _final_answer(journal: Journal) -> Answer | None:
     """The answer of a run that has nothing left to do."""
     answer = kept_answer(journal, resumable(journal))
-    if answer is None or not journal.value("read", False) or _can_read_more(journal):
+    if answer is None or not journal.value("read", False) or _can_read_more(journal, answered=True):
         return None
     return answer if _stands(journal, answer) else None
 
@@ -132,31 +134,43 @@ def _stands(journal: Journal, answer: Answer) -> bool:
     return answer.answered_by == "supervisor" or subtasks_read(journal) == journal.value("end")["subtasks"]
 
 
-def _can_read_more(journal: Journal) -> bool:
+def _can_read_more(journal: Journal, *, answered: bool) -> bool:
     """Whether what failed is to be read again. Not before a request of which the reply is kept, or may be asked for under the
     same name, has become an answer: with more findings it would be another request, and paid for twice."""
     if not failures(journal) or journal.value("asked") is None or journal.ledger.unsure() is not None:
         return False
-    return journal.value("end") is not None or not journal.ledger.used()
+    return answered or not has_reply(journal)
 
 
-async def _documents_to_read(dispatcher: Dispatcher, journal: Journal, tell: Recorder) -> tuple[tuple[Document, ...], str]:
-    """The documents of a run that is resumed, where reading is left to do; and why what failed cannot be read again, if so.
-    Raises `DocumentError` when what was never tried cannot be read."""
+async def _read_rest(
+    dispatcher: Dispatcher,
+    journal: Journal,
+    kept: Kept,
+    options: Options,
+    documents: Sequence[Document] | None,
+    tell: Recorder,
+    *,
+    answered: bool,
+) -> str:
+    """Reads what is left to be read; returns why what failed cannot be read again, where that is in the way. Where nothing else is
+    left the run goes on without it. Raises as `resume` does for what was never tried."""
     whole = journal.value("read", False)
-    if whole and not _can_read_more(journal):
-        return (), ""
-    dispatcher.expect()
+    if whole and not _can_read_more(journal, answered=answered):
+        return ""
     try:
-        documents = await in_thread(read_again, [Source(**each) for each in journal.value("asked")["sources"]])
-    except DocumentError as error:
+        if documents is None:
+            dispatcher.expect()
+            documents = await in_thread(read_again, [Source(**each) for each in journal.value("asked")["sources"]])
+        for document in documents:
+            tell(DocumentRead(document.label, document.name, len(document.text), len(document.page_starts) or None))
+        await read(dispatcher, journal, kept.question, documents, tell, interactive=not options.background)
+    except (DocumentError, NoNodes, OtherPlan) as error:
         if not whole:
             raise
         tell(Warned(f"What failed cannot be read again. {error}"))
-        return (), str(error)
-    journal.set_value("read", False)
-    journal.drop_failures()
-    return documents, ""
+        # Nodes come and go: why the subtasks failed says more.
+        return "" if isinstance(error, NoNodes) else str(error)
+    return ""
 
 
 async def _carry_on(
@@ -170,24 +184,29 @@ async def _carry_on(
 ) -> Answer:
     """From wherever the run is to its answer; `documents` are None where they are to be read again if need be."""
     earlier = kept_answer(journal, kept)
+    standing = None if options.again or options.dry_run else earlier
+    if standing is not None and standing.answered_by == "home":
+        config = replace(config, supervisor=None)  # made for nothing, and for nothing anew
     try:
-        unreadable = ""
-        if documents is None:
-            documents, unreadable = await _documents_to_read(dispatcher, journal, tell)
-            if earlier is None:
-                journal.set_value("end", None)
-        for document in documents:
-            tell(DocumentRead(document.label, document.name, len(document.text), len(document.page_starts) or None))
+        if documents is None and earlier is None:
+            journal.set_value("end", None)
         if supervisor_of(config, options.dry_run) is not None:
             # A question too long for the budget is refused now and not after all the reading.
             aggregation.select((), egress_budget(config, kept), kept.question, {})
-        if not journal.value("read", False):
-            await read(dispatcher, journal, kept.question, documents, tell, interactive=not options.background)
-        if earlier is not None and not options.again and not options.dry_run and _stands(journal, earlier):
+        unreadable = await _read_rest(dispatcher, journal, kept, options, documents, tell, answered=earlier is not None)
+        answer = None
+        if standing is None or not _stands(journal, standing):
+            try:
+                anew = options.again and earlier is not None and earlier.answered_by == "supervisor"
+                answer = await _aggregate(dispatcher, config, journal, kept, options, tell, anew=anew)
+            except NoNodes as error:
+                if standing is None:
+                    raise
+                tell(Warned(str(error)))
+        if answer is None:
+            assert standing is not None, "what does not stand was made anew"
             tell(Warned(_ANSWERED))
-            answer = make_answer(journal, kept, earlier.status, earlier.text, earlier.answered_by, earlier.citations)
-        else:
-            answer = await _aggregate(dispatcher, config, journal, kept, options, tell)
+            answer = make_answer(journal, kept, standing.status, standing.text, standing.answered_by, standing.citations)
         answer = replace(answer, incomplete=incomplete(journal, unreadable))
     except EdgenodeError as error:
         by = "home" if config.supervisor is None else "supervisor"
@@ -201,7 +220,7 @@ async def _carry_on(
 
 
 async def _aggregate(
-    dispatcher: Dispatcher, config: Config, journal: Journal, kept: Kept, options: Options, tell: Recorder
+    dispatcher: Dispatcher, config: Config, journal: Journal, kept: Kept, options: Options, tell: Recorder, *, anew: bool
 ) -> Answer:
     sent = len(journal.ledger.used())
     if supervisor_of(config, options.dry_run) is None:
@@ -209,7 +228,7 @@ async def _aggregate(
         able = [node for node in dispatcher.roster.nodes() if node.models]
         if able and not any(node.state is NodeState.JOINED and not node.draining for node in able):
             tell(Warned(f"No node is there to put the findings together. Waiting up to {PATIENCE_SECONDS:.0f} s for one."))
-    answer = await aggregate(dispatcher, config, journal, kept, tell, dry_run=options.dry_run, again=options.again)
+    answer = await aggregate(dispatcher, config, journal, kept, tell, dry_run=options.dry_run, again=options.again, anew=anew)
     if answer.status is Status.DRY_RUN:
         if journal.value("end") is None:
             keep_answer(journal, answer)

@@ -241,7 +241,7 @@ def test_a_place_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_subtask_ends_once(journal: Journal) -> None:
-    """The file itself refuses a second end; a rejected quotation is none, until it is said to be."""
+    """The file itself refuses a second end, but to what failed; a rejected quotation is none, until it is said to be."""
     node = NodeId("n")
     journal.add_finding(Rejected(0, 1, "no", node), "a", ends=False)
     assert journal.ended_subtasks() == frozenset()
@@ -253,8 +253,11 @@ def test_a_subtask_ends_once(journal: Journal) -> None:
     journal.end_subtask("b")
     journal.add_finding(Failed(0, 3, FailureReason.ENGINE_ERROR, "no", ()), "c")
     assert journal.ended_subtasks() == {"a", "b", "c"}
-    assert journal.drop_failures() == 1
-    assert journal.ended_subtasks() == {"a", "b"}
+    assert journal.failed_subtasks() == {"c"}
+    journal.add_finding(Rejected(0, 3, "no", node), "c", ends=False)
+    assert journal.failed_subtasks() == {"c"}
+    journal.end_subtask("c")
+    assert (journal.ended_subtasks(), journal.failed_subtasks()) == ({"a", "b", "c"}, frozenset())
 
 
 def test_a_plan_and_what_retrieval_found_are_kept_together(journal: Journal) -> None:
@@ -455,6 +458,15 @@ except RunError as error:
     assert "cannot be kept" in said
     assert "EDGENODE_DATA" in said
     assert list_runs(tmp_path / "runs") == ()
+
+
+def test_a_file_that_cannot_be_opened_leaves_nothing_behind(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left, so SQLite opens nothing: a sentence, no run in the list, and no lock held."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path / "not there", **options))
+    with pytest.raises(RunError, match=r"cannot be kept.*EDGENODE_DATA"):
+        Journal.create(runs)
+    assert list_runs(runs) == ()
 
 
 def test_forget_deletes_the_run_and_nothing_else(runs: Path) -> None:
