@@ -136,6 +136,8 @@ async def pair(
             trust.paired.put_back(kept, before)
         raise
     assert kept is not None, "a way ends with a result or raises"
+    if not trust.paired.is_paired(kept.id):
+        raise PairingError(f"{kept.name} was unpaired while it was being paired.")
     return kept
 
 

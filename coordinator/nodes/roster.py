@@ -94,7 +94,7 @@ class Roster:
     def _steady(self, node: NodeInfo) -> NodeInfo:
         """With an address that means something on other machines too, where one has worked: which of several a connection comes
         about at changes from run to run."""
-        kept = self.trust.paired.get(node.id) if is_link_local(node.address) else None
+        kept = self.trust.paired.known(node.id) if is_link_local(node.address) else None
         wider = next((each for each in kept.addresses if not is_link_local(each)), "") if kept else ""
         return replace(node, address=wider) if wider else node
 
@@ -254,14 +254,14 @@ class Roster:
         peer = self._peers.get(id)
         if peer is not None or self._ending:
             return peer
-        kept = self.trust.paired.get(id)
+        kept = self.trust.paired.known(id)
         if self.only and source != "joined" and not self.only & {id, name, kept.name if kept else ""}:
             if source != "kept" and len(self.others) < MAX_STRANGERS:
                 self.others.add(name)
             return None
         strangers = [each.id for each in self._peers.values() if each.is_rumour]
         if len(strangers) >= MAX_STRANGERS:
-            if source == "seen" and not self.trust.paired.is_paired(id):
+            if source == "seen" and (kept is None or kept.removed is not None):
                 return None
             del self._peers[strangers[-1]]
         peer = self._peers[id] = Peer(id, self.trust, self._spawn, self._tell, self._changed, lambda: self.dial_in.problem)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from edgenode.errors import TrustError
+from edgenode.errors import HomeError, TrustError
 from edgenode.text import clean_line
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.records import Records, Values, date_of, find_named, text_of
@@ -42,7 +42,8 @@ class PairedNode:
 class PairedNodes:
     """One file for each node in a coordinator's folder. Changes by other processes count at once.
 
-    Every method raises `HomeError` when the folder cannot be used.
+    Every method raises `HomeError` when the folder cannot be used; those for one node do, but for `known`, when its file is there
+    and is damaged or cannot be read: it may say that the node was removed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +59,14 @@ class PairedNodes:
 
     def get(self, id: NodeId) -> PairedNode | None:
         """Also a node that was removed: look at `removed`. None where it was never paired."""
-        return self._records.all().get(id)
+        return self._records.get(id)
+
+    def known(self, id: NodeId) -> PairedNode | None:
+        """As `get`, but None where that cannot be told and never an error: for what is shown, and to let nobody in."""
+        try:
+            return self.get(id)
+        except HomeError:
+            return None
 
     def is_paired(self, id: NodeId) -> bool:
         """Whether it is paired and was not removed."""
@@ -93,7 +101,7 @@ class PairedNodes:
     def remove(self, id: NodeId) -> PairedNode:
         """Shuts a node out, and returns it as it is kept now. Raises `TrustError` when it was never paired."""
         with self._records.changing():
-            node = self._records.all().get(id)
+            node = self.get(id)
             if node is None:
                 raise TrustError(f"The device {clean_line(id, 40)} is not paired.")
             removed = node if node.removed else replace(node, removed=now_utc())

@@ -113,13 +113,16 @@ class PairingDesk:
 
     async def serve(self, incoming: AsyncIterator[PairingFrame], send: Send, who: str, *, waits: bool = False) -> Granted | None:
         """One pairing or renewal with the coordinator at the other end, of which `who` is the address. None, and logged, when it
-        came to nothing. `waits`: the coordinator may take its time to begin (it was dialled by this node)."""
+        came to nothing or could not be kept. `waits`: the coordinator may take its time to begin (it was dialled by this node)."""
         session = _Session(self, who)
         machine = NodePairing(self.introduction(), session)
+        granted: Granted | None = None
 
         def keep() -> None:
+            nonlocal granted
             assert machine.result is not None, "finished"
             self._keep(machine.result, session.removal)
+            granted = machine.result
 
         try:
             patience = None if waits else self._patience
@@ -133,7 +136,7 @@ class PairingDesk:
                 self.code_proved_by = None
             if session.tries is not None and session.tries == self.window.code:
                 self._count_abandoned(who)
-        return machine.result
+        return granted
 
     def _keep(self, granted: Granted, removal: str) -> None:
         if granted.via is None:

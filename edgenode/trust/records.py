@@ -29,33 +29,31 @@ _log = logging.getLogger(__name__)
 
 
 class Records(Generic[T]):
-    """The records in `folder`, by name. `parse` makes one of a name and a file's values, and raises `ValueError`, `KeyError`,
-    `TypeError` or an `EdgenodeError` for values that make no sense.
+    """The records in `folder`, by name. `parse` makes one (no text) of a name and a file's values, and raises `ValueError`,
+    `KeyError`, `TypeError` or an `EdgenodeError` for values that make no sense.
 
     A file is read again only when it has changed, so asking often is cheap, and changes made by other processes count at once.
-    A file that is damaged or cannot be read is skipped, and warned of once. May be used by several threads.
+    A file that is damaged or cannot be read is skipped among the others, and warned of once; asked for by its name it is an error.
+    May be used by several threads.
     """
 
     def __init__(self, folder: Path, parse: Callable[[str, Values], T]) -> None:
         self._folder = folder
         self._parse = parse
-        self._read: dict[str, tuple[_Stamp, T | None]] = {}
+        self._read: dict[str, tuple[_Stamp, T | str]] = {}
+        """What each file held when it had that stamp, or what is wrong with it."""
 
     def all(self) -> dict[str, T]:
         """Ordered by name. Raises `HomeError` when the folder is there and cannot be read."""
-        before, now = self._read, dict[str, tuple[_Stamp, T | None]]()
-        for name, stamp in self._stamps():
-            known = before.get(name)
-            try:
-                now[name] = known if known and known[0] == stamp else (stamp, self._load(name))
-            except OSError as error:
-                # It may be readable in a moment (too many open files), without having changed.
-                if known is None or known[0] != _UNREAD:
-                    _log.warning("%s cannot be read: %s.", self._path(name), error.strerror)
-                now[name] = (_UNREAD, None)
-        # Replaced whole, never changed: another thread reads it meanwhile.
-        self._read = now
-        return {name: value for name, (_, value) in now.items() if value is not None}
+        return {name: value for name, (_, value) in self._look().items() if not isinstance(value, str)}
+
+    def get(self, name: str) -> T | None:
+        """None where there is none. Raises `HomeError` also when it is there and damaged or cannot be read: that must not pass for
+        one that never was."""
+        _, value = self._look().get(name, (None, None))
+        if isinstance(value, str):
+            raise HomeError(value)
+        return value
 
     def write(self, name: str, values: Values) -> None:
         """Makes or replaces a record. Raises `HomeError` when it cannot be written."""
@@ -77,6 +75,24 @@ class Records(Generic[T]):
         """Keeps other processes from changing records, for a change that depends on what is there now. Raises `HomeError`."""
         return changing(self._folder)
 
+    def _look(self) -> dict[str, tuple[_Stamp, T | str]]:
+        before, now = self._read, dict[str, tuple[_Stamp, T | str]]()
+        for name, stamp in self._stamps():
+            known = before.get(name)
+            try:
+                now[name] = known if known and known[0] == stamp else (stamp, self._load(name))
+            except FileNotFoundError:  # removed since the folder was listed
+                continue
+            except OSError as error:
+                # It may be readable in a moment (too many open files), without having changed.
+                why = f"{self._path(name)} cannot be read: {error.strerror}."
+                if known is None or known[0] != _UNREAD:
+                    _log.warning("%s", why)
+                now[name] = (_UNREAD, why)
+        # Replaced whole, never changed: another thread reads it meanwhile.
+        self._read = now
+        return now
+
     def _path(self, name: str) -> Path:
         return self._folder / (name + SUFFIX)
 
@@ -97,7 +113,7 @@ class Records(Generic[T]):
             raise HomeError(f"The folder {self._folder} cannot be read: {error.strerror}.") from error
         return sorted(found)[:MAX_RECORDS]
 
-    def _load(self, name: str) -> T | None:
+    def _load(self, name: str) -> T | str:
         path = self._path(name)
         try:
             with path.open("rb") as file:
@@ -110,12 +126,11 @@ class Records(Generic[T]):
             if values.get("version") != VERSION:
                 raise ValueError("it was written by another version of edgenode")
             return self._parse(name, values)
-        except FileNotFoundError:
-            return None
         except (ValueError, KeyError, TypeError, RecursionError, EdgenodeError) as error:
             # Once: the result is kept until the file changes.
-            _log.warning("%s is damaged and was skipped (%s). Delete it, and pair again.", path, clean_line(str(error)))
-            return None
+            why = f"{path} is damaged and was skipped ({clean_line(str(error))}). Delete it, and pair again."
+            _log.warning("%s", why)
+            return why
 
 
 def text_of(values: Values, field: str, limit: int = 200) -> str:

@@ -337,11 +337,13 @@ async def test_a_node_that_could_not_keep_it_is_not_kept_either(tmp_path: Path, 
     assert trust.paired.get(node.id) == before
 
 
-@pytest.mark.parametrize("at", [CertificateRequest, Refused])
+@pytest.mark.parametrize("at", [CertificateRequest, Refused, Done])
 async def test_a_node_that_is_unpaired_meanwhile_stays_out(tmp_path: Path, at: type[PairingFrame]) -> None:
-    """Whether before it gets its certificate or before it refuses to keep that: what it says then does not bring it back."""
+    """Whether before it gets its certificate, or before it refuses to keep that or has kept it: what it says then does not bring it
+    back, and nobody is told that it is paired."""
     node, trust = make_desk(tmp_path / "node"), Trust.load(tmp_path / "coordinator")
-    (tmp_path / "node" / "trusted").write_text("not a folder")
+    if at is not Done:
+        (tmp_path / "node" / "trusted").write_text("not a folder")
     trust.paired.add(PairedNode(node.id, "kitchen-pi", now_utc(), "code", now_utc()))
 
     async def between(machine: CoordinatorPairing | CoordinatorRenewal) -> None:
@@ -362,8 +364,10 @@ async def test_a_node_that_is_unpaired_meanwhile_stays_out(tmp_path: Path, at: t
                 ended.append(stopped)
                 to_node.put_nowait(stopped.refusal)
 
-        await node.desk.serve(frames(), send, "192.168.1.2")
-        raise ended[0]
+        granted = await node.desk.serve(frames(), send, "192.168.1.2")
+        assert (granted is not None) == (at is Done)
+        if ended:
+            raise ended[0]
 
     ended: list[PairingStopped] = []
     with pytest.raises(PairingError):

@@ -16,10 +16,12 @@ from coordinator.events import NodeInfo, NodeState
 from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.pair_node import pair_node, unpair
 from coordinator.nodes.pairing import Trust
+from coordinator.nodes.peer import Peer
 from coordinator.nodes.roster import MAX_STRANGERS, Roster
+from coordinator.nodes.tasks import Tasks
 from coordinator.trust.authority import coordinator_folder
 from coordinator.trust.paired import PairedNode
-from edgenode.errors import NetworkError, PairingError, UsageError
+from edgenode.errors import HomeError, NetworkError, PairingError, UsageError
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.net.discovery import Sighting
 from edgenode.net.interfaces import scope
@@ -28,6 +30,7 @@ from edgenode.node import Node, NodeConfig
 from edgenode.trust import certificates
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.frames import Introduction, PairingFrame
+from edgenode.trust.running import running_nodes
 from edgenode.trust.token import Invite
 from edgenode.types import Completion, EngineState, Lease, LeaseId, NodeId, Outcome, Subtask, SubtaskId
 from tests.scripted_engine import ScriptedEngine
@@ -273,6 +276,64 @@ async def test_an_unpaired_device_is_shut_out_at_once_and_stays_out(trust: Trust
         await pair_node(roster, name, never)
         await seen(roster, is_joined)
         assert node.trust.trusted()
+
+
+async def test_an_unpaired_device_stays_out_while_its_record_cannot_be_read(trust: Trust, tmp_path: Path) -> None:
+    """It runs here and would pair by itself if it had never been paired: nothing is begun, and what is wrong is said."""
+    name = unique("lost")
+    async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()) as node, roster_of(trust, name) as roster:
+        await seen(roster, is_joined)
+        unpair(Trust.load(), name)
+        await seen(roster, lambda info: info.state is NodeState.UNPAIRED)
+        record = coordinator_folder() / "nodes" / f"{node.trust.id}.json"
+        aside = record.rename(record.with_suffix(".aside"))
+        record.mkdir()
+        roster.look()
+        (peer,) = roster.peers()
+        assert not peer.is_undecided
+        assert "cannot be read: Is a directory" in peer.info().why
+        with pytest.raises(HomeError, match="cannot be read"):
+            await pair_node(roster, name, never)
+        record.rmdir()
+        aside.rename(record)
+        roster.look()
+        assert not peer.is_undecided
+        assert peer.info().why.startswith("It was unpaired.")
+
+
+async def test_a_joined_device_returns_once_its_record_can_be_read(trust: Trust, tmp_path: Path) -> None:
+    """It might have been unpaired, so it is hung up on; that passes."""
+    name = unique("flickers")
+    news: asyncio.Queue[News] = asyncio.Queue()
+    async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()) as node, roster_of(trust, name) as roster:
+        with roster.listening(news.put_nowait):
+            await until(news, Up)
+            record = coordinator_folder() / "nodes" / f"{node.trust.id}.json"
+            aside = record.rename(record.with_suffix(".aside"))
+            record.mkdir()
+            await until(news, Down)
+            record.rmdir()
+            aside.rename(record)
+            await until(news, Up)
+        assert [one.authority for one in node.trust.trusted()] == [trust.authority.id]
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_a_refusal_brings_nobody_back_who_was_removed_meanwhile(trust: Trust, tmp_path: Path, removed: bool) -> None:
+    """A node of this user that does not know the coordinator is paired by its file only while it counts as paired."""
+    tasks = Tasks()
+    async with Node(NodeConfig(home=tmp_path, name="refuses"), ScriptedEngine()) as node:
+        id = node.trust.id
+        if removed:
+            trust.paired.add(PairedNode(id, "refuses", now_utc(), "local", now_utc()))
+            trust.paired.remove(id)
+        peer = Peer(id, trust, tasks.spawn, lambda _: None, lambda: None)
+        (peer.running,) = (each for each in running_nodes() if each.id == id)
+        peer.found("running", "refuses", [node.address])
+        assert await peer.refused("The node does not let it in.") == ""
+        assert not trust.paired.is_paired(id)
+        assert not node.trust.trusted()
+    await tasks.end()
 
 
 @pytest.mark.parametrize("folder", ["invites", "nodes"])

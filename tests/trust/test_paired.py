@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,10 +151,49 @@ def test_a_record_that_cannot_be_read_for_a_moment(
             raise OSError(errno.EMFILE, "Too many open files")
 
         fault.setattr(Path, "open", fails)
-        assert [fresh.get(A) for _ in range(3)] == [None] * 3
+        assert [fresh.all() for _ in range(3)] == [()] * 3
     assert fresh.get(A) == paired()
     (warning,) = caplog.messages
     assert warning.endswith("cannot be read: Too many open files.")
+
+
+def test_a_removed_node_stays_out_while_its_record_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it was removed is not known then: it is an error to ask, and nothing is written over it, as where it is damaged."""
+    nodes = PairedNodes(tmp_path)
+    nodes.add(paired())
+    nodes.remove(A)
+    path = tmp_path / "nodes" / f"{A}.json"
+    kept = path.read_bytes()
+
+    def stays_out(words: str) -> None:
+        fresh = PairedNodes(tmp_path)
+        assert fresh.known(A) is None
+        for ask in (
+            lambda: fresh.get(A),
+            lambda: fresh.is_paired(A),
+            lambda: fresh.add(paired()),
+            lambda: fresh.put_back(paired(), None),
+            lambda: fresh.remove(A),
+        ):
+            with pytest.raises(HomeError, match=words):
+                ask()
+        assert fresh.get(B) is None
+
+    with monkeypatch.context() as fault:
+        read = Path.open
+
+        def fails(self: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+            if self == path and mode == "rb":
+                raise OSError(errno.EIO, "Input/output error")
+            return read(self, mode, *rest, **named)
+
+        fault.setattr(Path, "open", fails)
+        stays_out("cannot be read: Input/output error")
+    path.write_bytes(b"{")
+    stays_out("is damaged and was skipped .* Delete it, and pair again")
+    path.write_bytes(kept)
+    with pytest.raises(TrustError, match="was unpaired while it was being paired"):
+        nodes.add(paired())
 
 
 def test_damaged_records_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
