@@ -263,9 +263,12 @@ class WorkSession:
         self._authority = authority
         self._report = report
         self._mine: dict[LeaseId, _Job] = {}
+        self._closed = False
 
     def offer(self, lease: Lease) -> None:
-        """Queues the lease, or reports its refusal."""
+        """Queues the lease, or reports its refusal. Does nothing once the session is closed."""
+        if self._closed:
+            return
         self._forget_finished()
         if lease.id in self._mine:
             self._report(Refusal(lease.id, FailureReason.INVALID, "The node already holds a lease with this id."))
@@ -283,7 +286,8 @@ class WorkSession:
             self._queue._cancel(job, subtasks)  # noqa: SLF001 - as above
 
     def close(self) -> None:
-        """The coordinator is gone: whatever it asked for stops."""
+        """The coordinator is gone: whatever it asked for stops, and nothing more is taken."""
+        self._closed = True
         for lease in tuple(self._mine):
             self.cancel(lease)
         self._mine.clear()

@@ -286,3 +286,14 @@ async def test_stopping_fails_what_is_left_with_its_reason() -> None:
 
 def _drained(reports: asyncio.Queue[Report]) -> list[Report]:
     return [reports.get_nowait() for _ in range(reports.qsize())]
+
+
+async def test_a_session_that_is_closed_takes_nothing() -> None:
+    """Frames that were read just before the end of a stream are late."""
+    engine = ScriptedEngine()
+    async with serving(engine) as (_, session, reports):
+        session.close()
+        session.offer(lease("a", "1"))
+        session.offer(lease("b", "1", model="no such model"))
+    assert engine.seen == []
+    assert reports.empty()

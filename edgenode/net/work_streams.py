@@ -179,19 +179,21 @@ class WorkStreams:
                 outbox.close()
 
         async def watch() -> None:
-            """Beside the sending, which a peer that does not read can hold up."""
+            """Beside the sending, which a peer that does not read holds up for as long as it likes: so all else ends here."""
             while not outbox.closed:
                 await asyncio.sleep(HEARTBEAT_SECONDS)
                 try:
                     if not any(one.authority == authority for one in self._trust.trusted()):
                         outbox.close(PeerRefused("This device does not trust the coordinator any more."))
-                except EdgenodeError as error:
+                except (EdgenodeError, OSError) as error:
                     # Whoever was dropped must not stay because that could not be read.
                     logger.warning("Whom this device trusts cannot be read: %s", error)
                     outbox.close(PeerRefused("This device cannot read whom it trusts."))
             session.close()
+            reader.cancel()
 
-        tasks = [asyncio.create_task(read(), name="work-stream-reader"), asyncio.create_task(watch(), name="work-stream-watch")]
+        reader = asyncio.create_task(read(), name="work-stream-reader")
+        tasks = (reader, asyncio.create_task(watch(), name="work-stream-watch"))
         try:
             async for frame in self._outgoing(outbox):
                 yield frame
@@ -222,7 +224,7 @@ class WorkStreams:
 
     def _told(self, authority: AuthorityId, refusal: PeerRefused) -> PeerRefused:
         name = f"coordinator {authority[:8]}"
-        with contextlib.suppress(EdgenodeError):
+        with contextlib.suppress(EdgenodeError, OSError):
             name = next((one.name for one in self._trust.trusted() if one.authority == authority), name)
         self._once.warning(name, f"{refusal} Its work is stopped.")
         return refusal
