@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from edgenode.errors import NetworkError
+from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.addresses import host_port
 from edgenode.net.channel import TlsServer
 from edgenode.net.once import LogOnce
@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 
 class Listeners:
     """Servers at all addresses that `hosts` gives: those there are when it is opened, and those that appear later. An address that
-    is gone is left as it is: nothing reaches it, and if it comes back, as after a cable was out, its connections go on.
+    is gone is left as it is: nothing reaches it, and if it comes back, as after a cable was out, its connections go on. Only beyond
+    `MAX_HOSTS` it makes room for a new one, the one served first before others.
 
     `build` makes the two servers of one address, since gRPC cannot add an address to a server that runs. `look` is called every
     `LOOK_SECONDS`, on the event loop; `hosts` in a thread.
@@ -86,11 +87,26 @@ class Listeners:
             await asyncio.sleep(LOOK_SECONDS)
             self._look()
             try:
-                new = [host for host in await in_thread(self._hosts) if host not in self._servers]
+                hosts = await in_thread(self._hosts)
             except NetworkError:  # there is none for now
                 continue
-            for host in new[: max(0, MAX_HOSTS - len(self._servers))]:
-                try:
-                    await self._serve(host, port)
-                except NetworkError as error:
-                    self._once.warning(host, f"is not served: {error}")
+            except (EdgenodeError, OSError) as error:
+                self._once.warning("The addresses of this machine", f"cannot be read: {error}")
+                continue
+            for host in hosts:
+                if host not in self._servers and await self._make_room(hosts):
+                    try:
+                        await self._serve(host, port)
+                    except (EdgenodeError, OSError) as error:
+                        self._once.warning(host, f"is not served: {error}")
+
+    async def _make_room(self, hosts: tuple[str, ...]) -> bool:
+        """Whether there is room for one more, for which one that is not among `hosts` may go."""
+        if len(self._servers) < MAX_HOSTS:
+            return True
+        gone = next((host for host in self._servers if host not in hosts), None)
+        if gone is None:
+            return False
+        for each in self._servers.pop(gone):
+            await each.server.stop(None)
+        return True
