@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 # The package names these at its top for its users, but not among what it exports.
 from zeroconf import (  # type: ignore[attr-defined]
     DNSAddress,
+    DNSNsec,
     DNSPointer,
     DNSRecord,
     DNSService,
@@ -35,8 +36,11 @@ MAX_JOIN_TICKS: Final = 64
 CLOSE_SECONDS: Final = 3.0
 # Ours hold one name of 200 bytes; anybody may send one of 8,900.
 TEXT_BYTES: Final = 512
-# The addresses of a host with many interfaces, and a few records of other kinds.
-RECORDS_OF_NAME: Final = 64
+# A node tells eight addresses at most. With all strangers that a subclass takes in, this stays below the number of records at which
+# zeroconf lets go of those that others need.
+RECORDS_OF_NAME: Final = 12
+
+_CLASS_IN: Final = 1
 
 logger = logging.getLogger(__name__)
 # Its warnings quote packets as they came; what matters of them is said here in a sentence, once.
@@ -107,9 +111,11 @@ class Responder(RecordUpdateListener):
         cache = self._zeroconf.zeroconf.cache
         for record in came:
             crowded = not self._is_shared(record) and len(cache.entries_with_name(record.name)) > RECORDS_OF_NAME
-            # One that has left the cache already must not be removed again: it would be counted twice.
-            if (crowded or not _is_small(record) or not self._needs(record)) and cache.get(record) is not None:
-                cache.async_remove_records((record,))
+            if crowded or not _is_ours(record) or not self._needs(record):
+                # One that has left the cache already must not be removed again: it would be counted twice.
+                if cache.get(record) is not None:
+                    cache.async_remove_records((record,))
+                _empty(record)
 
     def _needs(self, record: DNSRecord) -> bool:
         """Whether to keep it, now that its packet has been taken in."""
@@ -220,11 +226,22 @@ class Responder(RecordUpdateListener):
         return ", ".join(address for address, _ in self._surroundings.multicast) or "this machine"
 
 
-def _is_small(record: DNSRecord) -> bool:
-    """Whether it is of a kind that is used here and of a size that ours have."""
+def _is_ours(record: DNSRecord) -> bool:
+    """Whether it is of a kind and class that are used here and of a size that ours have."""
+    if record.class_ != _CLASS_IN:
+        return False
     if isinstance(record, DNSText):
         return len(record.text) <= TEXT_BYTES
     return isinstance(record, DNSPointer | DNSService | DNSAddress)
+
+
+def _empty(record: DNSRecord) -> None:
+    """Lets go of what may be large in a record that was removed: zeroconf's list of what ends when holds on to a hundred of those,
+    and more. An NSEC record of one packet becomes megabytes."""
+    if isinstance(record, DNSText):
+        record.text = b""
+    elif isinstance(record, DNSNsec):
+        record.rdtypes = []
 
 
 async def publish(zeroconf: AsyncZeroconf, info: AsyncServiceInfo) -> None:

@@ -13,17 +13,18 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from zeroconf import DNSCache, DNSText  # type: ignore[attr-defined]
+from zeroconf import DNSCache, DNSNsec, DNSText  # type: ignore[attr-defined]
 
 from edgenode.net.addresses import MAX_ADDRESSES
 from edgenode.net.announced import SERVICE
 from edgenode.net.discovery import MAX_SIGHTINGS, Announcer, Browser, Sighting
 from edgenode.net.interfaces import scope
+from edgenode.net.multicast import RECORDS_OF_NAME
 from edgenode.types import NodeId
 
 SECONDS = 30.0
 GROUP = ("224.0.0.251", 5353)
-A, PTR, TXT, AAAA, SRV = 1, 12, 16, 28, 33
+A, PTR, TXT, AAAA, SRV, NSEC = 1, 12, 16, 28, 33, 47
 IN, FLUSH = 0x0001, 0x8001
 
 
@@ -274,10 +275,12 @@ async def test_goodbyes_for_nobody(watch: Watch, forger: Forger) -> None:
 
 
 async def test_records_of_any_size(watch: Watch, forger: Forger) -> None:
-    """Thousands of the largest records, under others' names, a node's own and ever new ones, are not kept by who announces or by
-    who looks; what is needed of a node that is there is."""
+    """Thousands of the largest records, under others' names, a node's own and ever new ones, and of every class, are not kept by
+    who announces or by who looks, nor by the library for when they end; what is needed of a node that is there is."""
     id, early = new_id(), new_id()
     large = b"\xff" + b"x" * 255
+    # A bit for each of 256 types, again and again: of 9 kB, which make a list of 65,000 numbers.
+    types = b"".join(bytes([window, 32]) + b"\xff" * 32 for window in range(256))
 
     def huge(owner: str, number: int) -> bytes:
         return response(record(owner, TXT, struct.pack("!B3sQ", 11, b"no=", number) + large * 33, ttl=4_500))
@@ -292,13 +295,23 @@ async def test_records_of_any_size(watch: Watch, forger: Forger) -> None:
             await forger.send(*(huge(f"{new_id()}.{SERVICE}", number) for number in range(100)))
             told = tuple(f"127.{each}.{n}.1" for n in range(250))
             await forger.send(*(node(early, told[at : at + 50]) for at in range(0, 250, 50)))
+            # Pointers of our service in classes that nobody uses, each of which is another record.
+            pointer = name(SERVICE), name(f"{early}.{SERVICE}")
+            for first in range(2 + each * 400, 402 + each * 400, 80):
+                told_classes = (struct.pack("!HHIH", PTR, number, 4_500, len(pointer[1])) for number in range(first, first + 80))
+                await forger.send(response(*(pointer[0] + head + pointer[1] for head in told_classes)))
+            await forger.send(*(response(record(f"{new_id()}.local.", NSEC, b"\0" + types)) for _ in range(3)))
             await after(watch, forger)
         caches = [each for each in gc.get_objects() if isinstance(each, DNSCache)]
         kept = [each for cache in caches for records in cache.cache.values() for each in records]
         # More than 45 MB were sent.
         assert len(caches) >= 2
         assert sum(len(each.text) for each in kept if isinstance(each, DNSText)) < 1024 * 1024
-        assert len([each for each in kept if each.name == f"{early}.local."]) < 1_000
+        assert len([each for each in kept if each.name == f"{early}.local."]) <= len(caches) * RECORDS_OF_NAME
+        assert {each.class_ for each in kept} == {IN}
+        ending = [each for cache in caches for _, each in cache._expire_heap]
+        assert sum(len(each.text) for each in ending if isinstance(each, DNSText)) < 1024 * 1024
+        assert sum(len(each.rdtypes) for each in ending if isinstance(each, DNSNsec)) < 1_000
         heard = len(watch.seen[id])
         await watch.until(lambda: len(watch.seen[id]) > heard)
         assert watch.seen[id][-1].name == "real"
