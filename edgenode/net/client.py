@@ -78,6 +78,8 @@ class NodeConnection:
             channel = await self._dial()
             self._call = call = node_service_pb2_grpc.NodeServiceStub(channel).Work(self._requests())
             self._stack.callback(call.cancel)
+            # A call that the node has ended takes no task of its own with it: what waits there must wait no more.
+            self._stack.callback(self._let_in.set)
             self._incoming = aiter(call)
             first = await self._next(CONNECT_SECONDS)
             if not isinstance(first, NodeDescription):
@@ -209,6 +211,8 @@ class NodeConnection:
     async def _requests(self) -> AsyncIterator[node_service_pb2.WorkRequest]:
         # Not before: what is written while the node refuses would hide from us why.
         await self._let_in.wait()
+        if self._description is None:
+            return
         yield node_service_pb2.WorkRequest(frame=frame_to_proto(Hello(__version__)))
         while True:
             request = node_service_pb2.WorkRequest(frame=frame_to_proto(Heartbeat()))

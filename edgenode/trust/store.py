@@ -89,9 +89,12 @@ class NodeTrust:
             return self._placeholder
 
     def trusted(self) -> tuple[TrustedCoordinator, ...]:
-        """Ordered by authority. Those that were paired with an earlier key of this home are not among them."""
+        """Ordered by authority. Those that were paired with an earlier key of this home are not among them.
+
+        Raises `HomeError` or `TrustError` when it cannot be told who they are.
+        """
         found = self._records.all()
-        if not found or not (self._home / KEY).exists():
+        if not found or not _is_there(self._home / KEY):
             return ()
         id = self.id
         return tuple(
@@ -151,9 +154,9 @@ class NodeTrust:
         return one
 
     def is_removed(self, authority: AuthorityId) -> bool:
-        """Whether it was trusted once and then dropped."""
+        """Whether it was trusted once and then dropped. Raises `HomeError` when that cannot be told."""
         # A peer may have said it: it becomes a file's name only if it is an identity.
-        return re.fullmatch(r"[0-9a-f]{32}", authority) is not None and self._removed(authority).exists()
+        return re.fullmatch(r"[0-9a-f]{32}", authority) is not None and _is_there(self._removed(authority))
 
     def removal(self, authority: AuthorityId) -> str:
         """What tells this time that it was dropped from every other; empty where it is not dropped. Raises `HomeError`."""
@@ -244,6 +247,17 @@ class NodeTrust:
 
     def _removed(self, authority: AuthorityId) -> Path:
         return self._home / REMOVED / authority
+
+
+def _is_there(path: Path) -> bool:
+    """Raises `HomeError` when that cannot be told: it must not pass for a no."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise HomeError(f"{path} cannot be read: {error.strerror}.") from error
+    return True
 
 
 def _parse(name: str, values: Values) -> TrustedCoordinator:

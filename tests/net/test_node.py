@@ -6,7 +6,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from edgenode.net.client import NodeConnection, NodeLost
 from edgenode.net.listeners import Listeners
 from edgenode.net.pairing_service import PairingService
 from edgenode.net.wire import frame_to_proto
-from edgenode.net.work_streams import OUTBOX_LIMIT, OverLimit, WorkStreams
+from edgenode.net.work_streams import OUTBOX_LIMIT, STREAM_LIMIT, OverLimit, WorkStreams
 from edgenode.node import Node, NodeConfig
 from edgenode.trust.certificates import node_host_name
 from edgenode.trust.running import running_nodes
@@ -124,16 +124,19 @@ async def test_untrusting_ends_open_streams_and_their_work(tmp_path: Path, anna:
     assert engine.cancelled
 
 
-async def test_streams_end_when_it_cannot_be_read_who_is_trusted(tmp_path: Path, anna: Authority) -> None:
-    """Or whoever is dropped after that would stay."""
+@pytest.mark.parametrize("name", ["trusted", "removed"])
+async def test_streams_end_when_it_cannot_be_read_who_is_trusted(tmp_path: Path, anna: Authority, name: str) -> None:
+    """Or whoever is dropped after that would stay; who was removed counts as much."""
     async with serving_node(tmp_path / "node", anna) as node, connection(node, anna) as stream:
-        folder = tmp_path / "node" / "trusted"
-        folder.rename(tmp_path / "aside")
+        folder, aside = tmp_path / "node" / name, tmp_path / "aside"
+        if folder.exists():
+            folder.rename(aside)
         folder.write_text("not a folder")
         with pytest.raises(NodeLost):
             await next_frame(stream, Outcome)
         folder.unlink()
-        (tmp_path / "aside").rename(folder)
+        if aside.exists():
+            aside.rename(folder)
         async with connection(node, anna) as again:
             assert again.description.id == node.trust.id
 
@@ -288,6 +291,48 @@ async def test_a_coordinator_that_never_reads_is_hung_up_on(tmp_path: Path, anna
         with pytest.raises(OverLimit, match="does not read"):
             async with asyncio.timeout(10):
                 await anext(stream)
+
+
+async def test_a_dropped_coordinator_that_never_reads_gets_no_more_work(tmp_path: Path, anna: Authority) -> None:
+    """What is sent to it is held up for as long as it likes; what it asks for meanwhile is not read, and not worked on."""
+    ended = asyncio.Event()
+
+    async def frames() -> AsyncIterator[Frame]:
+        await ended.wait()
+        yield LEASE
+        await asyncio.Event().wait()
+
+    trust = paired(tmp_path, anna)
+    node = NodeDescription(trust.id, "node", "0", "scripted", EngineState.READY, (), 4)
+    engine = ScriptedEngine()
+    async with WorkQueue(engine) as queue:
+        stream = WorkStreams(lambda: node, queue, trust).serve(anna.id, frames())
+        assert await anext(stream) == node
+        reader, watch = [
+            next(task for task in asyncio.all_tasks() if task.get_name() == f"work-stream-{name}") for name in ("reader", "watch")
+        ]
+        trust.untrust(anna.id)
+        async with asyncio.timeout(30):
+            await watch
+            ended.set()
+            await asyncio.wait([reader])
+        await stream.aclose()
+    assert engine.seen == []
+
+
+async def test_a_refused_call_leaves_nothing_behind(tmp_path: Path, anna: Authority) -> None:
+    """Nothing of it waits to say hello: a coordinator that is refused tries again and again."""
+    async with serving_node(tmp_path / "node", anna) as node, AsyncExitStack() as stack:
+        for _ in range(STREAM_LIMIT):
+            await stack.enter_async_context(connection(node, anna))
+        for _ in range(3):
+            with pytest.raises(NodeLost, match="already has"):
+                async with connection(node, anna):
+                    pass
+        await stack.aclose()
+        async with asyncio.timeout(30):
+            while any("_consume_request_iterator" in str(task.get_coro()) for task in asyncio.all_tasks()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be frozen here")
