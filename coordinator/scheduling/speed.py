@@ -189,7 +189,7 @@ class PredictionError:
 
     def add(self, predicted: float, seconds: float) -> None:
         if predicted > 0 and seconds > 0:
-            self._counts[min(320, int(40 * abs(math.log2(seconds / predicted))))] += 1
+            self._counts[min(320, int(40 * abs(math.log2(seconds) - math.log2(predicted))))] += 1
             self.count += 1
 
     def quantile(self, share: float) -> float:
