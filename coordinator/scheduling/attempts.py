@@ -1,7 +1,7 @@
 """What nodes have tried in vain: who may try it again, and when it is given up, or its whole run."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from coordinator.scheduling.backlog import Run
@@ -23,8 +23,8 @@ from coordinator.scheduling.limits import (
 )
 from edgenode.types import FailureReason, NodeId, SubtaskId
 
-# How often it is looked whether what waits for nodes that are not able to take it is to be given up.
-STRANDED_SECONDS: Final = 1.0
+# How often it is looked whether a run, or what of it waits for nodes that are not able to take it, is to be given up.
+LOOK_SECONDS: Final = 1.0
 
 
 class Attempts:
@@ -66,8 +66,13 @@ class Attempts:
 
     def may(self, node: Node, subtask: SubtaskId, now: float) -> bool:
         """A node that failed a subtask gets it again only when the failure may pass and no other node is left to try: one that
-        drains, is in doubt or does not answer is none. One that is set aside or busy is, for a while."""
+        drains, is in doubt or does not answer is none. One that is set aside or busy is, for a while. What has failed too often
+        nobody gets: those who are at it still are the last."""
         state = self._book.subtasks[subtask]
+        if not state.failed_on:
+            return True
+        if self._too_often(state):
+            return False
         if node.id not in state.failed_on:
             return True
         if self._barred(state, node.id):
@@ -77,10 +82,14 @@ class Attempts:
         nodes = self._book.nodes
         return not any(nodes[id].able for id in state.run.readers if id not in state.failed_on)
 
-    def give_up_hopeless(self, now: float, subtasks: Iterable[SubtaskId] | None = None) -> list[Decision]:
-        """Gives up those of `subtasks`, or of all that wait, that nobody will ever do."""
-        if subtasks is None:
-            subtasks = [id for run in self._book.backlog.runs.values() for ids in run.retries.values() for id in ids]
+    def look_at(self, run: Run, now: float) -> list[Decision]:
+        """Gives up what of a run nobody will ever do, all of it where nothing has moved for long."""
+        run.looked_again = now + LOOK_SECONDS
+        decisions = self.end_in_vain(run, now) if now > run.ends_at else []
+        return decisions + self.give_up_hopeless(now, tuple(_failed(run)))
+
+    def give_up_hopeless(self, now: float, subtasks: Iterable[SubtaskId]) -> list[Decision]:
+        """Gives up those of `subtasks` that nobody will ever do."""
         decisions: list[Decision] = []
         for id in subtasks:
             state = self._book.subtasks.get(id)
@@ -92,6 +101,8 @@ class Attempts:
         """Whether those who are there have failed it for good. Somebody else who is not able to take it, or has just left, is
         waited for, but not for ever."""
         run = state.run
+        if self._too_often(state):
+            return True
         if not run.readers or not any(self._barred(state, id) for id in state.failed_on):
             return False
         nodes = self._book.nodes
@@ -104,19 +115,20 @@ class Attempts:
             return True
         if state.stranded_at is None:
             state.stranded_at = now
-        until = state.stranded_at + max((_patience(node) for node in left), default=PATIENCE_SECONDS)
-        if now < until and now >= run.looked_at:
-            run.looked_at = now + STRANDED_SECONDS
-            self._book.wakes.add(run.looked_at, run)
-        return now >= until
+        return now >= state.stranded_at + max((_patience(node) for node in left), default=PATIENCE_SECONDS)
 
     def end_in_vain(self, run: Run, now: float) -> list[Decision]:
-        """Gives up all of a run that nobody is left to read; or for which those who could have done nothing for long."""
+        """Gives up all of a run that nobody is left to read; or for which those who could still read some of it have done nothing
+        for long. What the others do for other runs does not matter."""
         last = (FailureReason.STOPPING, "No node is left to do it.")
         if run.readers:
-            able = [self._book.nodes[id] for id in run.readers]
-            run.moved = max(run.moved, *(node.moved for node in able))
-            if any(node.leases and not node.stuck for node in able) or now <= max(_waited_for(run, node) for node in able):
+            nodes = [self._book.nodes[id] for id in run.readers]
+            able = [node for node in nodes if run.waiting or not self._has_failed_all(run, node)]
+            held = [node for node in nodes if any(lease.run is run for lease in node.leases)]
+            if any(node.leases and not node.stuck for node in (*able, *held)):
+                return []
+            run.moved = max(run.moved, *(node.moved for node in able)) if able else run.moved
+            if not able or now <= max(_waited_for(run, node) for node in able):
                 return []
             last = (FailureReason.STOPPING, "No node could take it for minutes.")
             if all(node.refusals for node in able):
@@ -130,6 +142,10 @@ class Attempts:
                 decisions += self._book.give_up(id)
         return decisions
 
+    def _has_failed_all(self, run: Run, node: Node) -> bool:
+        """Whether there is nothing among what failed somewhere that the node could be given yet."""
+        return all(self._barred(self._book.subtasks[id], node.id) for id in _failed(run))
+
     def _barred(self, state: SubtaskState, node: NodeId) -> bool:
         """Whether the node has failed it for good, or as often as it is tried at all."""
         often = state.failed_on.get(node, 0) >= MAX_ATTEMPTS or state.refusals.get(node, 0) >= MAX_ATTEMPTS
@@ -137,13 +153,12 @@ class Attempts:
 
     def _give_up_failed(self, subtask: SubtaskId, state: SubtaskState) -> list[Decision]:
         """Gives the subtask up when it failed too often and nobody else is at it."""
-        if state.holders:
-            return []
-        if sum(count > 0 for count in state.failed_on.values()) >= MAX_FAILED_NODES or (
-            state.losses >= MIN_VANISHED and state.losses >= self._losses_by_chance(state)
-        ):
-            return self._book.give_up(subtask)
-        return []
+        return self._book.give_up(subtask) if not state.holders and self._too_often(state) else []
+
+    def _too_often(self, state: SubtaskState) -> bool:
+        if sum(count > 0 for count in state.failed_on.values()) >= MAX_FAILED_NODES:
+            return True
+        return state.losses >= MIN_VANISHED and state.losses >= self._losses_by_chance(state)
 
     def _losses_by_chance(self, state: SubtaskState) -> float:
         """How often nodes may go away with one of all subtasks, judged by how often they do with the others."""
@@ -151,6 +166,11 @@ class Attempts:
         others = book.losses - state.losses
         rate = (others + 1) / (others + book.outcomes + PRIOR_ATTEMPTS)
         return min(MAX_VANISHED, math.log(CHANCE / (book.outcomes + len(book.subtasks))) / math.log(rate))
+
+
+def _failed(run: Run) -> Iterator[SubtaskId]:
+    """What waits after it has failed somewhere."""
+    return (id for ids in run.retries.values() for id in ids)
 
 
 def _waited_for(run: Run, node: Node) -> float:

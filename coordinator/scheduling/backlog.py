@@ -37,8 +37,8 @@ class Run:
     """When it last got anywhere."""
     alone_since: float | None = None
     """Since when there has been no node that can read it."""
-    looked_at: float = -math.inf
-    """When it is, or was, last to be looked at because of subtasks that wait for nodes which are not able to take them."""
+    looked_again: float = -math.inf
+    """Before this it is not looked at again."""
     served: float = 0.0
     """Seconds of devices given to it as of `served_at`, each worth half after `FORGOTTEN_SECONDS`. It began level with others."""
     served_at: float = 0.0
@@ -60,6 +60,11 @@ class Run:
     def ends_at(self) -> float:
         """Before this it does not end for want of a node that takes it."""
         return (self.moved if self.alone_since is None else self.alone_since) + PATIENCE_SECONDS
+
+    @property
+    def look_at(self) -> float:
+        """When it is to be looked at whether it, or what has failed somewhere, is to be given up."""
+        return self.looked_again if self.retries else max(self.looked_again, self.ends_at)
 
     def level(self, now: float) -> float:
         """How much it has been served lately."""

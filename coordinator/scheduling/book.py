@@ -41,20 +41,14 @@ class Book:
         self.wakes = Wakes(self._matters)
         self.outcomes = 0
         self.losses = 0
-        """Subtasks that nodes brought to an end, and those in work on nodes that went away."""
+        """Subtasks that nodes brought to an end while they were wanted there, and those in work on nodes that went away or hung."""
         self._prefix = prefix
         self._granted = 0
         self._probes = Run("", False, Need(), {}, {-1: Work(-1, (PROBE_SUBTASK,), 0.0, PROBE_PROMPT_TOKENS, PROBE_REPLY_TOKENS)})
 
-    def _matters(self, what: Lease | Node | Run) -> bool:
+    def _matters(self, what: Lease | Node) -> bool:
         """Whether it is not over."""
-        match what:
-            case Lease():
-                return what.id in self.leases
-            case Node():
-                return self.nodes.get(what.id) is what
-            case Run():
-                return self.backlog.runs.get(what.id) is what
+        return what.id in self.leases if isinstance(what, Lease) else self.nodes.get(what.id) is what
 
     def add(self, run: Run, work: Iterable[Work]) -> None:
         for bundle in work:
@@ -161,7 +155,7 @@ class Book:
 
     def close(self, lease: Lease, subtask: SubtaskId, now: float) -> None:
         """The node's outcome of a subtask came: it no longer holds it."""
-        self.outcomes += 1
+        self.outcomes += subtask in lease.wanted
         first = next(iter(lease.awaited)) == subtask
         lease.awaited.pop(subtask, None)
         lease.wanted.pop(subtask, None)

@@ -60,8 +60,9 @@ class Overdue:
             current = next(iter(each.awaited))
             wanted = tuple(each.wanted)
             decisions += self._book.withdraw(each, wanted, why)
-            if each is lease and current in wanted and lease.begun:
-                # Devices hang by themselves, too, several at once when a room gets hot.
+            if each is lease and current in wanted:
+                # Devices hang by themselves, too, several at once when a room gets hot. Whether it was heard does not matter: an
+                # engine that tells no progress hangs as silently as one that has not begun.
                 decisions += self._attempts.lost(current, node.id, FailureReason.ENGINE_TIMEOUT, why, now)
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)

@@ -10,7 +10,6 @@ from typing import Final
 
 from coordinator.scheduling import measure
 from coordinator.scheduling.attempts import Attempts
-from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Candidate, Decision, Need, Work
 from coordinator.scheduling.holdings import Lease, Node
@@ -34,7 +33,6 @@ class Schedule:
         self._overdue = Overdue(self._book, self._attempts, self._placement)
         self._expecting = False
         self._round_at = now
-        self._ticked = now
 
     @property
     def finished(self) -> bool:
@@ -45,8 +43,7 @@ class Schedule:
         """By when `tick` is to be called; infinite when there is nothing to wait for."""
         book = self._book
         rounds = [self._round_at] if book.idle and book.subtasks else []
-        ends = [max(run.ends_at, self._ticked) + 1.0 for run in book.backlog.runs.values()]
-        return min((book.wakes.next, *ends, *rounds))
+        return min((book.wakes.next, *(run.look_at for run in book.backlog.runs.values()), *rounds))
 
     @property
     def error(self) -> PredictionError:
@@ -162,7 +159,7 @@ class Schedule:
                 decisions += self._attempts.lost(id, node, FailureReason.STOPPING, why, now)
             decisions += self._book.requeue(lease, wanted, why)
         gone.leases.clear()
-        return decisions + self._attempts.give_up_hopeless(now) + self._feed_all(now)
+        return decisions + self._feed_all(now)
 
     def refused(self, lease: LeaseId, reason: FailureReason, message: str, now: float) -> list[Decision]:
         """The node did not take a lease. For want of room that passes and counts for nothing; else it is set aside for longer and
@@ -182,7 +179,7 @@ class Schedule:
                 for subtask in wanted:
                     self._attempts.refused(subtask, held.node.id, reason, message, now)
         decisions = self._book.requeue(held, wanted, message)
-        return decisions + self._attempts.give_up_hopeless(now) + self._feed_all(now)
+        return decisions + self._attempts.give_up_hopeless(now, wanted) + self._feed_all(now)
 
     def progress(
         self, lease: LeaseId, subtask: SubtaskId, prompt_tokens: int, read_tokens: int, completion_tokens: int, now: float
@@ -226,8 +223,10 @@ class Schedule:
             return []
         decisions: list[Decision] = []
         node = held.node
-        node.gets_on(now)
-        held.run.moved = now
+        if wanted:
+            # That it has stopped what was taken back says nothing: a hung engine may say so, too.
+            node.gets_on(now)
+            held.run.moved = now
         if wanted and not self._book.is_probe(held):
             self._book.subtasks[subtask].holders.discard(lease)
             decisions += self._attempts.failed(subtask, held.node.id, reason, message, now)
@@ -240,10 +239,9 @@ class Schedule:
     def tick(self, now: float) -> list[Decision]:
         """Time passed: leases are renewed or expire, pauses end, late work is taken over, and a run without nodes ends at last."""
         decisions: list[Decision] = []
-        self._ticked = now
         for run in tuple(self._book.backlog.runs.values()):
-            if now > run.ends_at:
-                decisions += self._attempts.end_in_vain(run, now)
+            if now >= run.look_at:
+                decisions += self._attempts.look_at(run, now)
         while (what := self._book.wakes.pop(now)) is not None:
             if isinstance(what, Lease):
                 taken_back = self._overdue.look_at(what, now)
@@ -251,13 +249,11 @@ class Schedule:
                 if what.stuck and taken_back:
                     what.run.moved = now
                     decisions += self._feed_all(now)
-            elif isinstance(what, Run):
-                decisions += self._attempts.give_up_hopeless(now, tuple(id for ids in what.retries.values() for id in ids))
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
                 self._overdue.end_pause(what, now)
                 decisions += self._placement.feed(what, now)
         if self._book.idle and now >= self._round_at:
-            decisions += self._attempts.give_up_hopeless(now) + self._placement.round(now)
+            decisions += self._placement.round(now)
             self._round_at = self._placement.round_after(now)
         return decisions
 

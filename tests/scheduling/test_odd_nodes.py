@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS, RESTING_SECONDS, STUCK_SECONDS
 from coordinator.scheduling.schedule import Schedule
+from coordinator.scheduling.simulated import SimulatedNode, Tokens
+from coordinator.scheduling.simulator import Simulation
 from edgenode.types import FailureReason, NodeId, SubtaskId, Usage
 
 MODELS = (Candidate("model", 4096),)
@@ -29,7 +31,7 @@ def grants(decisions: list[Decision]) -> list[Grant]:
 
 class Pool:
     """Nodes that take five seconds for a subtask; some crash once with what is said of them, some hang with all they get, and some
-    refuse everything or fail it for a reason."""
+    refuse everything or fail it for a reason. Replies to `useless` are of no use."""
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Pool:
         crashes: Mapping[NodeId, set[SubtaskId]] | None = None,
         refuse: Mapping[NodeId, FailureReason] | None = None,
         fail: Mapping[NodeId, FailureReason] | None = None,
+        useless: Sequence[SubtaskId] = (),
     ) -> None:
         self.now = 0.0
         self.schedule = Schedule()
@@ -48,6 +51,7 @@ class Pool:
         self.order = itertools.count()
         self.crashes = {node: set(subtasks) for node, subtasks in (crashes or {}).items()}
         self.refuse, self.fail = dict(refuse or {}), dict(fail or {})
+        self.useless = set(useless)
         self.hangs = set(hangs)
         self.gone: set[NodeId] = set()
         self.events: list[tuple[float, int, Callable[[], None]]] = []
@@ -105,6 +109,8 @@ class Pool:
         elif subtask in self.crashes.get(node, ()):
             self.crashes[node].remove(subtask)
             self.do(schedule.failed(grant.lease, subtask, FailureReason.ENGINE_CRASHED, "SIGSEGV", now))
+        elif subtask in self.useless:
+            self.do(schedule.failed(grant.lease, subtask, FailureReason.BAD_REPLY, "not JSON", now))
         elif (decisions := schedule.settled(grant.lease, subtask, now, USAGE)) is not None:
             self.settled.add(subtask)
             self.do(decisions)
@@ -310,6 +316,33 @@ def test_one_failure_for_good_does_not_end_a_subtask_while_the_other_node_may_co
         now = max(now + 0.01, schedule.wakes_at)
         schedule.tick(now)
     assert began + PATIENCE_SECONDS - 1 < now < began + 2 * PATIENCE_SECONDS
+
+
+def test_what_one_node_failed_does_not_wait_for_the_end_of_other_runs() -> None:
+    """The other node is always full of what somebody else sent; the first works on for another run, which is no sign of life."""
+    pool = Pool([A], refuse={B: FailureReason.QUEUE_FULL}, useless=[X])
+    pool.do(pool.schedule.add("r", [Work(0, (X,))], 0.0))
+    pool.do(pool.schedule.add("s", [Work(number, (SubtaskId(f"s{number}"),)) for number in range(200)], 0.0))
+    pool.until(STUCK_SECONDS + 60)
+    assert [each.subtask for each in pool.given_up] == [X]
+    pool.until(20_000.0)
+    assert len(pool.settled) == 200
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 5])
+def test_what_hangs_every_engine_in_silence_is_given_up_alone(nodes: int) -> None:
+    """The engines tell no progress, hang with one subtask, and answer that they have stopped when they are told to."""
+    work = [Work(chunk, tuple(SubtaskId(f"{task}.{chunk}") for task in range(3))) for chunk in range(8)]
+    costs = {id: (bundle.chunk, Tokens(1000, 60, 10**9 if id == "1.3" else 60)) for bundle in work for id in bundle.subtasks}
+    schedule = Schedule()
+    schedule.add("r", work, 0.0)
+    simulation = Simulation(schedule, costs, [SimulatedNode(NodeId(f"n{place}"), 300.0, silent=True) for place in range(nodes)])
+    for node in simulation.nodes:
+        simulation.join(node)
+    result = simulation.run(limit=1800.0)
+    assert schedule.finished
+    assert simulation.given_up == {"1.3"}
+    assert result.lost == 1
 
 
 def test_a_node_that_comes_back_in_time_does_what_the_other_one_failed() -> None:
