@@ -266,7 +266,8 @@ def _request_line(request: RequestRecord) -> str:
     when = f"{datetime.fromtimestamp(request.started, UTC).astimezone():%H:%M:%S}"
     text = f"{when}  {len(request.body):,} bytes to {request.url} ({request.model})"
     if request.state is RequestState.LOST:
-        return f"{text}: no reply was recorded; whether it was answered and charged is not known"
+        came = "no reply was recorded" if request.status is None else f"only a gateway replied, HTTP status {request.status}"
+        return f"{text}: {came}; whether it was answered and charged is not known"
     if request.state is RequestState.SENDING:
         return f"{text}: being sent"
     if request.status is None:

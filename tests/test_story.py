@@ -91,6 +91,16 @@ def test_every_event_of_a_run_finds_its_line(journal: Journal) -> None:
     assert len(told["events"]) == len(HAPPENED)
 
 
+@pytest.mark.parametrize("status", [None, 504])
+def test_a_request_that_is_lost_says_what_came(status: int | None, journal: Journal) -> None:
+    """Nothing, or a gateway's word, which is on record."""
+    request = journal.ledger.begin("https://host/v1", "m", b"{}", "sending")
+    journal.ledger.end(request, status, b"late" if status else None, lost=True)
+    lines = "\n".join(story_lines(story_of(journal)))
+    assert ("no reply was recorded" if status is None else "only a gateway replied, HTTP status 504") in lines
+    assert "whether it was answered and charged is not known" in lines
+
+
 def test_a_changing_battery_is_told_once(journal: Journal) -> None:
     """What a node says while it drains may change every minute; that it drains is one event."""
     tell = Recorder(journal, lambda event: None)

@@ -127,9 +127,10 @@ class Gate:
         unsure = self.journal.ledger.unsure()
         if unsure is not None and (self._accepted is None or unsure.id != self._accepted.id):
             when = datetime.fromtimestamp(unsure.started).astimezone()
+            came = "no reply was recorded" if unsure.status is None else f"only a gateway replied, HTTP status {unsure.status}"
             raise SupervisorUnsure(
                 f"Whether the supervisor answered the request of {when:%Y-%m-%d %H:%M:%S}, and charged for it, cannot be known: "
-                "no reply was recorded. Look at your account there if it matters. To ask again, and perhaps to pay again, type: "
+                f"{came}. Look at your account there if it matters. To ask again, and perhaps to pay again, type: "
                 f"coordinator resume {self.journal.run} --again"
             )
         outgoing = self._outgoing(body)

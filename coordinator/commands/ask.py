@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -61,7 +62,7 @@ def add_to(commands: Commands) -> None:
     resume.add_argument(
         "--again",
         action="store_true",
-        help="put the answer together anew although there is one, or although an earlier request may have been charged",
+        help="make the answer anew although there is one, or an earlier request may have been charged: a supervisor charges again",
     )
     _add_nodes(resume)
     _add_aggregation(resume)
@@ -122,6 +123,7 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
     run: RunId | None = None
     answer: Answer | None = None
     view = _view(options)
+    began = time.time()
 
     async def watch() -> None:
         nonlocal run, answer
@@ -137,7 +139,7 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
         with view:
             asyncio.run(watch())
     except KeyboardInterrupt:
-        sentence, kept = _interrupted(run)
+        sentence, kept = _interrupted(run, began)
         if options.json:
             print_json(kept | {"error": sentence})
         raise KeyboardInterrupt(sentence) from None
@@ -160,19 +162,22 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
     return EXIT[answer.status]
 
 
-def _interrupted(run: RunId | None) -> tuple[str, dict[str, Any]]:
-    """What to say of a run that Ctrl-C ended, and what `--json` prints of it."""
+def _interrupted(run: RunId | None, began: float) -> tuple[str, dict[str, Any]]:
+    """What to say of a run that Ctrl-C ended, whose command began at that Unix time, and what `--json` prints of it."""
     nothing = NO_ANSWER | {"run": run}
     if run is None:
         return "Interrupted.", nothing
     try:
         with Journal.look(runs_dir(), run) as journal:
-            unsure = journal.ledger.unsure() is not None
+            unsure = journal.ledger.unsure()
             kept = answer_json(make_answer(journal, resumable(journal), Status.FAILED, "", "home", ()))
     except EdgenodeError as error:
         return f"Interrupted. {error}", nothing
-    charged = " The request to the supervisor was under way: it may have been answered and charged." if unsure else ""
-    return f"Interrupted.{charged} What was done until then is kept; go on with: coordinator resume {run}", kept
+    if unsure is None:
+        return f"Interrupted. What was done until then is kept; go on with: coordinator resume {run}", kept
+    which = "The request to the supervisor was under way" if unsure.started >= began else "An earlier request had brought no reply"
+    how = f"to ask again, and perhaps to pay again, type: coordinator resume {run} --again"
+    return f"Interrupted. {which}: it may have been answered and charged. What was done until then is kept; {how}", kept
 
 
 def _view(options: argparse.Namespace) -> View:

@@ -11,7 +11,7 @@ from coordinator.config import Config
 from coordinator.documents.chunks import typical_tokens
 from coordinator.documents.ingest import read_documents
 from coordinator.errors import DocumentError, NoNodes, RunError
-from coordinator.events import DocumentRead, DocumentSkipped, Ended, NodeState, RunStarted, Warned
+from coordinator.events import DocumentRead, DocumentSkipped, Ended, RunStarted, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.plan import split_question
 from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, has_reply, make_answer, supervisor_of
@@ -21,7 +21,6 @@ from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import failures, incomplete, keep_answer, keep_failure, kept_answer, subtasks_read
 from coordinator.runs.read import OtherPlan, read
 from coordinator.runs.recorder import Recorder
-from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.types import Answer, Document, Reading, Status
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.threads import in_thread
@@ -223,11 +222,6 @@ async def _aggregate(
     dispatcher: Dispatcher, config: Config, journal: Journal, kept: Kept, options: Options, tell: Recorder, *, anew: bool
 ) -> Answer:
     sent = len(journal.ledger.used())
-    if supervisor_of(config, options.dry_run) is None:
-        await dispatcher.roster.settle()
-        able = [node for node in dispatcher.roster.nodes() if node.models]
-        if able and not any(node.state is NodeState.JOINED and not node.draining for node in able):
-            tell(Warned(f"No node is there to put the findings together. Waiting up to {PATIENCE_SECONDS:.0f} s for one."))
     answer = await aggregate(dispatcher, config, journal, kept, tell, dry_run=options.dry_run, again=options.again, anew=anew)
     if answer.status is Status.DRY_RUN:
         if journal.value("end") is None:

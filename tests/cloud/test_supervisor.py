@@ -250,7 +250,8 @@ async def test_what_a_gateway_gave_up_is_lost_until_told_otherwise(tmp_path: Pat
     with SupervisorServer(Reply(524, b"<html>A timeout occurred</html>")) as server:
         with Journal.create(tmp_path) as journal, pytest.raises(SupervisorUnsure, match="gateway"):
             await ask(journal, config(server.url))
-        with Journal.open(tmp_path, journal.run) as unsure, pytest.raises(SupervisorUnsure, match=r"cannot be known.*--again"):
+        sentence = r"cannot be known: only a gateway replied, HTTP status 524\. .*--again"
+        with Journal.open(tmp_path, journal.run) as unsure, pytest.raises(SupervisorUnsure, match=sentence):
             await ask(unsure, config(server.url))
         with Journal.open(tmp_path, journal.run) as told:
             way_out = Gate(config(server.url), told, system=SYSTEM, schema=SCHEMA, budget_characters=4000, again=True)

@@ -303,8 +303,9 @@ def test_ctrl_c_ends_a_run_with_130(json_too: bool, start_node: Start, lease: Pa
         out, err = asking.communicate(timeout=60)
     assert asking.returncode == 130
     last = err.splitlines()[-1]
-    run_id = re.search(r"Interrupted\..*may have been answered and charged.*coordinator resume (\S+)$", last)
+    run_id = re.search(r"Interrupted\..*may have been answered and charged.*coordinator resume (\S+) --again$", last)
     assert run_id, err
+    assert "was under way" in last
     if json_too:
         told = json.loads(out)
         assert (told["run"], told["status"], told["error"]) == (run_id[1], "failed", last)
