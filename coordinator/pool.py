@@ -171,9 +171,10 @@ class Pool:
         reply is paid for again; where none was usable, the supervisor is asked anew. `run` is its id, the beginning of it, or
         "last". `background` as for `ask`.
 
-        What failed is read again. An answer that there is stands if it was paid for, or if nothing was read since; with `again` it
-        is put together anew (`Answer.incomplete` tells what an answer does not rest on). Raises as `ask` does, and
-        `SupervisorUnsure` where an earlier request may have been paid for and `again` is not given.
+        What failed is read again where nodes and documents allow it. An answer that there is stands if it was paid for, or if
+        nothing was read since; else the pool makes it anew. With `again` whoever is configured makes another, and a supervisor is
+        paid for it (`Answer.incomplete` tells what an answer does not rest on). Raises as `ask` does, and `SupervisorUnsure` where
+        an earlier request may have been paid for and `again` is not given.
         """
         self._check_open()
         options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run, again=again, background=background)
