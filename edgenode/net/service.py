@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, Self
 
 import grpc
 
-from edgenode.errors import NetworkError, TrustError
+from edgenode.errors import EdgenodeError, NetworkError, TrustError
 from edgenode.net.addresses import NODE_PORT
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.door import Door
@@ -131,7 +131,11 @@ class _NodeService:
         """Of which authority the caller is the coordinator; ends the call of anybody else."""
         self._door.passed(context.peer())
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
-        verdict = self._trust.verdict(certificate, now_utc())
+        try:
+            verdict = self._trust.verdict(certificate, now_utc())
+        except (EdgenodeError, OSError) as error:
+            self._once.warning("Whom this device trusts", f"cannot be read: {error}")
+            await self._refuse(context, "This device cannot read whom it trusts.")
         if verdict in REFUSALS:
             await self._refuse(context, REFUSALS[verdict])
         try:

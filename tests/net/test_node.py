@@ -134,6 +134,9 @@ async def test_streams_end_when_it_cannot_be_read_who_is_trusted(tmp_path: Path,
         folder.write_text("not a folder")
         with pytest.raises(NodeLost):
             await next_frame(stream, Outcome)
+        with pytest.raises(NodeLost, match="cannot read whom it trusts"):
+            async with connection(node, anna):
+                pass
         folder.unlink()
         if aside.exists():
             aside.rename(folder)
