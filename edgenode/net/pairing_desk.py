@@ -115,7 +115,6 @@ class PairingDesk:
         """One pairing or renewal with the coordinator at the other end, of which `who` is the address. None, and logged, when it
         came to nothing or could not be kept. `waits`: the coordinator may take its time to begin (it was dialled by this node)."""
         session = _Session(self, who)
-        machine = NodePairing(self.introduction(), session)
         granted: Granted | None = None
 
         def keep() -> None:
@@ -125,6 +124,7 @@ class PairingDesk:
             granted = machine.result
 
         try:
+            machine = NodePairing(self.introduction(), session)
             patience = None if waits else self._patience
             await converse(machine, incoming, send, keep=keep, patience=patience, seconds=self._seconds)
         except PairingStopped as stopped:

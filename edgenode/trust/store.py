@@ -171,8 +171,9 @@ class NodeTrust:
         return f"{mark.st_ino}-{mark.st_mtime_ns}"
 
     def hold(self, invite: Invite) -> None:
-        """Remembers that this node was given it, so that it is void once its coordinator is dropped. Raises `HomeError`."""
-        if invite.id not in self._invitations.all():
+        """Remembers that this node was given it, so that it is void once its coordinator is dropped. Raises `HomeError`, also
+        where it is not known whether it is void already."""
+        if self._invitations.get(invite.id) is None:
             self._invitations.write(invite.id, {"authority": invite.authority, "void": False})
 
     def is_void(self, invite: Invite) -> bool:

@@ -20,6 +20,7 @@ from edgenode.trust.certificates import (
 )
 from edgenode.trust.keys import PrivateKey, fingerprint, make_key
 from edgenode.trust.store import NodeTrust
+from edgenode.trust.token import Invite
 from edgenode.trust.verdict import Verdict
 from edgenode.types import AuthorityId
 from tests.trust.faults import full_disk
@@ -93,6 +94,25 @@ def test_two_coordinators_of_one_name(node: NodeTrust) -> None:
     assert other.id in str(told.value)
     assert node.untrust(anna.id[:8]).authority == anna.id
     assert [one.authority for one in node.trusted()] == [other.id]
+
+
+def test_an_invitation_that_is_void_stays_so_while_that_cannot_be_read(node: NodeTrust, tmp_path: Path) -> None:
+    """A node that is started with the token again does not take it for one that it was never given."""
+    ca = Ca("anna")
+    invite = Invite(ca.id, "0123abcd", b"I" * 16)
+    pair(ca, node)
+    node.hold(invite)
+    node.untrust("anna")
+    held = tmp_path / "home" / "invitations" / "0123abcd.json"
+    aside = held.rename(held.with_suffix(".aside"))
+    held.mkdir()
+    with pytest.raises(HomeError, match="cannot be read: Is a directory"):
+        NodeTrust(tmp_path / "home").hold(invite)
+    held.rmdir()
+    aside.rename(held)
+    again = NodeTrust(tmp_path / "home")
+    again.hold(invite)
+    assert again.is_void(invite)
 
 
 def test_untrust_in_another_process_counts_at_once(node: NodeTrust, tmp_path: Path) -> None:
