@@ -1,14 +1,18 @@
 """What becomes of subtasks that failed, and of an answer that was given without them."""
 
 import itertools
+import math
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from coordinator.commands.ask import _interrupted
 from coordinator.config import runs_dir
 from coordinator.errors import SupervisorRejected
 from coordinator.events import Aggregating, Ended, Event, Planned, Warned
+from coordinator.runs.aggregate import Kept
 from coordinator.runs.journal import Journal
 from coordinator.story import list_stories, story_of
 from coordinator.types import Answer
@@ -161,6 +165,19 @@ async def test_an_answer_made_at_home_is_made_anew_at_home(tmp_path: Path, lease
             assert (anew.answered_by, anew.incomplete, supervisor.requests) == ("home", "", [])
             paid, _ = await listen(pool.resume(first.run, again=True))
         assert (paid.answered_by, len(supervisor.requests)) == ("supervisor", 1)
+
+
+@pytest.mark.parametrize(("began", "says"), [(0.0, "was under way"), (math.inf, "An earlier request had brought no reply")])
+def test_an_interrupted_command_tells_its_own_request_from_an_earlier_one(began: float, says: str) -> None:
+    """Both may have been charged, and both are asked again only with --again."""
+    with Journal.create(runs_dir()) as journal:
+        journal.set_value("kept", asdict(Kept("When?", {}, 0, 0, False, None)))
+        journal.set_value("read", True)
+        journal.ledger.end(journal.ledger.begin("https://host/v1", "m", b"{}", "sending"), None, None, lost=True)
+    sentence, told = _interrupted(journal.run, began)
+    assert says in sentence
+    assert sentence.endswith(f"coordinator resume {journal.run} --again")
+    assert told["run"] == journal.run
 
 
 async def test_a_run_that_is_answered_is_left_as_it_is(tmp_path: Path, lease: Path) -> None:
