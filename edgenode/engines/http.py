@@ -21,6 +21,8 @@ SEND_SECONDS: Final = 60.0
 QUERY_SECONDS: Final = 10.0
 BODY_BYTES: Final = 4 * 1024 * 1024
 ERROR_BYTES: Final = 64 * 1024
+# While it writes, progress is told so often at most: a frame for each token costs a small device a percent of its speed.
+WRITING_SECONDS: Final = 0.1
 # What a chat template adds to the words themselves, roughly.
 TEMPLATE_TOKENS: Final = 32
 
@@ -72,7 +74,8 @@ class HttpClient:
         self.silence_seconds = SILENCE_SECONDS[flavour] * slots if silence_seconds is None else silence_seconds
 
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
-        """Runs one request. Cancelling it closes the connection, by which the server learns that nobody waits any more.
+        """Runs one request. Cancelling it closes the connection, by which the server learns that nobody waits any more. Of what it
+        writes, `progress` hears the first token and then ten times a second.
 
         Raises `EngineUnavailable` (nobody answers), `EngineCrashed` (the connection broke in the middle), `EngineTimeout`,
         `ContextExceeded` or another `EngineError`.
@@ -80,6 +83,7 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         prompt_tokens = await self._fits(request) if self.flavour is Flavour.LLAMA_CPP_PYTHON else 0
         reply, lines, started = Reply(prompt_tokens), EventLines(), loop.time()
+        told = started
         try:
             async with (
                 asyncio.timeout(self.silence_seconds) as silence,
@@ -89,8 +93,10 @@ class HttpClient:
                     raise EngineError(f"The server at {self.url} did not stream its reply. Is it an OpenAI-compatible server?")
                 async for data in answer.aiter_bytes():
                     for payload in lines.feed(data):
-                        silence.reschedule(loop.time() + self.silence_seconds)
-                        if (at := reply.add(payload)) is not None:
+                        at, now = reply.add(payload), loop.time()
+                        silence.reschedule(now + self.silence_seconds)
+                        if at is not None and (at.completion_tokens <= 1 or now - told >= WRITING_SECONDS):
+                            told = now
                             progress(at)
         except TimeoutError:
             raise EngineTimeout(f"The engine at {self.url} was silent for {self.silence_seconds:g} seconds.") from None

@@ -33,7 +33,7 @@ async def test_reply_and_what_was_sent(server: EngineServer) -> None:
     client = HttpClient(server.url + "/", Flavour.LLAMA_CPP, key="secret")
     done = await client.complete(request("Why?", tokens=50), told.append)
     assert (done.text, done.usage.prompt_tokens, done.usage.completion_tokens) == ('{"quote": null}', 9, 2)
-    assert [each.completion_tokens for each in told] == [1, 2]
+    assert told[0].completion_tokens == 1
     (seen,) = server.seen
     assert seen.headers["authorization"] == "Bearer secret"
     assert [each["content"] for each in seen.body["messages"]] == ["You read.", "Why?"]
@@ -43,6 +43,22 @@ async def test_reply_and_what_was_sent(server: EngineServer) -> None:
         "stream_options": {"include_usage": True}, "return_progress": True, "cache_prompt": True,
         "chat_template_kwargs": {"enable_thinking": False},
     }  # fmt: skip
+
+
+async def test_not_each_token_that_is_written_is_told(server: EngineServer) -> None:
+    """What is read is told at each event; of a reply that comes quickly the first token, and then not each."""
+
+    @server.chat
+    async def chat(exchange: Exchange) -> None:
+        await exchange.begin_events()
+        await exchange.events(*({"prompt_progress": {"total": 40, "processed": read}} for read in (10, 20, 30, 40)))
+        await exchange.events(*says(*(["x"] * 500)), "[DONE]")
+
+    told: list[EngineProgress] = []
+    done = await HttpClient(server.url, Flavour.LLAMA_CPP).complete(request("Why?", tokens=600), told.append)
+    assert done.text == "x" * 500
+    assert [(each.read_tokens, each.completion_tokens) for each in told[:5]] == [(10, 0), (20, 0), (30, 0), (40, 0), (40, 1)]
+    assert len(told) < 250
 
 
 async def test_other_servers_get_the_common_form(server: EngineServer) -> None:
