@@ -29,6 +29,7 @@ from edgenode.types import (
     LeaseId,
     NodeId,
     Outcome,
+    Progress,
     Refusal,
     Subtask,
     SubtaskId,
@@ -38,7 +39,8 @@ from edgenode.types import (
 TRIES: Final = 3
 CALLS: Final = 12
 # A call ends after so long, or after a silence of four times what the node is expected to take, between these bounds. Long, since
-# a Pi may write it, and engines that do not tell how far they have read are silent until they write; but not for ever.
+# a Pi may write it, and engines that do not tell how far they have read are silent until they write; but not for ever. Until the
+# first sign of the call the longer one holds: it may wait for other coordinators' turns.
 CALL_SECONDS: Final = 900.0
 SILENCE_SECONDS: Final = (60.0, 600.0)
 # A call is sent again to a node whose queue was full after so long, doubled each time: what is there may be other coordinators'.
@@ -118,7 +120,7 @@ async def _call(
     roster, clock = dispatcher.roster, asyncio.get_running_loop().time
     subtask = Subtask(SubtaskId("call"), request.user, request.schema, aggregation.HOME_REPLY_TOKENS)
     call = Lease(lease, model.name, request.system, "", (subtask,))
-    silence = _silence(dispatcher, node, request)
+    silence = SILENCE_SECONDS[1]
     pause = AGAIN_SECONDS
     news: asyncio.Queue[News] = asyncio.Queue()
     with roster.listening(news.put_nowait), dispatcher.kept_free(node.id):
@@ -135,6 +137,8 @@ async def _call(
                     case Down(down, why) if down.id == node.id:
                         raise NodeLost(why)
                     case Heard(id, frame) if id == node.id:
+                        if isinstance(frame, Progress) and frame.lease == lease:
+                            silence = _silence(dispatcher, node, request)
                         overdue = clock() + silence
                         match frame:
                             case Refusal(of, FailureReason.QUEUE_FULL) if of == lease:
@@ -156,7 +160,7 @@ async def _call(
 
 
 def _silence(dispatcher: Dispatcher, node: NodeInfo, request: AggregationRequest) -> float:
-    """Seconds without a sign of the node after which it is taken to hang."""
+    """Seconds without a sign of the node, once it is at work, after which it is taken to hang."""
     least, most = SILENCE_SECONDS
     speed = dispatcher.speed(node.id)
     if speed is None or not speed.known or len(node.models) > 1:  # of several models, it may be known by another

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
 from coordinator.types import AggregationRequest
 from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.engines.engine import EngineProgress, Request
 from edgenode.net.interfaces import scope
 from edgenode.node import Node, NodeConfig
 from edgenode.types import Completion, FailureReason, Lease, LeaseId, Model, Refusal, Subtask, SubtaskId, Usage
-from tests.runs.test_dispatch import PATIENCE, dispatching, until
+from tests.runs.test_dispatch import DONE, PATIENCE, Run, dispatching, until
 from tests.scripted_engine import ScriptedEngine
 
 REQUEST = AggregationRequest("Answer from the findings.", "Question: When?\n[1] In May.", "{}")
@@ -136,3 +138,39 @@ async def test_it_is_sent_again_to_a_node_that_is_full_of_what_others_sent(tmp_p
             await until(lambda: sum(isinstance(each, Heard) and isinstance(each.frame, Refusal) for each in heard) >= 3)
             gate.set()
             assert (await asking).answer == "In May."
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+async def test_a_call_may_wait_for_its_turn_for_longer_than_it_may_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+) -> None:
+    """Here it may not hang at all. A node of which nothing was heard yet may be at what others sent, and is waited for."""
+    monkeypatch.setattr("coordinator.runs.home.SILENCE_SECONDS", (0.0, 600.0))
+    monkeypatch.setattr("coordinator.runs.home.OVERDUE", 0.0)
+    gate = asyncio.Event()
+
+    class Engine(ScriptedEngine):
+        async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+            if request.system != REQUEST.system:
+                return DONE
+            self.seen.append(request)
+            if is_heard:
+                progress(EngineProgress(10, 5, 0))
+            await gate.wait()
+            return ANSWER
+
+    engine = Engine()
+    async with dispatching(tmp_path, engine) as (dispatcher, (node,)), asyncio.timeout(PATIENCE):
+        await Run("run", 2).on(dispatcher)
+        speed = dispatcher.speed(node)
+        assert speed is not None
+        assert speed.known
+        with Journal.create(tmp_path / "runs") as journal:
+            asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, lambda _: None))
+            if is_heard:
+                with pytest.raises(NoNodes, match="did not answer in time"):
+                    await asking
+            else:
+                await until(lambda: engine.seen)
+                gate.set()
+                assert (await asking).answer == "In May."
