@@ -70,7 +70,7 @@ class Dispatcher:
         self.roster = roster
         self._schedule = _new_schedule()
         self._runs = Participants(self._left)
-        self._presence = Presence(self._schedule, self._runs, self._apply, self._take_back)
+        self._presence = Presence(self._schedule, self._runs, self._apply, self._take_back, self._mistakes_end_runs)
         self._held: dict[LeaseId, Held] = {}
         self._news: asyncio.Queue[News | None] = asyncio.Queue()
         self._decisions: deque[Decision] = deque()
@@ -91,7 +91,7 @@ class Dispatcher:
         await self._stack.aclose()
         if self._serving is not None:
             self._serving.cancel()
-            await asyncio.wait((self._serving,))
+            await asyncio.gather(self._serving, return_exceptions=True)
 
     @property
     def error(self) -> PredictionError:
@@ -130,7 +130,8 @@ class Dispatcher:
             self._wake()
             await asyncio.wait((part.ended, self._serving), return_when=asyncio.FIRST_COMPLETED)
             if not part.is_over:
-                raise RunError(_CLOSED)
+                mistake = None if self._serving.cancelled() else self._serving.exception()
+                raise RunError(_CLOSED if mistake is None else _MISTAKE.format(type(mistake).__name__))
             if (error := part.ended.result()) is not None:
                 raise error
         finally:
@@ -156,8 +157,7 @@ class Dispatcher:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
                     news = await self._news.get()
-            if news is not None:
-                self._hear(news)
+            self._hear(news)
             # By the clock and not only in silence: nodes at work are never silent.
             if due is not None and time.monotonic() >= due:
                 ticked = time.monotonic()
@@ -178,13 +178,14 @@ class Dispatcher:
             self._schedule = _new_schedule()
             for part in self._runs:
                 self._runs.end(part, RunError(_MISTAKE.format(type(error).__name__)))
-            self._presence.move(self._schedule, time.monotonic())
+            while not self._presence.move(self._schedule, time.monotonic()):
+                self._schedule = _new_schedule()
 
     def _wake(self) -> None:
         """There may be something to wait for that was not there before."""
         self._news.put_nowait(None)
 
-    def _hear(self, news: News) -> None:
+    def _hear(self, news: News | None) -> None:
         match news:
             case Up(node):
                 self._presence.up(node, time.monotonic())
@@ -226,8 +227,7 @@ class Dispatcher:
         if held.grant is None or held.part is None or held.part.is_over:
             return None
         with self._runs.at_the_cost_of(held.part):
-            wanted = self._schedule.is_open(subtask)
-            return held.part.participant.completed(held.grant, subtask, completion, wanted=wanted)
+            return held.part.participant.completed(held.grant, subtask, completion, wanted=self._schedule.is_open(subtask))
         return _OVER
 
     def _tell(self, held: Held, event: Event) -> None:

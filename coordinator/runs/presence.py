@@ -1,9 +1,10 @@
 """Which nodes are there: what the schedule and the runs are told of their comings and goings."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from coordinator.events import NodeChanged, NodeGone, NodeInfo, NodeJoined, NodeState
 from coordinator.runs.participants import Part, Participants, candidates, fitting
@@ -11,10 +12,12 @@ from coordinator.scheduling.decisions import Decision
 from coordinator.scheduling.schedule import Schedule
 from edgenode.types import EngineState, NodeId
 
+log = logging.getLogger(__name__)
+
 
 class Presence:
     """Runs hear of the nodes that may read for them. `apply` carries decisions out; `take_back` ends what a node that is gone
-    held."""
+    held; nothing comes out of `guarded`."""
 
     def __init__(
         self,
@@ -22,11 +25,13 @@ class Presence:
         runs: Participants,
         apply: Callable[[list[Decision]], None],
         take_back: Callable[[NodeId], None],
+        guarded: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._schedule = schedule
         self._runs = runs
         self._apply = apply
         self._take_back = take_back
+        self._guarded = guarded
         self._nodes: dict[NodeId, NodeInfo] = {}
         self._aside: Counter[NodeId] = Counter()
 
@@ -63,26 +68,34 @@ class Presence:
         if (node := self._nodes.get(id)) is not None:
             self._gone(node, why, now)
 
-    def move(self, schedule: Schedule, now: float) -> None:
-        """From now on `schedule` is told, first of the nodes that are there. To the runs nothing has happened."""
+    def move(self, schedule: Schedule, now: float) -> bool:
+        """From now on `schedule` is told, first of the nodes that are there. To the runs nothing has happened. False when it has
+        stumbled over one, and cannot be relied on: that node is left out until something about it changes."""
         self._schedule = schedule
-        for node in self._nodes.values():
-            self._join(node, now)
-            self._refresh(node, now)
+        for node in tuple(self._nodes.values()):
+            try:
+                self._join(node, now)
+                self._refresh(node, now)
+            except Exception:
+                log.exception("A mistake in the program leaves the node %s out.", node.name)
+                del self._nodes[node.id]
+                return False
+        return True
 
     @contextmanager
     def kept_free(self, id: NodeId) -> Iterator[None]:
         """Inside, the node gets no new leases."""
-        self._set_aside(id, 1)
         try:
+            self._set_aside(id, 1)
             yield
         finally:
             self._set_aside(id, -1)
 
     def _set_aside(self, id: NodeId, by: int) -> None:
         self._aside[id] += by
-        if (node := self._nodes.get(id)) is not None:
-            self._refresh(node, time.monotonic())
+        with self._guarded():
+            if (node := self._nodes.get(id)) is not None:
+                self._refresh(node, time.monotonic())
 
     def _join(self, node: NodeInfo, now: float) -> None:
         models, ready, rests = candidates(node), self._is_ready(node), self._rests(node)

@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from coordinator.documents.chunks import estimate_tokens
 from coordinator.errors import RunError
 from coordinator.events import Cancelled, Event, NodeGone, NodeJoined, NodeState, Retried
 from coordinator.minions import prompts
-from coordinator.nodes.news import Heard
+from coordinator.nodes.news import Heard, Up
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
 from coordinator.runs.dispatch import Dispatcher
@@ -29,6 +30,7 @@ from edgenode.types import (
     EngineState,
     Failure,
     FailureReason,
+    Frame,
     Lease,
     Model,
     NodeId,
@@ -291,6 +293,54 @@ async def test_a_mistake_in_the_program_ends_the_runs_and_not_the_pool(tmp_path:
         await following.on(dispatcher)
         assert following.is_whole
     assert "Traceback" in caplog.text
+
+
+async def test_a_node_over_which_every_schedule_stumbles_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The new schedule is told of those that are there, stumbles over the same one, and goes on with the others."""
+    async with dispatching(tmp_path, quick()) as (dispatcher, _):
+        unthought: int = "many"  # type: ignore[assignment]
+        odd = replace(dispatcher.roster.nodes()[0], id=NodeId("odd"), slots=unthought)
+        dispatcher.roster._tell(Up(odd))
+        await until(lambda: f"leaves the node {odd.name} out" in caplog.text)
+        run = Run("run", 3)
+        await run.on(dispatcher)
+        assert run.is_whole
+
+
+async def test_a_mistake_in_the_handling_of_a_mistake_is_not_told_as_a_closed_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that read and runs that come later end with what is true, and leaving the pool raises nothing."""
+    engine = ScriptedEngine(lambda _: asyncio.Event())
+    async with dispatching(tmp_path, engine) as (dispatcher, (node,)):
+        run = Run("run", 2)
+        reading = asyncio.create_task(run.on(dispatcher))
+        await until(lambda: engine.seen)
+
+        def stumble(node: NodeId, frame: Frame) -> None:
+            monkeypatch.undo()
+            raise TypeError
+
+        monkeypatch.setattr(dispatcher.roster, "send", stumble)
+        unthought: int = "many"  # type: ignore[assignment]
+        lease = run.grants[0]
+        dispatcher.roster._tell(Heard(node, Progress(lease.lease, lease.subtasks[0], unthought, unthought, unthought)))
+        for each in (reading, Run("next", 1).on(dispatcher)):
+            with pytest.raises(RunError, match=r"mistake in the program \(TypeError\)"):
+                await each
+
+
+async def test_a_mistake_as_a_node_is_kept_free_keeps_it_no_longer(tmp_path: Path) -> None:
+    """What is asked beside the schedule goes on, the new schedule knows that the node is kept free, and afterwards it reads."""
+    async with dispatching(tmp_path, quick()) as (dispatcher, (node,)):
+        del dispatcher._schedule._placement
+        run = Run("run", 2)
+        with dispatcher.kept_free(node):
+            reading = asyncio.create_task(run.on(dispatcher))
+            await until(lambda: run.events)
+            assert run.grants == []
+        await reading
+        assert run.is_whole
 
 
 async def test_a_run_waits_for_a_node_that_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
