@@ -12,20 +12,14 @@ from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.reply import completion_text
 from coordinator.cloud.supervisor import Supervisor
 from coordinator.config import Config, SupervisorConfig
-from coordinator.documents.chunks import estimate_tokens
 from coordinator.errors import EgressRefused, NoNodes
-from coordinator.events import Aggregating, Event, NodeState, SupervisorTrouble, Warned
+from coordinator.events import Aggregating, Event, SupervisorTrouble
 from coordinator.minions import aggregation
-from coordinator.nodes.roster import Roster
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
-from coordinator.runs.participants import fitting
-from coordinator.scheduling.decisions import Need
-from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.types import (
     Abstained,
-    AggregationRequest,
     Answer,
     Answered,
     Citation,
@@ -121,9 +115,6 @@ async def aggregate(
         )
     if supervisor is None:
         request = aggregation.home_request(kept.question, selection)
-        await dispatcher.roster.settle()
-        if _must_wait(dispatcher.roster, journal, request):
-            emit(Warned(f"No node is there to put the findings together. Waiting up to {PATIENCE_SECONDS:.0f} s for one."))
         reply = await aggregate_at_home(dispatcher, journal, request, len(selection.entries), emit)
     else:
         request = aggregation.request(kept.question, selection)
@@ -154,14 +145,6 @@ async def aggregate(
     # What a small model says beside "not found" is of no use (measured: nonsense each time); a supervisor says what is missing.
     text = reply.answer if reply.found or by == "supervisor" else ""
     return make_answer(journal, kept, status, text, by, cited)
-
-
-def _must_wait(roster: Roster, journal: Journal, request: AggregationRequest) -> bool:
-    """Whether nodes are known that could put the findings together, and none of them is there."""
-    needed = estimate_tokens(request.system + request.user) + aggregation.HOME_REPLY_TOKENS
-    need = Need(needed, test_engine=journal.value("plan", {}).get("test_engine", False))
-    able = [node for node in roster.nodes() if fitting(node, need) is not None]
-    return bool(able) and not any(node.state is NodeState.JOINED and not node.draining for node in able)
 
 
 def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str, citations: tuple[Citation, ...]) -> Answer:

@@ -8,7 +8,7 @@ from typing import Final
 
 from coordinator.documents.chunks import estimate_tokens
 from coordinator.errors import NoNodes
-from coordinator.events import Aggregating, Event, NodeInfo, NodeState
+from coordinator.events import Aggregating, Event, NodeInfo, NodeState, Warned
 from coordinator.minions import aggregation
 from coordinator.nodes.news import Down, Heard, News
 from coordinator.nodes.roster import Roster
@@ -60,7 +60,7 @@ async def aggregate_at_home(
     vain: set[NodeId] = set()
     trouble = "no node is there whose model could take it."
     for number in range(CALLS):
-        found = await _find(dispatcher.roster, need, vain) if len(vain) < TRIES else None
+        found = await _find(dispatcher.roster, need, vain, emit) if len(vain) < TRIES else None
         if found is None:
             trouble = trouble if vain else _why_none(dispatcher.roster) or trouble
             break
@@ -88,9 +88,12 @@ async def aggregate_at_home(
     )
 
 
-async def _find(roster: Roster, need: Need, vain: Collection[NodeId]) -> tuple[NodeInfo, Candidate] | None:
+async def _find(
+    roster: Roster, need: Need, vain: Collection[NodeId], emit: Callable[[Event], None]
+) -> tuple[NodeInfo, Candidate] | None:
     """Of the nodes that were not asked in vain the one with the most weights that could take it, with its model. Where all of them
-    have gone away or drain, one is waited for, for as long as a run waits for nodes."""
+    have gone away or drain, one is waited for, for as long as a run waits for nodes, and that is told once."""
+    waits = False
     news: asyncio.Queue[News] = asyncio.Queue()
     with roster.listening(news.put_nowait), contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -103,6 +106,9 @@ async def _find(roster: Roster, need: Need, vain: Collection[NodeId]) -> tuple[N
                     return max(able, key=lambda pair: (not pair[1].test_engine, pair[1].parameters))
                 if not known:
                     return None
+                if not waits:
+                    waits = True
+                    emit(Warned(f"No node is there to put the findings together. Waiting up to {PATIENCE_SECONDS:.0f} s for one."))
                 await news.get()
     return None
 

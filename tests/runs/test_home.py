@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.errors import NoNodes
-from coordinator.events import Aggregating, Event, NodeState
+from coordinator.events import Aggregating, Event, NodeState, Warned
 from coordinator.nodes.news import Heard, News
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
@@ -94,7 +94,7 @@ async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path) ->
 
 
 async def test_a_draining_node_is_left_out(tmp_path: Path) -> None:
-    """It would refuse: the other is asked though its model is smaller, and where it is the only one it is waited for."""
+    """It would refuse: the other is asked though its model is smaller. Where it is alone it is waited for, and that is said."""
     large, small = (ScriptedEngine(lambda _: ANSWER, model=Model(f"of-{n}", context_tokens=9_000, parameters=n)) for n in (9, 1))
     events: list[Event] = []
     async with (
@@ -113,8 +113,12 @@ async def test_a_draining_node_is_left_out(tmp_path: Path) -> None:
             small.become(small.state)
             await until(lambda: any(node.models == small.models for node in roster.nodes()))
             asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append))
+            await until(lambda: any(isinstance(event, Warned) for event in events))
             drained._drain("")
             await asking
+    assert [event.message for event in events if isinstance(event, Warned)] == [
+        "No node is there to put the findings together. Waiting up to 30 s for one."
+    ]
     assert [event.model for event in events if isinstance(event, Aggregating)] == ["of-1", "of-9"]
 
 
