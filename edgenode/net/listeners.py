@@ -79,8 +79,13 @@ class Listeners:
                 await each.server.stop(None)
             raise
         self._servers[host] = servers
-        for each in servers:
-            await each.server.start()
+        # To be cancelled waits for this: a server whose start is broken off, or that has ports and never starts, keeps them.
+        starting = asyncio.gather(*(each.server.start() for each in servers))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting])
+            raise
 
     async def _follow(self, port: int) -> None:
         while True:

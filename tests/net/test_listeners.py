@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,21 @@ async def test_new_addresses_are_served_after_whatever_went_wrong(
         await listeners.close(None)
     assert failures == {"hosts": 0, "build": 0}
     assert len(caplog.messages) == 2
+
+
+async def test_a_start_that_is_broken_off_leaves_servers_that_stop(
+    build: Callable[[], tuple[TlsServer, TlsServer]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when a node ends while it begins to serve one more address."""
+    port = free_pair()
+    for turns in range(8):
+        listeners = Listeners(lambda: ("127.0.0.1",), build)
+        opening = asyncio.create_task(listeners.open(("127.0.0.1",), port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with suppress(asyncio.CancelledError):
+            await opening
+        await listeners.close(None)
+        assert are_free(("127.0.0.1",), port)
+    assert not caplog.messages
