@@ -133,7 +133,9 @@ class _Process:
 
     def obey(self, order: dict[str, object]) -> None:
         """`{"port": N, "line": {...}}` sets a line, `{"port": N, "carrier": BOOL}` plugs the host's cable in or out,
-        `{"multicast": BOOL}` lets multicast pass or not."""
+        `{"multicast": BOOL}` lets multicast pass or not. What was sent before the order goes by what held until then."""
+        for sender in range(len(self._devices)):
+            self._read(sender, QUEUE_FRAMES)
         match order:
             case {"port": int(port), "line": dict(line)}:
                 self._fabric.set_line(port, Line(**line))
@@ -151,9 +153,9 @@ class _Process:
         fcntl.ioctl(self._devices[port], TUNSETCARRIER, struct.pack("i", plugged))
         self._fabric.set_plugged(port, plugged)
 
-    def _read(self, port: int) -> None:
+    def _read(self, port: int, frames: int = FRAMES_A_TURN) -> None:
         now = time.monotonic()
-        for _ in range(FRAMES_A_TURN):
+        for _ in range(frames):
             try:
                 frame = os.read(self._devices[port], 65_535)
             except OSError:  # nothing more to read, or the host's end is down
