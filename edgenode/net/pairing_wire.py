@@ -51,8 +51,8 @@ def pairing_frame_to_proto(frame: PairingFrame) -> pairing_pb2.PairingFrame:
         case IssuedCertificate(certificate, confirmation):
             issued = pairing_pb2.PairingCertificate(certificate=certificate, confirmation=confirmation)
             return pairing_pb2.PairingFrame(certificate=issued)
-        case Done():
-            return pairing_pb2.PairingFrame(done=pairing_pb2.PairingDone())
+        case Done(signature):
+            return pairing_pb2.PairingFrame(done=pairing_pb2.PairingDone(signature=signature))
         case Refused(reason, message, retry_after):
             refusal = pairing_pb2.PairingRefusal(
                 reason=pairing_pb2.PairingRefusalReason.Value(f"PAIRING_REFUSAL_REASON_{reason.name}"),
@@ -78,14 +78,12 @@ def pairing_frame_from_proto(message: pairing_pb2.PairingFrame) -> PairingFrame:
             return Renew(AuthorityId(_identity(message.renew.authority_id)), _exactly(message.renew.nonce, NONCE_BYTES))
         case "request":
             asked = message.request
-            if len(asked.signature) > MAX_SIGNATURE_BYTES:
-                raise WireError(f"A signature of {len(asked.signature)} bytes; {MAX_SIGNATURE_BYTES} is the limit.")
-            return CertificateRequest(_sized(asked.request), _confirmation(asked.confirmation), asked.signature)
+            return CertificateRequest(_sized(asked.request), _confirmation(asked.confirmation), _signature(asked.signature))
         case "certificate":
             issued = message.certificate
             return IssuedCertificate(_sized(issued.certificate), _confirmation(issued.confirmation))
         case "done":
-            return Done()
+            return Done(_signature(message.done.signature))
         case "refusal":
             refusal = message.refusal
             return Refused(
@@ -145,6 +143,12 @@ def _exactly(data: bytes, length: int) -> bytes:
 
 def _confirmation(data: bytes) -> bytes:
     return _exactly(data, CONFIRMATION_BYTES) if data else b""
+
+
+def _signature(data: bytes) -> bytes:
+    if len(data) > MAX_SIGNATURE_BYTES:
+        raise WireError(f"A signature of {len(data)} bytes; {MAX_SIGNATURE_BYTES} is the limit.")
+    return data
 
 
 def _kind(value: pairing_pb2.PairingSecret.ValueType) -> SecretKind:

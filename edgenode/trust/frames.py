@@ -92,7 +92,9 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    pass
+    """The node has kept its certificate. `signature` is by its key, over all that was said."""
+
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ whether his one guess was right, which is counted.
 Renewal needs no secret. The node signs what was said, with a number in it that the coordinator has just made up, by the key that
 the authority knows already; what comes back is believed because that authority signed it for that key. Whoever stands in between
 can only be in the way, and what he recorded is worth nothing.
+
+At the end of both the node signs all that was said, its certificate included: the coordinator believes nobody else that it came.
 """
 
 import hashlib
@@ -99,18 +101,25 @@ class _Coordinator(Machine):
         self.introduction = introduction
         self._said.add(introduction)
 
-    def _issue(self, request: bytes) -> bytes:
+    def _issue(self, asked: CertificateRequest) -> IssuedCertificate:
         """Signs the key that asked, if it is the one that the node's id is made of."""
         assert self.introduction is not None, "met"
-        key = certificates.requested_key(request)
+        self._said.add(asked)
+        key = certificates.requested_key(asked.request)
         if fingerprint(key) != self.introduction.id:
             raise PairingError("The device asked for a certificate for a key that is not its own.")
         self._leaf = self._sign(key)
-        return certificates.der(self._leaf)
+        return IssuedCertificate(certificates.der(self._leaf))
 
-    def _finish(self) -> tuple[Turn, tuple[PairingFrame, ...]]:
+    def _give(self, issued: IssuedCertificate) -> tuple[Turn, tuple[PairingFrame, ...]]:
+        self._said.add(issued)
+        return Turn.DONE, (issued,)
+
+    def _finish(self, done: Done) -> tuple[Turn, tuple[PairingFrame, ...]]:
         assert self.introduction is not None, "met"
         assert self._leaf is not None, "issued"
+        if not signed(certificates.public_key(self._leaf), done.signature, self._said.labelled(Label.DONE)):
+            raise PairingError("The device did not prove that its certificate came: somebody may stand in between.")
         self.result = Paired(self.introduction.id, self.introduction.name, self._leaf)
         return Turn.OVER, ()
 
@@ -149,13 +158,10 @@ class CoordinatorPairing(_Coordinator):
                 if not same(self._said.confirm(self._key, Label.NODE, CertificateRequest(request)), confirmation):
                     why = "The device did not prove that it knows the secret: somebody may stand in between."
                     raise PairingStopped(Refused(RefusalReason.WRONG_SECRET, why))
-                self._said.add(frame)
-                leaf = self._issue(request)
-                return Turn.DONE, (
-                    IssuedCertificate(leaf, self._said.confirm(self._key, Label.CERTIFICATE, IssuedCertificate(leaf))),
-                )
+                issued = self._issue(frame)
+                return self._give(replace(issued, confirmation=self._said.confirm(self._key, Label.CERTIFICATE, issued)))
             case Turn.DONE, Done():
-                return self._finish()
+                return self._finish(frame)
             case _:
                 raise out_of_turn(frame)
 
@@ -181,9 +187,9 @@ class CoordinatorRenewal(_Coordinator):
                 data = self._said.labelled(Label.RENEWAL, CertificateRequest(request))
                 if not signed(certificates.requested_key(request), signature, data):
                     raise PairingError("The device did not prove now that it holds its key.")
-                return Turn.DONE, (IssuedCertificate(self._issue(request)),)
+                return self._give(self._issue(frame))
             case Turn.DONE, Done():
-                return self._finish()
+                return self._finish(frame)
             case _:
                 raise out_of_turn(frame)
 
@@ -214,16 +220,20 @@ class NodePairing(Machine):
                 self._authority = _or_stop(self._policy.trusted(authority))
                 self._said.add(frame)
                 asked = CertificateRequest(certificates.make_request(self._policy.key))
-                signature = sign(self._policy.key, self._said.labelled(Label.RENEWAL, asked))
-                return Turn.CERTIFICATE, (replace(asked, signature=signature),)
+                asked = replace(asked, signature=sign(self._policy.key, self._said.labelled(Label.RENEWAL, asked)))
+                self._said.add(asked)
+                return Turn.CERTIFICATE, (asked,)
             case Turn.PROOF, Proof():
                 return Turn.CERTIFICATE, (self._check_proof(frame),)
             case Turn.CERTIFICATE, IssuedCertificate(certificate, confirmation):
                 if not same(self._expected(frame), confirmation):
                     why = "The certificate is not from the coordinator that proved the secret: somebody may stand in between."
                     raise PairingStopped(Refused(RefusalReason.INVALID, why))
-                self.result = Granted(self._known(), self._check_leaf(certificate), self.kind)
-                return Turn.OVER, (Done(),)
+                leaf = self._check_leaf(certificate)
+                self._said.add(frame)
+                done = Done(sign(self._policy.key, self._said.labelled(Label.DONE)))
+                self.result = Granted(self._known(), leaf, self.kind)
+                return Turn.OVER, (done,)
             case _:
                 raise out_of_turn(frame)
 

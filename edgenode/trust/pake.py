@@ -27,6 +27,7 @@ class Label(StrEnum):
     NODE = "edgenode pairing v1: the node knows the secret and asks for this"
     RENEWAL = "edgenode pairing v1: the holder of the node's key asks for this"
     CERTIFICATE = "edgenode pairing v1: the coordinator gives this certificate"
+    DONE = "edgenode pairing v1: the holder of the node's key has kept this certificate"
 
 
 class Pake:

@@ -339,11 +339,21 @@ Global___PairingCertificate: typing_extensions.TypeAlias = PairingCertificate
 
 @typing.final
 class PairingDone(google.protobuf.message.Message):
+    """The node has kept its certificate."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    signature: builtins.bytes
+    """The signature by the node's key of everything said so far (ECDSA with SHA-256, DER): whoever keeps the certificate from the node
+    cannot say that it came.
+    """
     def __init__(
         self,
+        *,
+        signature: builtins.bytes = ...,
     ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["signature", b"signature"]) -> None: ...
 
 Global___PairingDone: typing_extensions.TypeAlias = PairingDone
 
