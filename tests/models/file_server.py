@@ -31,6 +31,7 @@ class Seen:
     range: str
     if_range: str
     sent: int = 0
+    """Bytes of body that were on their way."""
 
 
 class FileServer:
@@ -87,9 +88,10 @@ class FileServer:
         request.end_headers()
         if page.cuts:
             body = body[: page.cuts.pop(0)]
+        # Before it is sent: whoever has the last byte may look at once.
+        seen.sent = len(body)
         with contextlib.suppress(ConnectionError):  # a client may leave in the middle
             request.wfile.write(body)
-        seen.sent = len(body)
 
     @contextmanager
     def running(self) -> "Iterator[FileServer]":

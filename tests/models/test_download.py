@@ -21,7 +21,7 @@ from tests.models.gguf_files import tiny_gguf
 
 DATA = tiny_gguf(weights=32 * 20_000)
 DIGEST = hashlib.sha256(DATA).hexdigest()
-QUICK = Patience(attempts=3, first_pause=0.001, longest_pause=0.002, connect_seconds=5, silence_seconds=5)
+QUICK = Patience(attempts=3, first_pause=0.001, longest_pause=0.002)
 PLENTY = 1 << 50
 
 
@@ -282,7 +282,7 @@ def test_two_processes_that_fetch_the_same_share_one_download(store: Store, serv
     command = [sys.executable, "-c", program, f"{server.url}/m.gguf", str(store.folder)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     for child in children:
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=300)
         assert (out.strip(), err) == (DIGEST, "")
     assert [model.name for model in store.listing().models] == ["m"]
     assert store.find("m").path.read_bytes() == DATA
@@ -297,11 +297,11 @@ def test_whoever_waits_for_another_shows_it(store: Store, server: FileServer) ->
     def slow(progress: PullProgress) -> None:
         if progress.done_bytes:
             begun.set()
-            assert waiting.wait(30)
+            assert waiting.wait(120)
 
     first = threading.Thread(target=pull, args=(f"{server.url}/m.gguf", store, slow), kwargs={"patience": QUICK})
     first.start()
-    assert begun.wait(30)
+    assert begun.wait(120)
     seen: list[str] = []
 
     def report(progress: PullProgress) -> None:

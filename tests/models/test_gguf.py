@@ -14,6 +14,10 @@ from edgenode.errors import ModelFileError
 from edgenode.models.gguf import read_header
 from tests.models.gguf_files import ARRAY, STRING, assemble, entries, entry, tensor, text, tiny_gguf, write_gguf
 
+# All examples may write to the same folder. What is named here takes the place of what is suppressed for all tests, so it says that
+# again: nobody is judged by the clock.
+UNTIMED_IN_ONE_FOLDER = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
+
 
 def refusal(tmp_path: Path, data: bytes) -> str:
     path = tmp_path / "model.gguf"
@@ -169,14 +173,14 @@ def test_a_file_that_ends_early_is_cut_short(tmp_path: Path) -> None:
 
 
 @given(length=st.integers(min_value=0, max_value=len(tiny_gguf()) - 1))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=UNTIMED_IN_ONE_FOLDER)
 def test_every_truncation_is_refused(tmp_path: Path, length: int) -> None:
     """Wherever a download stops, the piece is not taken for a model."""
     refusal(tmp_path, tiny_gguf()[:length])
 
 
 @given(flips=st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), min_size=1, max_size=8), tail=st.binary(max_size=64))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=400)
+@settings(suppress_health_check=UNTIMED_IN_ONE_FOLDER, max_examples=400)
 def test_damage_anywhere_is_at_worst_a_model_file_error(tmp_path: Path, flips: list[tuple[int, int]], tail: bytes) -> None:
     """Random bytes at random places never raise anything else, and never make the reader take more than a few megabytes."""
     data = bytearray(tiny_gguf())
@@ -195,7 +199,7 @@ def test_damage_anywhere_is_at_worst_a_model_file_error(tmp_path: Path, flips: l
 
 
 @given(data=st.binary(max_size=400))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=UNTIMED_IN_ONE_FOLDER)
 def test_random_bytes_after_the_magic_are_refused(tmp_path: Path, data: bytes) -> None:
     """Noise behind the right first bytes is refused like any other noise."""
     refusal(tmp_path, b"GGUF\x03\0\0\0" + data)
