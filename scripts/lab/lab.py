@@ -19,7 +19,7 @@ MAX_HOSTS = 100
 """Hosts have the addresses from .1 to this; those above are free for address changes."""
 
 COMMANDS = ("ip", "nsenter", "setpriv", "sh", "unshare")
-STOP_SECONDS = 10.0
+STOP_SECONDS = 60.0
 
 
 @functools.cache
@@ -79,7 +79,6 @@ class Lab:
         assert self._switch.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self._switch.stdin.write(json.dumps(order).encode() + b"\n")
-            self._switch.stdin.flush()
         if self._switch.stdout.readline() != b"done\n":
             raise LabFailed("The lab's switch has ended.")
 
@@ -96,6 +95,7 @@ class Lab:
                 [sys.executable, str(Path(__file__).with_name("switch.py")), str(self._seed), *map(str, devices)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                bufsize=0,  # what could not be written to a dead one is not tried again when its pipe is closed
                 pass_fds=devices,
                 start_new_session=True,
             )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .switch import TUNSETCARRIER
 
-COMMAND_SECONDS = 10.0
+COMMAND_SECONDS = 60.0
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 

@@ -126,13 +126,16 @@ class LabNode(Member):
         self.name = host.name
         self._engine: tuple[str | Path, ...] = ("--engine", "deterministic")
         self._output: Output | None = None
+        self._crash = self.folder / "crash"
 
-    def stand_in(self, model: Path, speed: str) -> None:
+    def stand_in(self, model: Path, speed: str, pace: Path) -> None:
         """From its next start it serves the GGUF file `model` by an engine in a child process, where only the native library is
-        replaced by one that answers as the deterministic engine does, at `speed` (READ:WRITE, tokens a second)."""
+        replaced by one that answers as the deterministic engine does, at `speed` (READ:WRITE, tokens a second) and until the time
+        in the file `pace` (see `stand_in`)."""
         self._engine = ("--engine", "xllamacpp", "--model", model, "--threads", "1")
         before = os.environ.get("PYTHONPATH")
-        self.environment |= {"PYTHONPATH": os.pathsep.join([str(STAND_IN), *([before] if before else [])]), "LAB_SPEED": speed}
+        path = os.pathsep.join([str(STAND_IN), *([before] if before else [])])
+        self.environment |= {"PYTHONPATH": path, "LAB_SPEED": speed, "LAB_PACE": str(pace), "LAB_CRASH": str(self._crash)}
 
     @property
     def output(self) -> Output:
@@ -164,10 +167,12 @@ class LabNode(Member):
         self.output.process.wait(timeout=SECONDS)
 
     def crash_engine(self) -> None:
-        """Kills its engine's process as a fault of native code would; nothing, while there is none because it is started again."""
-        process = self.output.process.pid
-        for child in Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split():
-            os.kill(int(child), signal.SIGSEGV)
+        """A fault of native code ends the process of the engine that stands in, in the midst of the next work it has."""
+        self._crash.touch()
+
+    def spare_engine(self) -> None:
+        """Takes `crash_engine` back if it had no work."""
+        self._crash.unlink(missing_ok=True)
 
 
 class Watch:

@@ -1,19 +1,27 @@
 """Stands in for the library `xllamacpp` in nodes of the lab: a server of the same HTTP dialect whose replies are those of the test
 engine. All above the library is what users run: the child process, its orders, its restarts, the HTTP adapter.
 
-Whoever has its folder in PYTHONPATH imports it instead of the library. LAB_SPEED is READ:WRITE, tokens a second.
+Whoever has its folder in PYTHONPATH imports it instead of the library. LAB_SPEED is READ:WRITE, tokens a second. LAB_PACE is a file
+with the time (a double, of the monotonic clock) after which no work is begun until a later one stands there. LAB_CRASH is a file
+whose being there means that the process is to die, as native code does, at the first work it has: it takes the file away, and dies.
 """
 
 import asyncio
 import json
 import os
+import signal
+import struct
 import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.errors import EngineError
+
+PACE_SECONDS = 0.01
 
 
 class CommonParams(SimpleNamespace):
@@ -31,6 +39,7 @@ class Server:
         self._engine = DeterministicEngine(
             context_tokens=params.n_ctx, read_tokens_per_second=float(read), write_tokens_per_second=float(write)
         )
+        self._pace, self._crash = Path(os.environ["LAB_PACE"]), Path(os.environ["LAB_CRASH"])
         self.listening_address = ""
         serves = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._serve(serves)), daemon=True).start()
@@ -64,11 +73,16 @@ class Server:
             writer.write(f"data: {json.dumps(event)}\n\n".encode())
 
         def progress(at: EngineProgress) -> None:
+            if self._crash.exists():
+                self._crash.unlink()
+                os.kill(os.getpid(), signal.SIGSEGV)
             tell({"choices": [], "prompt_progress": {"total": at.prompt_tokens, "processed": at.read_tokens}})
 
         system, user = (message["content"] for message in body["messages"])
         schema = json.dumps(body["response_format"]["json_schema"]["schema"])
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        while time.monotonic() > struct.unpack("d", self._pace.read_bytes())[0]:  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(PACE_SECONDS)
         try:
             done = await self._engine.complete(Request(body["model"], system, user, schema, body["max_tokens"]), progress)
         except EngineError as error:
