@@ -1,10 +1,11 @@
 """Datagrams between hosts of the lab, for its own tests. Run within a host:
 
-talk.py hear               prints "ready", then each datagram that comes, by IPv4 or IPv6, to it or to the group GROUP
-talk.py say ADDRESS TEXT   sends it there, once
-talk.py ask ADDRESS        sends a word and prints what comes back; fails after a few tries without an answer
+talk.py hear                  prints "ready", then each datagram that comes, by IPv4 or IPv6, to it or to the group GROUP
+talk.py say ADDRESS TEXT...   sends each there, once
+talk.py ask ADDRESS           sends a word and prints what comes back; again where the answer is late, and fails after a minute
 """
 
+import contextlib
 import socket
 import struct
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 PORT = 7077
 GROUP = "224.0.0.251"
-TRIES = 20
+TRIES = 120
 TRY_SECONDS = 0.5
 
 
@@ -36,13 +37,16 @@ def hear() -> None:
         while True:
             text, sender = ear.recvfrom(1_000)
             _print(text.decode())
-            ear.sendto(text, sender)
+            # Who asked twice may have gone, and his address or ours with him.
+            with contextlib.suppress(OSError):
+                ear.sendto(text, sender)
 
 
-def say(address: str, text: str) -> None:
+def say(address: str, *texts: str) -> None:
     mouth, target = _socket(address)
     with mouth:
-        mouth.sendto(text.encode(), target)
+        for text in texts:
+            mouth.sendto(text.encode(), target)
 
 
 def ask(address: str) -> int:
@@ -63,7 +67,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["hear"]:
             hear()
-        case ["say", address, text]:
-            say(address, text)
+        case ["say", address, *texts]:
+            say(address, *texts)
         case ["ask", address]:
             sys.exit(ask(address))
