@@ -94,7 +94,7 @@ class SupervisorServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
-    def wait_for_requests(self, count: int, timeout: float = 30) -> None:
+    def wait_for_requests(self, count: int, timeout: float = 120) -> None:
         """Blocks until `count` requests have come in."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self.requests) >= count, timeout), (

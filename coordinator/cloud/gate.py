@@ -204,7 +204,8 @@ class _GatedClient(httpx2.AsyncClient):
 
     def __init__(self, gate: Gate) -> None:
         super().__init__(
-            timeout=httpx2.Timeout(gate.config.timeout_seconds, connect=min(CONNECT_SECONDS, gate.config.timeout_seconds)),
+            # Beside the gate's own deadline none for parts of the reply: two that end together would leave to chance what is told.
+            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
             follow_redirects=False,
             # A kept connection may have been closed by the other side meanwhile, which would look like trouble.
             limits=httpx2.Limits(max_connections=1, max_keepalive_connections=0),

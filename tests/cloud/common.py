@@ -17,7 +17,7 @@ REQUEST = AggregationRequest(SYSTEM, "Question: 敷金はいつ戻りますか?\
 QUICK = RetryPolicy(first_seconds=0.001, longest_seconds=0.002)
 
 
-def config(url: str, *, key: str | None = KEY, timeout_seconds: float = 30) -> SupervisorConfig:
+def config(url: str, *, key: str | None = KEY, timeout_seconds: float = 120) -> SupervisorConfig:
     return SupervisorConfig("gpt-5-mini", url, key, timeout_seconds)
 
 
