@@ -93,9 +93,7 @@ class Responder(RecordUpdateListener):
             await asyncio.gather(self._ticker, return_exceptions=True)
         if self._zeroconf is not None:
             zeroconf, self._zeroconf = self._zeroconf, None
-            # Says goodbye for what is registered, whatever state its sockets are in.
-            with contextlib.suppress(Error, OSError, TimeoutError):
-                await asyncio.wait_for(zeroconf.async_close(), CLOSE_SECONDS)
+            await _close(zeroconf)
 
     def async_update_records(self, zc: Zeroconf, now: float, records: list[RecordUpdate]) -> None:  # noqa: ARG002 - zeroconf's
         """Called by zeroconf for each packet, before its cache has the records."""
@@ -194,8 +192,10 @@ class Responder(RecordUpdateListener):
             await zeroconf.zeroconf.async_wait_for_start()
             zeroconf.zeroconf.async_add_listener(self, None)
             await self._opened(zeroconf)
-        except (Error, OSError) as error:
-            await zeroconf.async_close()
+        except BaseException as error:
+            await _close(zeroconf)
+            if not isinstance(error, Error | OSError):
+                raise
             self._tell(f"mDNS cannot be used on {self._where}: {error}.")
             return
         self._zeroconf = zeroconf
@@ -224,6 +224,16 @@ class Responder(RecordUpdateListener):
     @property
     def _where(self) -> str:
         return ", ".join(address for address, _ in self._surroundings.multicast) or "this machine"
+
+
+async def _close(zeroconf: AsyncZeroconf) -> None:
+    """Says goodbye for what is registered, whatever state the sockets are in, and gives them back however long that takes."""
+    with contextlib.suppress(Error, OSError):
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await zeroconf.async_unregister_all_services()
+        finally:
+            await zeroconf.async_close()
 
 
 def _is_ours(record: DNSRecord) -> bool:
