@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -43,7 +45,20 @@ def hermetic_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         folder = tmp_path_factory.mktemp("session")
         patch.setenv("EDGENODE_DATA", str(folder / "data"))
         patch.setenv("EDGENODE_CONFIG", str(folder / "no-config.toml"))
+        _answer_invalid_names(patch)
         yield
+
+
+def _answer_invalid_names(patch: pytest.MonkeyPatch) -> None:
+    """No server is asked for names below "invalid", which are nobody's: it might be slow to say so."""
+    look_up = socket.getaddrinfo
+
+    def answer(host: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(host, str) and host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *arguments, **options)
+
+    patch.setattr(socket, "getaddrinfo", answer)
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +26,8 @@ from edgenode.trust.frames import SecretKind
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.token import Invite
 from edgenode.types import EngineState, FailureReason, Lease, LeaseId, NodeDescription, Outcome, Subtask, SubtaskId
-from tests.dial_parts import Listening, free_pair, listening, next_frame
+from tests.dial_parts import SECONDS, Listening, free_pair, listening, next_frame
+from tests.logged import logged
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import paired
 
@@ -142,23 +145,25 @@ async def test_a_coordinator_that_starts_later_is_found(tmp_path: Path) -> None:
             await assert_works(there)
 
 
-async def test_a_name_that_does_not_resolve_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_name_that_does_not_resolve_is_warned_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is tried on, and shown without --verbose."""
-    tried = asyncio.Event()
+    tries: asyncio.Queue[None] = asyncio.Queue()
+    loop, look_up = asyncio.get_running_loop(), socket.getaddrinfo
 
-    class Told(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            tried.set()
+    def counted(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host == "nosuch.invalid":
+            loop.call_soon_threadsafe(tries.put_nowait, None)
+        return look_up(host, *arguments, **options)
 
-    logger, told = logging.getLogger("edgenode.net.dial_out"), Told(logging.WARNING)
-    logger.addHandler(told)
-    try:
-        async with dialling_node(tmp_path / "node", "nosuch.invalid:7435"), asyncio.timeout(20):
-            await tried.wait()
-    finally:
-        logger.removeHandler(told)
-    warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert [text for text in warned if "nosuch.invalid does not resolve" in text] == warned[:1]
+    monkeypatch.setattr(socket, "getaddrinfo", counted)
+    monkeypatch.setattr("edgenode.net.dial_out.LONGEST_PAUSE_SECONDS", 0.1)
+    async with dialling_node(tmp_path / "node", "nosuch.invalid:7435"), asyncio.timeout(SECONDS):
+        for _ in range(3):
+            await tries.get()
+    (warned,) = logged(caplog, "edgenode.net.dial_out")
+    assert "nosuch.invalid does not resolve" in warned
 
 
 async def test_an_open_window_is_told_at_once(tmp_path: Path) -> None:
@@ -170,7 +175,9 @@ async def test_an_open_window_is_told_at_once(tmp_path: Path) -> None:
             assert not device.introduction.window_open
             node.open_window()
             await pair_by_code(there, node)
-            assert device in there.left
+            async with asyncio.timeout(SECONDS):
+                while device not in there.left:  # noqa: ASYNC110 - that it has hung up may be heard after what it did next
+                    await asyncio.sleep(0.02)
             with pytest.raises(NetworkError, match="hung up"):
                 await device.run(None)  # type: ignore[arg-type]  # which it does not get to
             await assert_works(there)
@@ -183,13 +190,16 @@ async def test_waiting_begins_anew_now_and_then(
     monkeypatch.setattr("edgenode.net.dial_out.WAIT_SECONDS", 0.0)
     monkeypatch.setattr("edgenode.net.dial_out.LOOK_SECONDS", 0.1)
     async with listening(tmp_path / "anna") as there, dialling_node(tmp_path / "node", there.address):
-        devices = [await there.devices.get() for _ in range(3)]
+        async with asyncio.timeout(SECONDS):
+            devices = [await there.devices.get() for _ in range(3)]
         assert len({id(device) for device in devices}) == 3
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert logged(caplog, "edgenode.net.dial_out") == logged(caplog, "edgenode.net.pairing_desk") == []
 
 
-async def test_what_became_of_a_lease_is_told_before_the_node_stops(tmp_path: Path) -> None:
+async def test_what_became_of_a_lease_is_told_before_the_node_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As over a connection that a coordinator dialled."""
+    for name in ("dial_out", "dial_out_call"):
+        monkeypatch.setattr(f"edgenode.net.{name}.STOP_SECONDS", SECONDS)  # the second that it has may be too short here
     engine = ScriptedEngine(lambda _: asyncio.Event())
     async with listening(tmp_path / "anna") as there:
         paired(tmp_path / "node", there.trust.authority, there.trust.paired)
@@ -203,8 +213,10 @@ async def test_what_became_of_a_lease_is_told_before_the_node_stops(tmp_path: Pa
             await next_frame(stream, Outcome)
 
 
-async def test_a_coordinator_that_is_told_twice_gets_one_stream(tmp_path: Path) -> None:
+async def test_a_coordinator_that_is_told_twice_gets_one_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two addresses of one coordinator: the second connection is refused, and not taken for a reason to be paired."""
+    monkeypatch.setattr("edgenode.net.dial_in.SILENT_SECONDS", SECONDS)  # nobody here is silent because the machine is busy
+    monkeypatch.setattr("edgenode.net.dial_out.CONNECT_SECONDS", SECONDS)
     async with listening(tmp_path / "anna") as there:
         paired(tmp_path / "node", there.trust.authority, there.trust.paired)
         async with dialling_node(tmp_path / "node", there.address) as node:
@@ -258,10 +270,10 @@ async def test_what_goes_on_is_logged_once(
     caplog.set_level(logging.INFO, "edgenode.net.dial_out")
     async with await asyncio.start_server(hang_up, "127.0.0.1", free_pair()) as server:
         port = server.sockets[0].getsockname()[1]
-        async with dialling_node(tmp_path / "node", f"127.0.0.1:{port}"), asyncio.timeout(20):
+        async with dialling_node(tmp_path / "node", f"127.0.0.1:{port}"), asyncio.timeout(SECONDS):
             for _ in range(4):
                 await knocks.get()
-    assert len([record for record in caplog.records if record.name == "edgenode.net.dial_out"]) == 1
+    assert len(logged(caplog, "edgenode.net.dial_out", logging.INFO)) == 1
 
 
 async def test_a_taken_port_is_a_sentence(tmp_path: Path) -> None:
