@@ -23,6 +23,8 @@ from edgenode.trust.window import PairingWindow
 from edgenode.types import AuthorityId, EngineState, NodeDescription, NodeId
 
 LOCAL_SECRET = b"L" * 32
+# For what must happen, however busy the machine is.
+SECONDS = 120.0
 
 Between = Callable[[PairingFrame], PairingFrame]
 
@@ -76,7 +78,8 @@ class Desk:
         return self.trust.id
 
 
-def make_desk(home: Path, *, invite: Invite | None = None, patience: float = 20.0, seconds: float = 10.0) -> Desk:
+def make_desk(home: Path, *, invite: Invite | None = None, patience: float = SECONDS, seconds: float = SECONDS) -> Desk:
+    """`patience` and `seconds` are those of `converse`; by default no silence here is too long."""
     trust, window, clock, reports = NodeTrust(home), PairingWindow(), Clock(), list[str]()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     description = NodeDescription(trust.id, "kitchen-pi", "0.1", "deterministic", EngineState.READY, (), 4)
