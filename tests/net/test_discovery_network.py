@@ -16,7 +16,7 @@ from scripts.lab import Host, Lab, unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = Path(__file__).with_name("discovery_child.py")
-SECONDS = 30.0
+SECONDS = 180.0
 ID = "a1" * 16
 
 

@@ -1,9 +1,11 @@
 """Which of this machine's addresses are listened at while they come and go: real servers, on loopback."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from edgenode.net.listeners import Listeners
 from edgenode.net.ports import are_free
 from edgenode.trust.store import NodeTrust
 from tests.dial_parts import free_pair
+from tests.logged import logged
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +30,7 @@ def build(tmp_path: Path) -> Callable[[], tuple[TlsServer, TlsServer]]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not true():  # noqa: ASYNC110 - what is listened at cannot be waited for
             await asyncio.sleep(0.02)
 
@@ -78,7 +81,7 @@ async def test_new_addresses_are_served_after_whatever_went_wrong(
     finally:
         await listeners.close(None)
     assert failures == {"hosts": 0, "build": 0}
-    assert len(caplog.messages) == 2
+    assert len(logged(caplog, "edgenode")) == 2
 
 
 async def test_a_start_that_is_broken_off_leaves_servers_that_stop(
@@ -86,6 +89,9 @@ async def test_a_start_that_is_broken_off_leaves_servers_that_stop(
 ) -> None:
     """As when a node ends while it begins to serve one more address."""
     port = free_pair()
+    # What gRPC leaves behind is told when it is collected: here, and not in a later test. What an earlier one left is none of it.
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     for turns in range(8):
         listeners = Listeners(lambda: ("127.0.0.1",), build)
         opening = asyncio.create_task(listeners.open(("127.0.0.1",), port))
@@ -96,4 +102,6 @@ async def test_a_start_that_is_broken_off_leaves_servers_that_stop(
             await opening
         await listeners.close(None)
         assert are_free(("127.0.0.1",), port)
-    assert not caplog.messages
+    gc.collect()
+    assert not errors
+    assert not logged(caplog, "edgenode")

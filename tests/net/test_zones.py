@@ -31,7 +31,7 @@ async def talk(zone, node):
     await listening.server.start()
     async with pinned_channel(f"[fe80::7%{zone}]:{port - 1}", node.id) as (channel, _):
         try:
-            await channel.unary_unary("/nothing/Here")(b"", timeout=5)
+            await channel.unary_unary("/nothing/Here")(b"", timeout=60)
         except grpc.aio.AioRpcError as error:
             print(zone, error.code().name)
     await listening.server.stop(None)
@@ -67,7 +67,7 @@ def test_zones_that_look_like_escapes(tmp_path: Path) -> None:
     if sys.platform != "linux" or subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
         pytest.skip("No network namespace can be made here.")
     command = ["unshare", "--net", "sh", "-c", PREPARE, sys.executable, TALK, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=30)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=240)
     if done.returncode == 77:
         pytest.skip(f"No interface can be made here: {done.stderr.strip()}")
     assert done.stdout.split("\n") == ["eth0 UNIMPLEMENTED", "f1b UNIMPLEMENTED", "can0 UNIMPLEMENTED", ""], done.stderr
