@@ -296,5 +296,5 @@ def test_the_cloud_room_is_cheap_to_import() -> None:
     """Neither openai nor the price list is loaded before a supervisor is asked."""
     script = "import sys, coordinator.cloud.supervisor; print(*sorted({'openai', 'genai_prices', 'pydantic'} & set(sys.modules)))"
     assert (
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout.strip() == ""
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300).stdout.strip() == ""
     )

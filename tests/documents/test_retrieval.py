@@ -112,7 +112,7 @@ def test_relevant_chunks_are_few_but_enough() -> None:
     assert len(everywhere) <= -(-len(chunks) // 4)
 
 
-def test_a_japanese_lease_is_searched_well(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_japanese_lease_is_searched_well(capsys: pytest.CaptureFixture[str]) -> None:
     """27 questions as people ask them: what is read holds all the evidence, the three best sentences most; nothing is printed."""
     text = (DATA / "lease_ja.md").read_text(encoding="utf-8")
     questions = [json.loads(line) for line in (DATA / "lease_ja_questions.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -130,4 +130,4 @@ def test_a_japanese_lease_is_searched_well(capfd: pytest.CaptureFixture[str]) ->
     assert in_chunks == len(questions)
     assert in_sentences >= 0.9 * len(questions)
     assert read < 0.2 * len(text) * len(questions)
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")

@@ -112,7 +112,7 @@ journal.ledger.begin("https://host/v1", "m", b"{{}}", "sending")
 print(journal.run, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
     with Journal.open(runs, child.stdout.strip()) as journal:
         assert journal.findings() == (Abstained(0, 1, NodeId("n")),)
@@ -131,7 +131,7 @@ from coordinator.runs.journal import Journal
 sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == {moment!r} else None)
 Journal.create(pathlib.Path({str(runs)!r}))
 """
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
     (folder,) = runs.iterdir()
     assert list(folder.glob("run.sqlite3*"))
@@ -331,7 +331,7 @@ print([(each.question, each.why) for each in list_stories(Path({str(copy)!r}))])
     where = ["unshare", "--mount", "--map-root-user", "sh", "-c", mounted, str(copy)]
     if subprocess.run([*where, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody mount")
-    looked = subprocess.run([*where, sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    looked = subprocess.run([*where, sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     assert looked.stdout == "[('When?', '')]\n"
 
 
@@ -407,7 +407,7 @@ with Journal.create(pathlib.Path({str(runs)!r})) as journal:
     except RunError as error:
         print(error, journal.ledger.records(), [path.name for path in journal.path.parent.iterdir() if path.name == "reserve"])
 """
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True).stdout
     assert "nothing was sent" in said
     assert said.endswith("() []\n")
 
@@ -434,7 +434,7 @@ with Journal.look(disk / "runs", "last") as journal:
     command = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c", mount, "sh", sys.executable, "-c", script]
     if shutil.which("unshare") is None:
         pytest.skip("a disk of one's own wants unshare")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode in {1, 77} and "Traceback" not in done.stderr:
         pytest.skip(f"this kernel mounts nothing for its users: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
@@ -454,7 +454,7 @@ try:
 except RunError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True).stdout
     assert "cannot be kept" in said
     assert "EDGENODE_DATA" in said
     assert list_runs(tmp_path / "runs") == ()
