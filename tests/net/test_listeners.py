@@ -105,3 +105,4 @@ async def test_a_start_that_is_broken_off_leaves_servers_that_stop(
     gc.collect()
     assert not errors
     assert not logged(caplog, "edgenode")
+    assert not logged(caplog, "grpc")
