@@ -4,12 +4,14 @@ All on loopback. Other nodes may be talking there: each test looks at its own.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
 import secrets
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -21,8 +23,10 @@ from edgenode.net.discovery import MAX_SIGHTINGS, Announcer, Browser, Sighting
 from edgenode.net.interfaces import scope
 from edgenode.net.multicast import RECORDS_OF_NAME
 from edgenode.types import NodeId
+from tests.logged import logged, ours
 
-SECONDS = 30.0
+# For what must happen, however busy the machine is.
+SECONDS = 120.0
 GROUP = ("224.0.0.251", 5353)
 A, PTR, TXT, AAAA, SRV, NSEC = 1, 12, 16, 28, 33, 47
 IN, FLUSH = 0x0001, 0x8001
@@ -98,6 +102,7 @@ class Watch:
     """What the browser under attack told of; `wanted` are the nodes that it was told to keep whatever happens."""
 
     def __init__(self) -> None:
+        self.browser: Browser
         self.wanted: set[NodeId] = set()
         self.now: dict[NodeId, Sighting] = {}
         self.seen: dict[NodeId, list[Sighting]] = {}
@@ -116,8 +121,8 @@ class Watch:
         self.gone.append(id)
         self._told.set()
 
-    async def until(self, true: Callable[[], object]) -> None:
-        async with asyncio.timeout(SECONDS):
+    async def until(self, true: Callable[[], object], seconds: float = SECONDS) -> None:
+        async with asyncio.timeout(seconds):
             while not true():
                 self._told.clear()
                 await self._told.wait()
@@ -129,23 +134,30 @@ async def watch() -> AsyncIterator[Watch]:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     told = Watch()
-    async with Browser(scope("127.0.0.1"), told.on_seen, told.on_gone, lambda id: id in told.wanted):
+    async with Browser(scope("127.0.0.1"), told.on_seen, told.on_gone, lambda id: id in told.wanted) as told.browser:
         yield told
     assert complaints == []
+
+
+async def tell(watch: Watch, forger: Forger, true: Callable[[], object], *packets: bytes) -> None:
+    """Sends `packets` until `true`: the kernel drops some where others send much and this process is not let run."""
+    async with asyncio.timeout(SECONDS):
+        while not true():
+            await forger.send(*packets)
+            with contextlib.suppress(TimeoutError):
+                await watch.until(true, 1.0)
 
 
 async def after(watch: Watch, forger: Forger) -> None:
     """Everything that was sent before has been read: a node that was announced after it is known."""
     marker = new_id()
-    await forger.send(node(marker))
-    await watch.until(lambda: marker in watch.seen)
+    await tell(watch, forger, lambda: marker in watch.seen, node(marker))
 
 
 async def test_a_plain_record(watch: Watch, forger: Forger) -> None:
     """The forger's packets are good ones: what the other tests refuse is not refused for a slip of theirs."""
     id = new_id()
-    await forger.send(node(id))
-    await watch.until(lambda: id in watch.now)
+    await tell(watch, forger, lambda: id in watch.now, node(id))
     assert watch.now[id] == Sighting(id, "fake", ("127.0.0.1:7433",))
 
 
@@ -156,8 +168,7 @@ BAD_ADDRESSES = ("0.0.0.0", "224.0.0.1", "255.255.255.255", "8.8.8.8", "192.168.
 async def test_addresses_that_are_none(watch: Watch, forger: Forger, address: str) -> None:
     """A browser kept on loopback passes on no address that leads out, and no node that has no other."""
     lost, mixed = new_id(), new_id()
-    await forger.send(node(lost, (address,)), node(mixed, (address, "127.0.0.1")))
-    await watch.until(lambda: mixed in watch.now)
+    await tell(watch, forger, lambda: mixed in watch.now, node(lost, (address,)), node(mixed, (address, "127.0.0.1")))
     assert watch.now[mixed].addresses == ("127.0.0.1:7433",)
     assert lost not in watch.seen
 
@@ -203,8 +214,7 @@ async def test_nodes_that_are_none(watch: Watch, forger: Forger, packet: bytes) 
 async def test_names(watch: Watch, forger: Forger, txt: bytes, shown: str) -> None:
     """Whatever stands in a text record, the name that is passed on is one short line that a terminal can take."""
     id = new_id()
-    await forger.send(node(id, txt=txt))
-    await watch.until(lambda: id in watch.now)
+    await tell(watch, forger, lambda: id in watch.now, node(id, txt=txt))
     name = watch.now[id].name
     assert name.isprintable()
     assert name.startswith(shown[:20] or id[:8])
@@ -233,12 +243,13 @@ async def test_packets_that_are_none(watch: Watch, forger: Forger, caplog: pytes
         await forger.send(bytes(mutant))
     await forger.send(*(dice.randbytes(dice.randint(0, 1_400)) for _ in range(300)))
     await after(watch, forger)
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in ours(caplog)] == []
 
 
 async def test_another_address_for_a_known_node(watch: Watch, forger: Forger) -> None:
     """Who forges records for a node adds addresses that lead nowhere, and takes away none that it had."""
     id = new_id()
+    began = time.monotonic()
     async with Announcer(id, "real", 7433, scope("127.0.0.1")):
         await watch.until(lambda: id in watch.now)
         forged = 0
@@ -249,16 +260,25 @@ async def test_another_address_for_a_known_node(watch: Watch, forger: Forger) ->
             await asyncio.sleep(0.02)  # the attack itself: its pace, over some seconds
     assert all("127.0.0.1:7433" in sighting.addresses for sighting in watch.seen[id])
     assert all(len(sighting.addresses) <= MAX_ADDRESSES for sighting in watch.seen[id])
-    assert len(watch.seen[id]) < forged / 2
+    # Each second it may be passed on when it is heard, and once more for what was heard since.
+    assert len(watch.seen[id]) <= 2 * (time.monotonic() - began) + 2
 
 
-async def test_forged_goodbyes(watch: Watch, forger: Forger) -> None:
+async def test_forged_goodbyes(watch: Watch, forger: Forger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A goodbye for a node that is there does not make it gone; for one that is not there it does."""
     id, absent = new_id(), new_id()
+
+    def doubted() -> set[NodeId]:
+        return {each for each, known in watch.browser._known.items() if known.doubted is not None}
+
+    # On a busy machine it may take long until the node has contradicted.
+    monkeypatch.setattr("edgenode.net.discovery.ANSWER_SECONDS", SECONDS)
     async with Announcer(id, "real", 7433, scope("127.0.0.1")):
-        await forger.send(node(absent))
-        await watch.until(lambda: {id, absent} <= watch.now.keys())
-        await forger.send(node(id, ttl=0), node(absent, ttl=0))
+        await tell(watch, forger, lambda: {id, absent} <= watch.now.keys(), node(absent))
+        await tell(watch, forger, lambda: {id, absent} <= doubted(), node(id, ttl=0), node(absent, ttl=0))
+        await after(watch, forger)
+        await watch.until(lambda: id not in doubted())
+        monkeypatch.setattr("edgenode.net.discovery.ANSWER_SECONDS", 0.0)
         await watch.until(lambda: absent in watch.gone)
         told = len(watch.seen[id])
         await watch.until(lambda: len(watch.seen[id]) > told)
@@ -271,7 +291,7 @@ async def test_goodbyes_for_nobody(watch: Watch, forger: Forger) -> None:
     await forger.send(*(node(id, ttl=0) for id in ids))
     await after(watch, forger)
     assert not watch.seen.keys() & set(ids)
-    assert watch.gone == []
+    assert not set(watch.gone) & set(ids)
 
 
 async def test_records_of_any_size(watch: Watch, forger: Forger) -> None:
@@ -286,8 +306,7 @@ async def test_records_of_any_size(watch: Watch, forger: Forger) -> None:
         return response(record(owner, TXT, struct.pack("!B3sQ", 11, b"no=", number) + large * 33, ttl=4_500))
 
     async with Announcer(id, "real", 7433, scope("127.0.0.1")):
-        await forger.send(node(early))
-        await watch.until(lambda: {id, early} <= watch.now.keys())
+        await tell(watch, forger, lambda: {id, early} <= watch.now.keys(), node(early))
         for each in range(10):
             for owner in ("printer-{}._ipp._tcp.local.", "another.local.", f"{id}.{SERVICE}", f"{id}.local.", f"{early}.{SERVICE}"):
                 await forger.send(*(huge(owner.format(number), number) for number in range(each * 100, each * 100 + 100)))
@@ -302,6 +321,7 @@ async def test_records_of_any_size(watch: Watch, forger: Forger) -> None:
                 await forger.send(response(*(pointer[0] + head + pointer[1] for head in told_classes)))
             await forger.send(*(response(record(f"{new_id()}.local.", NSEC, b"\0" + types)) for _ in range(3)))
             await after(watch, forger)
+        gc.collect()  # those of earlier tests
         caches = [each for each in gc.get_objects() if isinstance(each, DNSCache)]
         kept = [each for cache in caches for records in cache.cache.values() for each in records]
         # More than 45 MB were sent.
@@ -318,13 +338,17 @@ async def test_records_of_any_size(watch: Watch, forger: Forger) -> None:
         assert id not in watch.gone
 
 
-async def test_thousands_of_nodes(watch: Watch, forger: Forger, caplog: pytest.LogCaptureFixture) -> None:
+async def test_thousands_of_nodes(
+    watch: Watch, forger: Forger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A flood of invented nodes fills no memory and starts no tasks; those that came before, those that are known and those
     that come later are found, and one line is logged."""
     early, known, late = new_id(), new_id(), new_id()
     watch.wanted = {known}
-    await forger.send(node(early))
-    await watch.until(lambda: early in watch.now)
+    # However long a busy machine takes: none that is heard once only is gone for its silence, and no second line is due.
+    monkeypatch.setattr("edgenode.net.discovery.SILENT_SECONDS", 3_600.0)
+    monkeypatch.setattr("edgenode.net.discovery.WARN_SECONDS", 3_600.0)
+    await tell(watch, forger, lambda: early in watch.now, node(early))
     tasks = len(asyncio.all_tasks())
     for _ in range(3):
         await forger.send(*(node(new_id()) for _ in range(500)))
@@ -341,6 +365,5 @@ async def test_thousands_of_nodes(watch: Watch, forger: Forger, caplog: pytest.L
     assert known in watch.now
     assert watch.most <= MAX_SIGHTINGS + 1
     assert len(watch.gone) > 0
-    warnings = [record.getMessage() for record in caplog.records]
-    assert len(warnings) == 1
-    assert "256 devices" in warnings[0]
+    (warning,) = logged(caplog, "edgenode.net.discovery")
+    assert "256 devices" in warning
