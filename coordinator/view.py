@@ -156,7 +156,7 @@ class LiveView:
         table = Table.grid(padding=(0, 2), expand=True)
         for column in range(4):
             table.add_column(no_wrap=True, ratio=1 if column == 3 else None)
-        for row in self._nodes.values():
+        for row in tuple(self._nodes.values()):  # it draws in a thread, and nodes join meanwhile
             speed = f"{row.speed:.0f} tok/s" if row.speed else ""
             table.add_row(Text(row.node.name, style="bold"), Text(f"{row.done} done"), Text(speed), Text(row.note or row.doing))
         bar = Table.grid(padding=(0, 2), expand=True)

@@ -107,8 +107,7 @@ def test_plain_lines_are_few_and_plain() -> None:
 def test_the_live_view_shows_nodes_bar_and_findings_at_any_width(width: int) -> None:
     """A line a node, one bar, what was found, and gone at the end."""
     stream = io.StringIO()
-    console = Console(file=stream, width=width, force_terminal=True, color_system=None)
-    with LiveView(console) as view:
+    with drawn_once(Console(file=stream, width=width, force_terminal=True, color_system=None)) as view:
         for event in EVENTS[:-1]:
             view.show(event)
     text = stream.getvalue()
@@ -119,9 +118,16 @@ def test_the_live_view_shows_nodes_bar_and_findings_at_any_width(width: int) -> 
         assert "1/2" in text
 
 
+def drawn_once(console: Console) -> LiveView:
+    """A view that draws when it is left, and not in a thread of its own whenever that gets its turn."""
+    view = LiveView(console)
+    view._live.auto_refresh = False
+    return view
+
+
 def shown_live(*events: Event) -> str:
     stream = io.StringIO()
-    with LiveView(Console(file=stream, width=120, force_terminal=True, color_system=None)) as view:
+    with drawn_once(Console(file=stream, width=120, force_terminal=True, color_system=None)) as view:
         for event in events:
             view.show(event)
     return stream.getvalue()
@@ -145,6 +151,21 @@ def test_a_node_in_doubt_says_so_instead_of_what_it_reads(node: NodeInfo, note: 
 def test_a_node_that_comes_back_keeps_what_it_has_done() -> None:
     """Its line goes on counting."""
     assert "1 done" in shown_live(*EVENTS[:5], NodeGone(NODE.id, NODE.name, "It was silent for 6 s."), NodeJoined(NODE))
+
+
+def test_nodes_join_while_it_draws() -> None:
+    """It draws in a thread of its own, whatever happens meanwhile."""
+    view = LiveView(Console(file=io.StringIO()))
+
+    class Meanwhile(float):
+        def __bool__(self) -> bool:
+            view.show(NodeJoined(replace(NODE, id=NodeId("n2"))))
+            return False
+
+    view.show(NodeJoined(NODE))
+    view._nodes[NODE.id].speed = Meanwhile()
+    view._render()
+    assert len(view._nodes) == 2
 
 
 def test_plain_lines_tell_of_nodes_in_doubt() -> None:
@@ -180,7 +201,7 @@ def on_terminal(arguments: list[str]) -> str:
     os.close(theirs)
     output = b""
     try:
-        while select.select([ours], [], [], 60)[0]:
+        while select.select([ours], [], [], 120)[0]:
             try:
                 data = os.read(ours, 65_536)
             except OSError:  # the other end is closed: Linux says so with an error
@@ -190,5 +211,5 @@ def on_terminal(arguments: list[str]) -> str:
             output += data
     finally:
         os.close(ours)
-        process.wait(timeout=60)
+        process.wait(timeout=120)
     return output.decode("utf-8", "replace")
