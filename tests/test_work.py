@@ -49,7 +49,7 @@ async def serving(engine: ScriptedEngine) -> AsyncIterator[tuple[WorkQueue, Work
 
 
 async def outcome(reports: asyncio.Queue[Report]) -> Outcome:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):  # for whatever a busy machine does meanwhile
         while True:
             report = await reports.get()
             if isinstance(report, Outcome):

@@ -312,7 +312,7 @@ async def test_a_node_works_on_its_slots_over_the_wire(tmp_path: Path) -> None:
     async with (
         Node(NodeConfig(home=tmp_path / "node", name=f"node-{secrets.token_hex(4)}"), engine) as node,
         connection(node, authority) as stream,
-        asyncio.timeout(60),
+        asyncio.timeout(120),
     ):
         assert (stream.description.slots, stream.description.lease_limit) == (3, 4)
         for id in ("one", "two", "three"):
