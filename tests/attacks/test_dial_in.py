@@ -35,13 +35,14 @@ from edgenode.trust.store import NodeTrust
 from edgenode.trust.tls import ClientTls, ServerTls
 from edgenode.types import EngineState, Frame, Heartbeat, Lease, LeaseId, NodeDescription, NodeId
 from edgenode.v1 import node_service_pb2, pairing_service_pb2
-from tests.dial_parts import Listening, free_pair, listening
+from tests.dial_parts import SECONDS, Listening, free_pair, listening
 from tests.pairing_parts import Policy
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import paired
 
 ROOT = Path(__file__).resolve().parents[2]
 Call = grpc.aio.StreamStreamCall[bytes, bytes]
+OneFrameCall = grpc.aio.UnaryStreamCall[bytes, bytes]
 
 # Connects to the port given, says what junk says, and goes.
 FLOOD = """
@@ -58,6 +59,19 @@ for number in range(int(sys.argv[2])):
     if len(held) > 200:
         held.pop(0).close()
 """
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is silent for too long because the machine is busy; who tests a deadline sets it."""
+    for name in (
+        "dial_in.FIRST_FRAME_SECONDS",
+        "dial_in.SILENT_SECONDS",
+        "dial_in_pairing.FIRST_FRAME_SECONDS",
+        "dialled_in.SILENCE_SECONDS",
+        "pinned.CONNECT_SECONDS",
+    ):
+        monkeypatch.setattr(f"edgenode.net.{name}", SECONDS)
 
 
 @pytest.fixture
@@ -78,27 +92,39 @@ async def calling(there: Listening, tls: ClientTls) -> AsyncIterator[grpc.aio.Ch
         yield channel
 
 
-async def received(call: Call) -> bytes | None:
+async def say(call: Call, data: bytes) -> bool:
+    """Whether gRPC's Python client takes it for sent, which it does not where the call's end crosses it."""
+    try:
+        await call.write(data)
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        return False
+    return True
+
+
+async def received(call: Call | OneFrameCall) -> bytes | None:
     """The next message, None at the end however it came."""
-    async with asyncio.timeout(20):
-        try:
-            data = await call.read()
-        except grpc.aio.AioRpcError:
-            return None
-    return data if isinstance(data, bytes) else None
+    async with asyncio.timeout(SECONDS):
+        # And not `read`, which after a failed write gives nothing of what has come.
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            return await anext(aiter(call), None)
+    return None
 
 
 async def refused(channel: grpc.aio.Channel, *frames: bytes) -> grpc.StatusCode:
-    """How a call ends that sends these frames as a node would."""
-    call: Call = channel.stream_stream(WORK_METHOD)()
-    hello = await received(call)
-    if hello is not None:
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+    """How a call ends that sends these frames as a node would; where they are several INTERNAL may be gRPC's own, of an end that
+    comes while one is written."""
+    call: Call | OneFrameCall
+    if len(frames) == 1:
+        call = channel.unary_stream(WORK_METHOD)(frames[0])
+    else:
+        call = channel.stream_stream(WORK_METHOD)()
+        if await received(call) is not None:
             for frame in frames:
-                await call.write(frame)
-        while await received(call) is not None:
-            pass
-    async with asyncio.timeout(20):
+                if not await say(call, frame):
+                    break
+    while await received(call) is not None:
+        pass
+    async with asyncio.timeout(SECONDS):
         return await call.code()
 
 
@@ -127,11 +153,10 @@ def node_of(home: Path, there: Listening) -> tuple[NodeTrust, ClientTls]:
 async def assert_serves(there: Listening, tmp_path: Path) -> None:
     """A rightful node still gets in."""
     trust, tls = node_of(tmp_path / secrets.token_hex(4), there)
-    async with asyncio.timeout(30), calling(there, tls) as channel:
+    async with asyncio.timeout(SECONDS), calling(there, tls) as channel:
         while True:
             call: Call = channel.stream_stream(WORK_METHOD)()
-            if await received(call) is not None:
-                await call.write(described(trust.id))
+            if await received(call) is not None and await say(call, described(trust.id)):
                 while (await there.stream()).description.id != trust.id:
                     pass
                 return
@@ -178,7 +203,8 @@ async def test_a_node_that_says_it_is_another(tmp_path: Path, quiet: pytest.LogC
             assert await refused(channel, described(victim.id)) is grpc.StatusCode.INVALID_ARGUMENT
             assert there.streams.empty()
             own = NodeTrust(tmp_path / "one").id
-            assert await refused(channel, described(own), described(victim.id)) is grpc.StatusCode.UNAVAILABLE
+            code = await refused(channel, described(own), described(victim.id))
+            assert code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}
             stream = await there.stream()
             with pytest.raises(NetworkError, match="another one"):
                 async for _ in stream.frames():
@@ -188,11 +214,12 @@ async def test_a_node_that_says_it_is_another(tmp_path: Path, quiet: pytest.LogC
 
 async def test_first_frames_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: pytest.LogCaptureFixture) -> None:
     """Silence, work of one's own and bytes that are no message: each a status, and nobody is told of a stream."""
-    monkeypatch.setattr("edgenode.net.dial_in.FIRST_FRAME_SECONDS", 0.2)
     async with listening(tmp_path / "anna") as there:
         _, tls = node_of(tmp_path / "node", there)
         async with calling(there, tls) as channel:
             for frames in ((), (packed(Heartbeat()),), (packed(Lease(LeaseId("l"), "m", "", "", ())),), (b"\xff" * 40,)):
+                # Only who says nothing is to be refused for that.
+                monkeypatch.setattr("edgenode.net.dial_in.FIRST_FRAME_SECONDS", SECONDS if frames else 0.2)
                 assert await refused(channel, *frames) is grpc.StatusCode.INVALID_ARGUMENT
         assert there.streams.empty()
         await assert_serves(there, tmp_path)
@@ -208,18 +235,18 @@ async def test_one_stream_for_each_node(tmp_path: Path, monkeypatch: pytest.Monk
             there.connected.clear()
             call: Call = channel.stream_stream(WORK_METHOD)()
             assert await received(call) is not None
-            await call.write(described(trust.id))
+            assert await say(call, described(trust.id))
             first = await there.stream()
             assert await refused(another, described(trust.id)) is grpc.StatusCode.ALREADY_EXISTS
             monkeypatch.setattr("edgenode.net.dial_in.SILENT_SECONDS", 0.0)
             again: Call = another.stream_stream(WORK_METHOD)()
             assert await received(again) is not None
-            await again.write(described(trust.id))
+            assert await say(again, described(trust.id))
             assert await there.stream() is not first
             with pytest.raises(NetworkError):
                 async for _ in first.frames():
                     pass
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SECONDS):
                 assert await call.code() is grpc.StatusCode.UNAVAILABLE
 
 
@@ -240,7 +267,7 @@ async def test_a_node_that_sends_without_end_and_never_reads(tmp_path: Path, qui
             call: Call = channel.stream_stream(WORK_METHOD)(endless())
             stream = await there.stream()
             there.trust.paired.remove(trust.id)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SECONDS):
                 with pytest.raises(NetworkError, match="not paired"):
                     async for _ in stream.frames():
                         pass
@@ -260,7 +287,7 @@ async def test_a_node_that_never_reads(tmp_path: Path, quiet: pytest.LogCaptureF
             for number in range(20):
                 stream.send(Lease(LeaseId(str(number)), "m", "", "x" * 100_000, ()))
             there.trust.paired.remove(trust.id)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SECONDS):
                 with pytest.raises(NetworkError, match="not paired"):
                     async for _ in stream.frames():
                         pass
@@ -273,7 +300,10 @@ async def test_calls_without_end(tmp_path: Path, quiet: pytest.LogCaptureFixture
         trust, tls = node_of(tmp_path / "node", there)
         there.connected.add(trust.id)
         async with calling(there, tls) as channel:
-            codes = [await refused(channel) for _ in range(40)]
+            codes = [await refused(channel)]
+            async with asyncio.timeout(SECONDS):
+                while codes[-1] is grpc.StatusCode.ALREADY_EXISTS:
+                    codes.append(await refused(channel))
         assert codes[0] is grpc.StatusCode.ALREADY_EXISTS
         assert codes[-1] is grpc.StatusCode.RESOURCE_EXHAUSTED
         await assert_serves(there, tmp_path)
@@ -292,7 +322,7 @@ async def test_a_key_that_is_not_the_ids(tmp_path: Path, quiet: pytest.LogCaptur
             async with pinned_channel(there.address, None) as (channel, _):
                 call: Call = channel.stream_stream(PAIR_METHOD)()
                 for frame in claim.start():
-                    await call.write(pairing_packed(frame))
+                    await say(call, pairing_packed(frame))
                 device = await there.device()
                 if kind == "pairing":
                     ours = pair(there.trust, device.run, SecretKind.CODE, b"12345678", victim.id)
@@ -304,7 +334,7 @@ async def test_a_key_that_is_not_the_ids(tmp_path: Path, quiet: pytest.LogCaptur
                     if isinstance(answer, Refused):
                         break
                     for frame in claim.receive(answer):
-                        await call.write(pairing_packed(frame))
+                        await say(call, pairing_packed(frame))
                 with pytest.raises(PairingError, match="not its own"):
                     await running
             assert claim.result is None
@@ -320,10 +350,14 @@ async def test_devices_that_say_nothing_or_nonsense(
         async with pinned_channel(there.address, None) as (channel, _):
             for frames in ((), (pairing_packed(Done()),), (b"\xff" * 40,), early):
                 # Only who says nothing is to be hung up on for that.
-                monkeypatch.setattr("edgenode.net.dial_in_pairing.FIRST_FRAME_SECONDS", 20.0 if frames else 0.2)
-                call: Call = channel.stream_stream(PAIR_METHOD)()
-                for frame in frames:
-                    await call.write(frame)
+                monkeypatch.setattr("edgenode.net.dial_in_pairing.FIRST_FRAME_SECONDS", SECONDS if frames else 0.2)
+                call: Call | OneFrameCall
+                if len(frames) == 1:
+                    call = channel.unary_stream(PAIR_METHOD)(frames[0])
+                else:
+                    call = channel.stream_stream(PAIR_METHOD)()
+                    for frame in frames:
+                        await say(call, frame)
                 assert await received(call) is None
                 if frames is early:
                     device = await there.devices.get()
@@ -355,7 +389,7 @@ async def test_a_crowd_that_waits(tmp_path: Path, quiet: pytest.LogCaptureFixtur
             calls: list[Call] = [each.stream_stream(PAIR_METHOD)(waits(number)) for number, each in enumerate(channels)]
             reading = {asyncio.ensure_future(answered(call)) for call in calls}
             answers: list[bytes | None] = []
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(SECONDS):
                 for answer in asyncio.as_completed(reading):
                     answers.append(await answer)
                     if len(answers) == len(calls) - WAITING_OF_ONE_HOST:
@@ -365,10 +399,12 @@ async def test_a_crowd_that_waits(tmp_path: Path, quiet: pytest.LogCaptureFixtur
                 refusal = pairing_frame_from_proto(pairing_service_pb2.PairDialInResponse.FromString(data).frame)
                 assert isinstance(refusal, Refused)
                 assert refusal.reason is RefusalReason.BUSY
+            waiting = [await there.device() for _ in range(WAITING_OF_ONE_HOST)]
             for call in calls:
                 call.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
-            assert there.devices.qsize() == WAITING_OF_ONE_HOST
+            assert len(set(waiting)) == WAITING_OF_ONE_HOST
+            assert there.devices.empty()
         assert len(answers) < CALLS[0]
         await assert_serves(there, tmp_path)
 
@@ -379,10 +415,10 @@ async def test_thousands_of_connections(tmp_path: Path, quiet: pytest.LogCapture
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-c", FLOOD, str(there.port), "3000", stdout=subprocess.DEVNULL
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(SECONDS):
             assert await child.wait() == 0
         await assert_serves(there, tmp_path)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SECONDS):
             while "connects again and again" not in quiet.text:  # noqa: ASYNC110 - a log cannot be waited for
                 await asyncio.sleep(0.2)
     assert quiet.text.count("connects again and again") == 1
@@ -479,7 +515,7 @@ async def test_a_stranger_that_pretends_to_be_the_coordinator(tmp_path: Path, wh
     async with (
         impostor(shown) as (stranger, address),
         Node(NodeConfig(home=tmp_path / "node", name="phone", join=(address,)), ScriptedEngine()),
-        asyncio.timeout(20),
+        asyncio.timeout(SECONDS),
     ):
         # It has given up at the work port and tries the pairing port; and again.
         for _ in range(2):
@@ -517,7 +553,7 @@ async def test_a_stranger_at_the_pairing_port_guesses(
 
 
 async def device_left(there: Listening, device: object) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         while device not in there.left:  # noqa: ASYNC110 - the listener's own callback is what is looked at
             await asyncio.sleep(0.01)
 
