@@ -1,6 +1,7 @@
 """Slow, blocking calls beside the event loop."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -29,7 +30,7 @@ async def in_thread(call: Callable[..., Result], *arguments: Any, **options: Any
             if not done.done():
                 settle(value)
 
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed, at whatever moment: nobody waits any more
             loop.call_soon_threadsafe(on_loop)
 
     threading.Thread(target=work, name=getattr(call, "__name__", "work"), daemon=True).start()
