@@ -1,7 +1,6 @@
 """Several runs on the nodes of one pool: real nodes over loopback, and participants that do as a test says."""
 
 import asyncio
-import functools
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -43,7 +42,7 @@ from edgenode.types import (
 from tests.end_to_end.pools import is_probe
 from tests.scripted_engine import ScriptedEngine
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 DONE = Completion('{"quote": null, "answer": ""}', Usage(10, 0, 3, 0.01))
 
 
@@ -88,8 +87,11 @@ class Run:
         self._raise("tell")
         self.events.append(event)
 
-    def has_heard_more_than(self, events: int) -> bool:
-        return len(self.events) > events
+    @property
+    def presence(self) -> list[tuple[type[Event], NodeId]]:
+        """Which nodes came and went, without what else befell them: on a busy machine one may be in doubt for a moment."""
+        events = [event for event in self.events if isinstance(event, NodeJoined | NodeGone)]
+        return [(type(event), event.node.id if isinstance(event, NodeJoined) else event.id) for event in events]
 
     def _raise(self, where: str) -> None:
         if where == self._fail_at:
@@ -241,19 +243,16 @@ async def test_a_run_hears_of_nodes_that_may_read_for_it(tmp_path: Path) -> None
     async with dispatching(tmp_path, ScriptedEngine(lambda _: gate, model=large), engine) as (dispatcher, (reader, changing)):
         run, undemanding = Run("run", 3), Run("undemanding", 3)
         tasks = [asyncio.create_task(run.on(dispatcher, Need(5_000))), asyncio.create_task(undemanding.on(dispatcher, Need(500)))]
-        await until(lambda: run.events and len(undemanding.events) == 2)
-        assert [event.node.id for event in run.events if isinstance(event, NodeJoined)] == [reader]
-        for models in ((small, large), (small,)):
+        await until(lambda: run.presence and len(undemanding.presence) == 2)
+        expected: list[tuple[type[Event], NodeId]] = [(NodeJoined, reader)]
+        assert run.presence == expected
+        for models, then in (((small, large), NodeJoined), ((small,), NodeGone)):
             engine.models = models
             engine.become(engine.state)
-            await until(functools.partial(run.has_heard_more_than, len(run.events)))
-        events = [event for event in run.events if isinstance(event, NodeJoined | NodeGone)]
-        assert [(type(event), event.node.id if isinstance(event, NodeJoined) else event.id) for event in events] == [
-            (NodeJoined, reader),
-            (NodeJoined, changing),
-            (NodeGone, changing),
-        ]
-        assert sum(isinstance(event, NodeJoined | NodeGone) for event in undemanding.events) == 2
+            expected.append((then, changing))
+            await until(lambda: len(run.presence) == len(expected))
+        assert run.presence == expected
+        assert len(undemanding.presence) == 2
         gate.set()
         await asyncio.gather(*tasks)
         assert {grant.model for grant in run.grants} == {"large"}
@@ -270,7 +269,7 @@ async def test_a_pool_that_is_closed_ends_its_runs(tmp_path: Path) -> None:
         await until(lambda: engine.seen)
     with pytest.raises(RunError, match="pool was closed"):
         await reading
-    assert len(engine.cancelled) == 1
+    assert engine.cancelled == engine.seen
 
 
 async def test_a_mistake_in_the_program_ends_the_runs_and_not_the_pool(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -345,15 +344,16 @@ async def test_a_mistake_as_a_node_is_kept_free_keeps_it_no_longer(tmp_path: Pat
 
 async def test_a_run_waits_for_a_node_that_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as that takes, while one whose only node's engine does not come back is given up."""
-    for limit in ("attempts.STUCK_SECONDS", "attempts.PATIENCE_SECONDS", "backlog.PATIENCE_SECONDS"):
-        monkeypatch.setattr(f"coordinator.scheduling.{limit}", 0.1)
     broken = ScriptedEngine(model=Model("large", context_tokens=9_000))
     broken.become(EngineState.RESTARTING)
     async with dispatching(tmp_path, quick(), broken) as (dispatcher, (node, _)):
         waiting, stuck = Run("waiting", 2), Run("stuck", 2)
         with dispatcher.kept_free(node):
             reading = asyncio.create_task(waiting.on(dispatcher))
-            await stuck.on(dispatcher, Need(9_000))
+            with monkeypatch.context() as impatient:
+                for limit in ("attempts.STUCK_SECONDS", "attempts.PATIENCE_SECONDS", "backlog.PATIENCE_SECONDS"):
+                    impatient.setattr(f"coordinator.scheduling.{limit}", 1.0)
+                await stuck.on(dispatcher, Need(9_000))
             assert (len(stuck.failed), waiting.failed, waiting.grants) == (2, [], [])
         await reading
         assert waiting.is_whole

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,22 +69,24 @@ async def test_the_largest_models_are_asked_one_after_another(tmp_path: Path) ->
     assert engines[2].seen == []
 
 
-async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path) -> None:
+async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run was read by a real model that is away for a moment: it is waited for, although the test engine is there."""
-    config = NodeConfig(home=tmp_path / "real", name="real")
+    monkeypatch.setattr("coordinator.runs.home.PATIENCE_SECONDS", PATIENCE)
+    name = f"real-{secrets.token_hex(4)}"
+    config = NodeConfig(home=tmp_path / "real", name=name)
     engine = ScriptedEngine(lambda _: ANSWER)
     events: list[Event] = []
     async with dispatching(tmp_path, DeterministicEngine()) as (dispatcher, _), asyncio.timeout(PATIENCE):
         roster = dispatcher.roster
 
         def is_there() -> bool:
-            return any(node.name == "real" and node.state is NodeState.JOINED for node in roster.nodes())
+            return any(node.name == name and node.state is NodeState.JOINED for node in roster.nodes())
 
-        roster.only |= {"real"}
+        roster.only |= {name}
         async with Node(config, engine):
             await until(is_there)
         await until(lambda: not is_there())
-        roster.only -= {"real"}  # or discovery would wait for it
+        roster.only -= {name}  # or discovery would wait for it
         with Journal.create(tmp_path / "runs") as journal:
             journal.set_plan({"test_engine": False}, [])
             asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append))
@@ -93,17 +96,19 @@ async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path) ->
     assert [event.model for event in events if isinstance(event, Aggregating)] == [engine.models[0].name]
 
 
-async def test_a_draining_node_is_left_out(tmp_path: Path) -> None:
+async def test_a_draining_node_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would refuse: the other is asked though its model is smaller. Where it is alone it is waited for, and that is said."""
+    monkeypatch.setattr("coordinator.runs.home.PATIENCE_SECONDS", PATIENCE)
+    name = f"large-{secrets.token_hex(4)}"
     large, small = (ScriptedEngine(lambda _: ANSWER, model=Model(f"of-{n}", context_tokens=9_000, parameters=n)) for n in (9, 1))
     events: list[Event] = []
     async with (
-        Node(NodeConfig(home=tmp_path / "large", name="large"), large) as drained,
+        Node(NodeConfig(home=tmp_path / "large", name=name), large) as drained,
         dispatching(tmp_path, small) as (dispatcher, _),
         asyncio.timeout(PATIENCE),
     ):
         roster = dispatcher.roster
-        roster.only |= {"large"}
+        roster.only |= {name}
         drained._drain("on battery")
         await until(lambda: any(node.draining for node in roster.nodes()))
         with Journal.create(tmp_path / "runs") as journal:
@@ -117,7 +122,7 @@ async def test_a_draining_node_is_left_out(tmp_path: Path) -> None:
             drained._drain("")
             await asking
     assert [event.message for event in events if isinstance(event, Warned)] == [
-        "No node is there to put the findings together. Waiting up to 30 s for one."
+        f"No node is there to put the findings together. Waiting up to {PATIENCE:.0f} s for one."
     ]
     assert [event.model for event in events if isinstance(event, Aggregating)] == ["of-1", "of-9"]
 
