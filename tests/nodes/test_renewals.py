@@ -68,7 +68,7 @@ async def test_each_that_waits_is_helped_for_itself(tmp_path: Path) -> None:
     helped = Renewals(node.id, trust, spawn)
     hosts = ("192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.3")
     waiting = silent, other, again, real = [Waiting(home, host) for host in hosts]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         helped.begin([await silent.wait(silent=True), await other.wait()], "phone")
         await silent.asked.wait()
         assert await other.node is not None
