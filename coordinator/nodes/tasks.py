@@ -30,5 +30,6 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        # Whoever interrupts the program does so in whichever task is running, which is no defect of it.
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
             logger.error("%s ended by a defect.", task.get_name(), exc_info=error)
