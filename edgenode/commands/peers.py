@@ -3,11 +3,12 @@
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 
-from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, print_json
-from edgenode.home import default_home
+from edgenode.console import ANSWERED, Commands, add_common, add_interface, print_json
 from edgenode.net.discovery import Browser, Sighting
 from edgenode.net.interfaces import Scope, scope
+from edgenode.trust.running import running_nodes
 from edgenode.trust.store import KEY, NodeTrust
 from edgenode.types import NodeId
 
@@ -21,17 +22,18 @@ def add_to(commands: Commands) -> None:
         help="list the other nodes that this device sees",
         description="Lists the nodes that mDNS tells of. What it tells is a rumour: names and addresses are checked by nobody.",
     )
-    add_home(peers)
+    peers.add_argument(
+        "--home", type=Path, metavar="DIR", help="leave out only the node of this home (default: all of this device)"
+    )
     add_interface(peers)
     add_common(peers)
     peers.set_defaults(act=_peers)
 
 
 def _peers(options: argparse.Namespace) -> int:
-    home = options.home or default_home()
-    own = NodeTrust(home).id if (home / KEY).exists() else None
+    own = _own(options.home)
     seen = asyncio.run(_listen(scope(options.interface)))
-    others = sorted((each for each in seen if each.id != own), key=lambda each: (each.name, each.id))
+    others = sorted((each for each in seen if each.id not in own), key=lambda each: (each.name, each.id))
     if options.json:
         print_json({"peers": [{"id": each.id, "name": each.name, "addresses": each.addresses} for each in others]})
         return ANSWERED
@@ -40,6 +42,13 @@ def _peers(options: argparse.Namespace) -> int:
     for each in others:
         print(f"{each.name}  {each.id}  {', '.join(each.addresses)}")
     return ANSWERED
+
+
+def _own(home: Path | None) -> set[NodeId]:
+    """Who is no other: the node of `home`, or where none was named all that run on this device, whatever their homes are."""
+    if home is None:
+        return {each.id for each in running_nodes()}
+    return {NodeTrust(home).id} if (home / KEY).exists() else set()
 
 
 async def _listen(within: Scope) -> tuple[Sighting, ...]:
