@@ -1,15 +1,18 @@
 """Which engine a node uses, and what is said when it cannot have it."""
 
+import asyncio
 import importlib.util
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgenode.engines import choose
 from edgenode.engines.child import ChildEngine
 from edgenode.engines.choose import EngineSettings, choose_engine, default_threads, running_ollama
 from edgenode.engines.deterministic import DeterministicEngine
@@ -17,6 +20,7 @@ from edgenode.engines.served import ServedEngine
 from edgenode.errors import EngineError, UsageError
 from edgenode.types import Model
 from tests.engines.engine_server import EngineServer, Exchange
+from tests.engines.requests import PATIENCE
 
 SETTINGS = EngineSettings(log=Path("engine.log"), path=Path("model.gguf"), known=Model("m", context_tokens=2048))
 
@@ -114,8 +118,9 @@ def test_importing_is_light() -> None:
     assert not {"xllamacpp", "llama_cpp", "httpx2", "numpy", "openai"} & set(loaded)
 
 
-async def test_ollama_is_found() -> None:
+async def test_ollama_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """An Ollama is found where OLLAMA_HOST says; another server there, or none, is not taken for one."""
+    monkeypatch.setattr(choose, "_OLLAMA_SECONDS", PATIENCE)
 
     async def version(exchange: Exchange) -> None:
         await exchange.reply({"version": "0.9"})
@@ -127,3 +132,28 @@ async def test_ollama_is_found() -> None:
         for told in (host, server.url, server.url + "/", host.replace("127.0.0.1", "0.0.0.0")):
             assert await running_ollama({"OLLAMA_HOST": told}) == server.url
     assert await running_ollama({"OLLAMA_HOST": "127.0.0.1:1"}) is None
+
+
+async def test_ollama_is_found_by_a_slow_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time it takes to load the HTTP client is not taken from the time that the server has to answer."""
+    loop = asyncio.get_running_loop()
+    ahead = 0.0
+
+    class Slow:
+        """Finds no module. When it looks for the client, more time goes by than a server has."""
+
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            nonlocal ahead
+            ahead += PATIENCE + 1 if name == "httpx2" else 0.0
+
+    async def version(exchange: Exchange) -> None:
+        await exchange.reply({"version": "0.9"})
+
+    monkeypatch.setattr(choose, "_OLLAMA_SECONDS", PATIENCE)
+    monkeypatch.setattr(loop, "time", lambda: time.monotonic() + ahead)
+    monkeypatch.delitem(sys.modules, "httpx2", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
+    async with EngineServer() as server:
+        server.handlers["/api/version"] = version
+        assert await running_ollama({"OLLAMA_HOST": server.url}) == server.url
+    assert ahead > PATIENCE
