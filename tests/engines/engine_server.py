@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -46,7 +48,8 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class EngineServer:
-    """An async context manager. `handlers` maps paths to what answers them; anything else is a 404. `seen` holds the requests."""
+    """An async context manager. `handlers` maps paths to what answers them; anything else is a 404. `seen` holds the requests. Its
+    port stays its own between `close` and `listen`."""
 
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}
@@ -54,22 +57,25 @@ class EngineServer:
         self.url = ""
         self._server: asyncio.Server | None = None
         self._answering: set[asyncio.Task[None]] = set()
+        self._port = socket.socket()
+        self._address = ("", 0)
 
     def chat(self, handler: Handler) -> Handler:
         self.handlers["/v1/chat/completions"] = handler
         return handler
 
     async def __aenter__(self) -> Self:
-        await self.listen(0)
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind(("127.0.0.1", 0))
+        self._address = self._port.getsockname()
+        self.url = f"http://127.0.0.1:{self._address[1]}"
+        if sys.platform != "linux":  # where one socket may listen at a port that another is bound to
+            self._port.close()
+        await self.listen()
         return self
 
-    async def listen(self, port: int) -> None:
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", port)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    @property
-    def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
+    async def listen(self) -> None:
+        self._server = await asyncio.start_server(self._answer, *self._address, reuse_address=True)
 
     async def close(self) -> None:
         assert self._server is not None
@@ -81,6 +87,7 @@ class EngineServer:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+        self._port.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -98,6 +105,10 @@ class EngineServer:
             await (handler(exchange) if handler else exchange.reply({"error": {"message": "File Not Found"}}, 404))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            # What the caller has not read would keep the connection open, for a loop that ends.
+            writer.transport.abort()
+            raise
         finally:
             self._answering.discard(task)
             writer.close()

@@ -5,6 +5,9 @@ from typing import Any
 
 from edgenode.engines.engine import EngineProgress, Request
 
+PATIENCE = 120.0
+"""Seconds for what takes a moment, on a machine that is busy with other tests."""
+
 SENTENCES = (
     "The lease ends on 31 March.",
     'He said "keys", \\ and\nleft.',

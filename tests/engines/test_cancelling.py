@@ -106,7 +106,7 @@ async def node(real_model: Path, tmp_path: Path) -> AsyncIterator[tuple[Node, Au
 async def test_a_long_prompt_is_not_read_to_the_end(
     node: tuple[Node, Authority], stop: Callable[[NodeConnection, Relay], Awaitable[None]]
 ) -> None:
-    """The same prompt, sent again, finds the engine's one slot free and in its cache what had been read: a few batches."""
+    """The same prompt, sent again, finds the engine's one slot free and in its cache what had been read: a few batches of 27."""
     serving, authority = node
 
     def connection(address: str) -> NodeConnection:
@@ -121,5 +121,5 @@ async def test_a_long_prompt_is_not_read_to_the_end(
             second.send(lease("second"))
             again = await first_progress(second)
     assert again.prompt_tokens == told.prompt_tokens
-    # The batch in which it happened, and on a busy machine those until the engine hears of it.
-    assert again.read_tokens - told.read_tokens <= 4 * BATCH_TOKENS
+    # The batch in which it happened, and on a busy machine those until the engine hears of it, which may be seconds.
+    assert again.read_tokens - told.read_tokens <= 12 * BATCH_TOKENS

@@ -19,7 +19,7 @@ from edgenode.engines.child_main import Orders
 from edgenode.engines.http import Flavour
 from edgenode.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
 from edgenode.types import EngineState, Model
-from tests.engines.requests import ignore, request
+from tests.engines.requests import PATIENCE, ignore, request
 
 CHILD = Path(__file__).with_name("engine_child.py")
 COMMAND = (sys.executable, str(CHILD))
@@ -64,7 +64,7 @@ def alive(pid: int) -> bool:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Looks until it holds: what other people's processes do cannot be awaited."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
 
@@ -87,7 +87,7 @@ class Watcher:
         self._more.set()
 
     async def until(self, *states: EngineState) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while self.states[-len(states) :] != list(states):
                 self._more.clear()
                 await self._more.wait()

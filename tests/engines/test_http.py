@@ -12,7 +12,7 @@ from edgenode.engines.engine import EngineProgress
 from edgenode.engines.http import Flavour, HttpClient
 from edgenode.errors import ContextExceeded, EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
 from tests.engines.engine_server import EngineServer, Exchange, says
-from tests.engines.requests import SENTENCES, ignore, quote_schema, request
+from tests.engines.requests import PATIENCE, SENTENCES, ignore, quote_schema, request
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def test_cancelling_closes_the_connection(server: EngineServer) -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(dropped.wait(), 10)
+    await asyncio.wait_for(dropped.wait(), PATIENCE)
 
 
 async def test_silence_has_a_deadline(server: EngineServer) -> None:
@@ -138,10 +138,11 @@ def test_more_slots_may_be_silent_longer() -> None:
 
 async def test_nobody_there() -> None:
     """A refused connection says that the engine is not running."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with pytest.raises(EngineUnavailable, match="Nothing answers"):
-        await HttpClient(url).complete(request(), ignore)
+    # Bound and not listened at: nobody else can have that port.
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(EngineUnavailable, match="Nothing answers"):
+            await HttpClient(f"http://127.0.0.1:{nobody.getsockname()[1]}").complete(request(), ignore)
 
 
 @pytest.mark.parametrize(

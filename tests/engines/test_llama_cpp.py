@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from edgenode.engines.llama_cpp import HangUps, HungUpError, Message
+from tests.engines.requests import PATIENCE
 
 
 class Reader:
@@ -24,7 +25,7 @@ class Reader:
     def _eval(self, _llama: object, tokens: Sequence[int]) -> None:
         self.batches.append(len(tokens))
         self._loop.call_soon_threadsafe(self.began.set)
-        assert self.go_on.acquire(timeout=20)
+        assert self.go_on.acquire(timeout=PATIENCE)
 
     async def __call__(self, scope: Message, receive: object, send: object) -> None:
         assert callable(receive)

@@ -27,13 +27,13 @@ from edgenode.types import (
     SubtaskId,
 )
 from edgenode.work import WorkQueue
-from tests.engines.requests import SENTENCES, ignore, quote_schema, request
+from tests.engines.requests import PATIENCE, SENTENCES, ignore, quote_schema, request
 
 CHUNK = " ".join(f"Line {number} of the lease says nothing." for number in range(25)) + " " + SENTENCES[0]
 
 
-def engine_for(name: str, path: Path, folder: Path, slots: int | None = None) -> ChildEngine:
-    known = Model("smol", context_tokens=1024)
+def engine_for(name: str, path: Path, folder: Path, slots: int | None = None, context: int = 1024) -> ChildEngine:
+    known = Model("smol", context_tokens=context)
     settings = EngineSettings(log=folder / "engine.log", engine=name, path=path, known=known, threads=1, slots=slots)
     engine = choose_engine(settings)
     assert isinstance(engine, ChildEngine)
@@ -79,7 +79,7 @@ async def test_key_is_asked_for(engine: ChildEngine) -> None:
     assert engine._serving is not None
     url = engine._serving[1].url
     body = {"model": "smol", "messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "max_tokens": 1}
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as client:
         for headers in ({}, {"Authorization": "Bearer guess"}):
             for path in ("/v1/chat/completions", "/v1/completions"):
                 assert (await client.post(path, json=body, headers=headers)).status_code == 401
@@ -111,7 +111,7 @@ async def test_cancelling_while_it_reads(real_model: Path, tmp_path: Path) -> No
     """xllamacpp stops reading soon after its caller has gone: the next request is done before the first could have been."""
     if not installed(XLLAMACPP):
         pytest.skip("xllamacpp is not installed here")
-    async with engine_for(XLLAMACPP, real_model, tmp_path) as engine:
+    async with engine_for(XLLAMACPP, real_model, tmp_path, context=4096) as engine:
         told: list[EngineProgress] = []
         begun = asyncio.Event()
 
@@ -120,7 +120,7 @@ async def test_cancelling_while_it_reads(real_model: Path, tmp_path: Path) -> No
             if at.read_tokens:
                 begun.set()
 
-        call = asyncio.create_task(engine.complete(request(" ".join(map(str, range(200)))), progress))
+        call = asyncio.create_task(engine.complete(request(" ".join(map(str, range(700)))), progress))
         await asyncio.wait([call, asyncio.create_task(begun.wait())], return_when=asyncio.FIRST_COMPLETED)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):

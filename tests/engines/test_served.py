@@ -11,7 +11,7 @@ from edgenode.engines.served import ServedEngine, parameters_in
 from edgenode.errors import EngineCrashed, EngineError, EngineUnavailable
 from edgenode.types import EngineState, Model
 from tests.engines.engine_server import EngineServer, Exchange, Handler, says
-from tests.engines.requests import ignore, request
+from tests.engines.requests import PATIENCE, ignore, request
 
 DIGEST = "ab" * 32
 
@@ -81,11 +81,10 @@ async def test_a_llama_server_that_returns_with_other_slots(server: EngineServer
         engine.watch(lambda: told.append(engine.slots))
         for slots in (2, 1, 4):
             if fault == "away":
-                port = server.port
                 await server.close()
                 with pytest.raises(EngineUnavailable):
                     await engine.complete(request(), ignore)
-                await server.listen(port)
+                await server.listen()
             else:
                 server.chat(breaks)
                 with pytest.raises(EngineCrashed):
@@ -107,7 +106,7 @@ async def test_slots_are_asked_for_now_and_then(server: EngineServer) -> None:
         fewer = asyncio.Event()
         engine.watch(fewer.set)
         props["total_slots"] = 2
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await fewer.wait()
         assert engine.slots == 2
         assert engine.state is EngineState.READY
@@ -205,13 +204,12 @@ async def test_away_and_back(server: EngineServer, busy: bool) -> None:
     server.handlers["/v1/models"] = lists("m")
     async with ServedEngine(server.url, poll_seconds=0.02) as engine:
         changed = watched(engine)
-        port = server.port
         await server.close()
         if busy:
             with pytest.raises(EngineUnavailable):
                 await engine.complete(request(), ignore)
         await changed(EngineState.RESTARTING)
-        await server.listen(port)
+        await server.listen()
         await changed(EngineState.READY)
         assert (await engine.complete(request(), ignore)).text == "null"
 
@@ -222,7 +220,7 @@ def watched(engine: ServedEngine) -> Callable[[EngineState], Any]:
     engine.watch(event.set)
 
     async def until(state: EngineState) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while engine.state is not state:
                 event.clear()
                 await event.wait()
