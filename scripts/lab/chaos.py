@@ -27,7 +27,7 @@ from .switch import Line
 
 BAD_LINE = Line(lost_to_host=0.1, lost_from_host=0.1, delay=0.5)
 JUMP_SECONDS = 5 * 3600.0
-RUN_SECONDS = 240.0
+RUN_SECONDS = 900.0
 """No run takes so long, whatever happens to it and however busy the machine is."""
 LOOK_SECONDS = 0.05
 PACE_SECONDS = 0.5

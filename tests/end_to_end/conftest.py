@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.pools import RunningNode, command, lease_text
+from tests.end_to_end.pools import PATIENCE, RunningNode, command, lease_text
 
 
 @pytest.fixture
@@ -46,4 +46,5 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
     for process in started:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=30)
+    for process in started:
+        process.communicate(timeout=PATIENCE)

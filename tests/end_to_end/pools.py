@@ -6,13 +6,14 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from coordinator.config import Config, SupervisorConfig
+from coordinator.events import NodeState
 from coordinator.minions import prompts
 from coordinator.pool import Pool
 from edgenode.engines.deterministic import DeterministicEngine
@@ -21,6 +22,8 @@ from edgenode.node import Node, NodeConfig
 
 FACT = "The deposit of the flat is paid back within six weeks after the keys are returned."
 QUESTION = "When is the deposit of the flat paid back?"
+PATIENCE = 300.0
+"""Seconds for what a user has in one or two, on a machine that is busy with other tests."""
 
 
 def lease_text(sections: int = 30) -> str:
@@ -60,11 +63,15 @@ async def pool_of(home: Path, *engines: Engine, supervisor: str | None = None) -
         for name, engine in zip(names, engines, strict=True):
             await stack.enter_async_context(Node(NodeConfig(home=home / name, name=name), engine))
         pool = await stack.enter_async_context(Pool.discover(nodes=names or ["nobody"], config=config))
-        # On a machine that is busy with other tests mDNS may take longer than a user would wait.
-        async with asyncio.timeout(30):
-            while len(await pool.nodes()) < len(engines):  # noqa: ASYNC110 - a pool has no event for it
-                await asyncio.sleep(0.05)
+        await all_joined(pool, len(engines))
         yield pool
+
+
+async def all_joined(pool: Pool, count: int) -> None:
+    """Until so many nodes can be given work, which on a busy machine may take longer than a user would wait."""
+    async with asyncio.timeout(PATIENCE):
+        while sum(node.state is NodeState.JOINED for node in await pool.nodes()) < count:  # noqa: ASYNC110 - a pool has no event
+            await asyncio.sleep(0.05)
 
 
 def is_probe(request: Request) -> bool:
@@ -93,7 +100,7 @@ def command(name: str, *arguments: str | Path) -> list[str]:
     return [str(Path(sys.executable).parent / name), *map(str, arguments)]
 
 
-def run(name: str, *arguments: str | Path, timeout: float = 120, **environment: str) -> Ran:
+def run(name: str, *arguments: str | Path, timeout: float = PATIENCE, **environment: str) -> Ran:
     """Runs `edgenode` or `coordinator` as a user would, without a terminal."""
     done = subprocess.run(
         command(name, *arguments),
@@ -108,17 +115,18 @@ def run(name: str, *arguments: str | Path, timeout: float = 120, **environment: 
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def seen(*looking: str | Path, key: str, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """What a command that lists what it sees (as JSON, under `key`) tells of the nodes `ids`, once it tells of all of them: on a
-    machine that is busy with other tests mDNS may take longer than a user would wait."""
+def seen(
+    *looking: str | Path, key: str, ids: Collection[str], wanted: Callable[[dict[str, Any]], object] = bool
+) -> dict[str, dict[str, Any]]:
+    """What a command that lists what it sees (as JSON, under `key`) tells of the nodes `ids`, once it tells of all of them and each
+    is as `wanted`: on a machine that is busy with other tests mDNS and connecting may take longer than a user would wait."""
     for _ in range(10):
         listed = run(*map(str, looking), "--json")
         assert listed.status == 0, listed.err
         found = {each["id"]: each for each in listed.json[key] if each["id"] in ids}
-        if found.keys() == set(ids):
-            break
-    assert found.keys() == set(ids)
-    return found
+        if found.keys() == set(ids) and all(map(wanted, found.values())):
+            return found
+    raise AssertionError(f"they were never all seen so: {found}")
 
 
 @dataclass

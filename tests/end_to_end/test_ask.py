@@ -23,7 +23,7 @@ from edgenode.engines.engine import EngineProgress, Request
 from edgenode.errors import ContextExceeded, EngineCrashed, UsageError
 from edgenode.node import Node, NodeConfig
 from edgenode.types import Completion, Usage
-from tests.end_to_end.pools import FACT, QUESTION, is_probe, lease_text, pool_of, readers
+from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, all_joined, is_probe, lease_text, pool_of, readers
 from tests.scripted_engine import ScriptedEngine
 from tests.supervisor_server import SupervisorServer, completion, failure
 
@@ -54,9 +54,25 @@ async def test_without_a_supervisor_the_pool_answers_and_nothing_is_sent(tmp_pat
     assert any(isinstance(event, ReadingEvent) for event in events)
 
 
+class Together(DeterministicEngine):
+    """Begins with a run once all that share `barrier` have been asked: on a busy machine some might be done before others begin."""
+
+    def __init__(self, barrier: asyncio.Barrier) -> None:
+        super().__init__(read_tokens_per_second=20_000, write_tokens_per_second=2_000)
+        self._barrier = barrier
+        self._met = False
+
+    async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        if not (is_probe(request) or self._met):
+            await self._barrier.wait()
+            self._met = True
+        return await super().complete(request, progress)
+
+
 async def test_all_nodes_take_part_and_each_chunk_is_read_once(tmp_path: Path, lease: Path) -> None:
     """Reading everything spreads over the pool; subtasks that share a chunk find it in the prompt cache."""
-    engines = tuple(DeterministicEngine(read_tokens_per_second=20_000, write_tokens_per_second=2_000) for _ in range(3))
+    barrier = asyncio.Barrier(3)
+    engines = tuple(Together(barrier) for _ in range(3))
     async with pool_of(tmp_path, *engines) as pool:
         answer, events = await ask(pool, f"{QUESTION} Who looks after the garden?", lease, read="all")
     (planned,) = [event for event in events if isinstance(event, Planned)]
@@ -249,7 +265,7 @@ async def test_an_engine_that_crashes_once_is_tried_again(tmp_path: Path, lease:
         answer, events = await ask(pool, QUESTION, lease)
     assert answer.status is Status.ANSWERED
     assert answer.findings.failed == 0
-    assert [event.message for event in events if isinstance(event, Retried)] == ["The engine was ended by SIGSEGV."]
+    assert [event.message for event in events if isinstance(event, Retried)].count("The engine was ended by SIGSEGV.") == 1
 
 
 async def test_documents_of_every_state_and_the_others_go_on(tmp_path: Path) -> None:
@@ -297,7 +313,7 @@ async def test_two_questions_at_once_share_the_pool(tmp_path: Path, lease: Path)
 
 async def test_leaving_the_stream_stops_the_nodes(tmp_path: Path, lease: Path) -> None:
     """Closing the iterator cancels the work on every node; the pool can be used again."""
-    slow = DeterministicEngine(read_tokens_per_second=50, write_tokens_per_second=5)
+    slow = DeterministicEngine(read_tokens_per_second=5, write_tokens_per_second=5)
     async with pool_of(tmp_path, slow) as pool:
         stream = pool.stream(QUESTION, [lease])
         async for event in stream:
@@ -305,8 +321,8 @@ async def test_leaving_the_stream_stops_the_nodes(tmp_path: Path, lease: Path) -
                 break
         await stream.aclose()  # type: ignore[attr-defined]
         slow_again = pool.stream(QUESTION, [lease])
-        # The single slot is free again: reading begins anew at once.
-        async with asyncio.timeout(20):
+        # The single slot is free again: reading begins anew, and not after the minutes that the first would have taken.
+        async with asyncio.timeout(60):
             async for event in slow_again:
                 if isinstance(event, ReadingEvent):
                     break
@@ -345,7 +361,7 @@ async def test_a_node_that_only_claims_progress_does_not_hold_up_the_end(tmp_pat
                 await asyncio.sleep(0.01)
             raise AssertionError("never")
 
-    async with pool_of(tmp_path, Crawling(name=DETERMINISTIC), *readers(1)) as pool, asyncio.timeout(60):
+    async with pool_of(tmp_path, Crawling(name=DETERMINISTIC), *readers(1)) as pool, asyncio.timeout(PATIENCE):
         answer = [event async for event in pool.stream(QUESTION, [lease], read="all", dry_run=True)][-1]
     assert isinstance(answer, Ended)
     assert answer.answer.findings.failed == 0
@@ -427,12 +443,13 @@ async def test_not_found_at_home_shows_the_strongest_findings(tmp_path: Path, le
 async def test_two_nodes_of_one_name_both_read(tmp_path: Path, lease: Path) -> None:
     """A run tells its nodes apart by their identity: two kitchens are two rows in its account."""
     name = f"kitchen-{secrets.token_hex(4)}"
-    slow = [DeterministicEngine(read_tokens_per_second=20_000, write_tokens_per_second=2_000) for _ in range(2)]
+    barrier = asyncio.Barrier(2)
     async with (
-        Node(NodeConfig(home=tmp_path / "a", name=name), slow[0]),
-        Node(NodeConfig(home=tmp_path / "b", name=name), slow[1]),
+        Node(NodeConfig(home=tmp_path / "a", name=name), Together(barrier)),
+        Node(NodeConfig(home=tmp_path / "b", name=name), Together(barrier)),
         Pool.discover(nodes=[name], config=Config()) as pool,
     ):
+        await all_joined(pool, 2)
         answer, _ = await ask(pool, QUESTION, lease, read="all")
     assert [node.name for node in answer.nodes] == [name, name]
     assert len({node.id for node in answer.nodes}) == 2

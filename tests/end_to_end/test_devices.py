@@ -11,12 +11,13 @@ import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgenode.home import make_private_folder
 from edgenode.trust.store import NodeTrust
-from tests.end_to_end.pools import QUESTION, Ran, RunningNode, command, run, seen
+from tests.end_to_end.pools import PATIENCE, QUESTION, Ran, RunningNode, command, run, seen
 
 Start = Callable[..., RunningNode]
 
@@ -31,8 +32,11 @@ def home(node: RunningNode, tmp_path: Path) -> tuple[str, Path]:
     return "--home", tmp_path / node.name
 
 
-def listed(node: RunningNode) -> dict[str, str]:
-    return seen("coordinator", "nodes", key="nodes", ids={node.told["id"]})[node.told["id"]]
+def listed(node: RunningNode, state: str, why: str = "") -> dict[str, Any]:
+    """The node as `coordinator nodes` shows it, once it is in that state there for a reason that holds `why`."""
+    id = node.told["id"]
+    told = seen("coordinator", "nodes", key="nodes", ids={id}, wanted=lambda each: each["state"] == state and why in each["why"])
+    return told[id]
 
 
 def pair(node: RunningNode, code: str | None = None) -> Ran:
@@ -43,8 +47,8 @@ def test_a_code_pairs_a_device(start_node: Start, theirs: Path, tmp_path: Path, 
     """Unpaired it is listed and asked nothing; a wrong code is refused, the right one is enough, and pairing lasts."""
     node = start_node(data=theirs)
     assert re.fullmatch(r"[0-9]{8}", node.told["code"])
-    before = listed(node)
-    assert (before["state"], before["trust"]) == ("unpaired", "unpaired")
+    before = listed(node, "unpaired")
+    assert before["trust"] == "unpaired"
     assert f"coordinator pair {node.name}" in before["why"]
     assert run("coordinator", "ask", lease, QUESTION).status == 1
     wrong = f"{(int(node.told['code']) + 1) % 10**8:08d}"
@@ -53,7 +57,7 @@ def test_a_code_pairs_a_device(start_node: Start, theirs: Path, tmp_path: Path, 
     assert "code" in refused.err
     done = pair(node, f"{node.told['code'][:4]} {node.told['code'][4:]}")
     assert (done.status, done.out) == (0, f"Paired with {node.name}.\n")
-    assert listed(node)["state"] == "joined"
+    listed(node, "joined")
     trusted = run("edgenode", "trusted", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json["trusted"]
     assert [each["via"] for each in trusted] == ["code"]
     assert pair(node).status == 0
@@ -91,10 +95,10 @@ def test_whoever_types_no_code_gets_the_terminal_back(start_node: Start, theirs:
     said = b""
     try:
         while not said.endswith(b"shows: "):
-            assert select.select([ours], [], [], 60)[0], said
+            assert select.select([ours], [], [], PATIENCE)[0], said
             said += os.read(ours, 65_536)
         os.write(ours, key)
-        assert asking.wait(timeout=60) == status
+        assert asking.wait(timeout=PATIENCE) == status
         while select.select([ours], [], [], 0)[0]:
             said += os.read(ours, 65_536)
         assert termios.tcgetattr(terminal)[3] & termios.ECHO
@@ -105,7 +109,7 @@ def test_whoever_types_no_code_gets_the_terminal_back(start_node: Start, theirs:
         os.close(terminal)
     assert f"\r\n{told}" in said.decode()
     assert b"Traceback" not in said
-    assert listed(node)["trust"] == "unpaired"
+    assert listed(node, "unpaired")["trust"] == "unpaired"
 
 
 def test_the_link_of_the_qr_code_pairs(start_node: Start, theirs: Path, tmp_path: Path) -> None:
@@ -132,20 +136,21 @@ def test_an_invited_device_needs_no_code(start_node: Start, theirs: Path, monkey
     with monkeypatch.context() as environment:
         environment.setenv("EDGENODE_INVITE", token)
         first = start_node(data=theirs)
-    assert listed(first)["state"] == "joined"
+    listed(first, "joined")
     second = start_node("--invite", token, data=theirs)
-    assert listed(second)["state"] == "unpaired"
+    listed(second, "unpaired")
 
 
 def test_a_device_that_was_unpaired_stays_out_until_it_is_paired_again(start_node: Start, lease: Path) -> None:
     """Also one of the same user on the same machine, which would pair by itself."""
     node = start_node()
-    assert listed(node)["state"] == "joined"
+    listed(node, "joined")
     assert run("coordinator", "unpair", node.name).status == 0
-    assert (listed(node)["state"], run("coordinator", "ask", lease, QUESTION).status) == ("unpaired", 1)
+    listed(node, "unpaired")
+    assert run("coordinator", "ask", lease, QUESTION).status == 1
     again = run("coordinator", "pair", node.name)
     assert (again.status, again.out) == (0, f"Paired with {node.name}.\n"), again.err
-    assert listed(node)["state"] == "joined"
+    listed(node, "joined")
 
 
 def test_a_coordinator_that_is_not_trusted_any_more_is_told_why(start_node: Start, theirs: Path, tmp_path: Path) -> None:
@@ -155,9 +160,7 @@ def test_a_coordinator_that_is_not_trusted_any_more_is_told_why(start_node: Star
     (trusted,) = run("edgenode", "trusted", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json["trusted"]
     done = run("edgenode", "untrust", trusted["name"], *home(node, tmp_path), EDGENODE_DATA=str(theirs))
     assert (done.status, done.err) == (0, "")
-    after = listed(node)
-    assert after["state"] != "joined"
-    assert "does not trust" in after["why"]
+    listed(node, "suspect", why="does not trust")
 
 
 def test_unknown_names_are_sentences(tmp_path: Path, start_node: Start) -> None:
@@ -168,7 +171,7 @@ def test_unknown_names_are_sentences(tmp_path: Path, start_node: Start) -> None:
     node = start_node()
     assert run("edgenode", "untrust", "nobody", *home(node, tmp_path)).status == 2
     node.process.terminate()
-    node.process.wait(timeout=30)
+    node.process.wait(timeout=PATIENCE)
     assert "does not run" in run("edgenode", "pair", *home(node, tmp_path)).err
 
 
@@ -183,10 +186,16 @@ def test_devices_see_each_other(start_node: Start, tmp_path: Path) -> None:
 def test_the_doctors_find_a_healthy_node_healthy(start_node: Start, tmp_path: Path) -> None:
     """On one machine, with a node that is paired, neither sees a problem; a host that is not there is one."""
     node = start_node()
-    assert listed(node)["state"] == "joined"
-    for told in (run("coordinator", "doctor", node.name, "--json"), run("edgenode", "doctor", *home(node, tmp_path), "--json")):
-        problems = [each for each in told.json["findings"] if each["severity"] == "problem"]
-        assert (told.status, problems) == (0, [])
+    listed(node, "joined")
+    for doctor in (("coordinator", "doctor", node.name), ("edgenode", "doctor", *home(node, tmp_path))):
+        # What is not answered within a few seconds is a problem, and on a busy machine that happens.
+        for _ in range(10):
+            told = run(*map(str, doctor), "--json")
+            problems = [each for each in told.json["findings"] if each["severity"] == "problem"]
+            assert told.status == bool(problems)
+            if not problems:
+                break
+        assert problems == []
     missing = run("coordinator", "doctor", "127.0.0.1:1")
     assert missing.status == 1
     assert missing.out
@@ -209,6 +218,6 @@ def test_a_pool_that_is_watched_shows_who_comes(start_node: Start) -> None:
             if told["id"] == node.told["id"] and told["state"] == "joined":
                 break
         watch.send_signal(signal.SIGINT)
-        _, complaint = watch.communicate(timeout=30)
+        _, complaint = watch.communicate(timeout=PATIENCE)
     assert "Traceback" not in complaint
     assert watch.returncode == 130

@@ -18,7 +18,7 @@ from edgenode.device.watch import DeviceWatch
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.node import Node, NodeConfig
 from edgenode.types import DeviceStatus
-from tests.end_to_end.pools import QUESTION
+from tests.end_to_end.pools import PATIENCE, QUESTION
 
 LOW = Reading(DeviceStatus(battery_percent=14, charging=False))
 REASON = "on battery at 14 %: takes no work until it charges or reaches 30 %"
@@ -35,7 +35,7 @@ async def node(home: Path, name: str, reading: Reading) -> AsyncIterator[Node]:
 
 async def until(pool: Pool, name: str, wanted: Callable[[NodeInfo], bool]) -> NodeInfo:
     """The node of that name as soon as it is as wanted."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         async for nodes in pool.watch():
             for each in nodes:
                 if each.name == name and wanted(each):
@@ -61,7 +61,7 @@ async def test_the_watch_shows_it_live(tmp_path: Path) -> None:
     stream = io.StringIO()
 
     async def until_it_drains(pool: Pool) -> AsyncIterator[tuple[NodeInfo, ...]]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             async for nodes in pool.watch():
                 yield nodes
                 if any(each.draining for each in nodes):

@@ -15,13 +15,13 @@ from coordinator.pool import Pool
 from coordinator.types import Status
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.node import Node, NodeConfig
-from tests.end_to_end.pools import QUESTION, RunningNode
+from tests.end_to_end.pools import PATIENCE, QUESTION, RunningNode
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be frozen here")
 
 
 async def until(pool: Pool, wanted: Callable[[NodeInfo], bool]) -> NodeInfo:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         async for nodes in pool.watch():
             for node in nodes:
                 if wanted(node):
@@ -63,7 +63,7 @@ async def test_a_run_goes_on_without_a_node_that_freezes(
         await until(pool, lambda each: each.name == name and each.state is NodeState.JOINED)
         asleep = (await until(pool, lambda each: each.name == sleeper.name and each.state is NodeState.JOINED)).id
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 async for event in pool.stream(QUESTION, lease, read="all"):
                     if isinstance(event, ReadingEvent) and event.node == asleep:
                         os.kill(sleeper.process.pid, signal.SIGSTOP)

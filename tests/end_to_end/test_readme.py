@@ -35,4 +35,5 @@ def test_the_python_example_runs_as_it_stands(start_node: Callable[..., RunningN
     assert node.name in done.stdout
     assert "answered" in done.stdout
     assert re.search(r"^lease\.pdf [12] .+$", done.stdout, re.MULTILINE)
-    assert done.stderr == ""
+    # Other tests forge nodes on the same loopback, and of hundreds of them it is warned.
+    assert [line for line in done.stderr.splitlines() if "announce themselves by mDNS" not in line] == []

@@ -17,7 +17,7 @@ from coordinator.runs.folders import list_runs
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.story import story_json, story_of
-from tests.end_to_end.pools import FACT, QUESTION, Ran, RunningNode, command, run
+from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, Ran, RunningNode, command, run
 from tests.supervisor_server import Reply, SupervisorServer, completion
 
 Start = Callable[..., RunningNode]
@@ -25,7 +25,6 @@ Condition = Callable[[Journal], object]
 
 # About a fifth of a second for each chunk: slow enough to be killed between any two of them.
 SLOW = ("--speed", "3000:300")
-PATIENCE = 60.0
 
 
 def runs() -> Path:
@@ -56,14 +55,17 @@ def coordinator(*arguments: str | Path, **environment: str) -> Iterator[subproce
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
 
 
 def wait_for(process: subprocess.Popen[str], condition: Condition) -> None:
-    """Until the journal of the run says so; the process must not have ended before."""
+    """Until the journal of the run says so; the process must not have ended without that."""
     deadline = time.monotonic() + PATIENCE
-    while not looked_at(condition):
-        assert process.poll() is None, process.communicate()
+    while True:
+        is_last = process.poll() is not None
+        if looked_at(condition):
+            return
+        assert not is_last, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)  # between two looks at the file
 
@@ -73,7 +75,7 @@ def kill_when(condition: Condition, *arguments: str | Path, **environment: str) 
     with coordinator(*arguments, **environment) as process:
         wait_for(process, condition)
         process.kill()
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(timeout=PATIENCE) == -signal.SIGKILL
 
 
 def found(count: int) -> Condition:
@@ -104,8 +106,9 @@ def test_killed_again_and_again_a_run_ends_as_if_it_had_not_been(start_node: Sta
         resume = ("resume", "--json", "last", *nodes)
         kill_when(lambda journal: journal.value("plan"), *resume, **url)
         kill_when(found(3), *resume, **url)
-        start_node(*SLOW, "--context", "2048")
-        kill_when(found(8), "resume", "--json", "last", **url)
+        # Not faster: with much left to read the kill comes before the end also where it comes late.
+        start_node("--speed", "1000:100", "--context", "2048")
+        kill_when(found(5), "resume", "--json", "last", **url)
         resumed = answered(run("coordinator", "resume", "--json", "last", **url))
         assert len(supervisor.requests) == 2
         assert supervisor.requests[0].body == supervisor.requests[1].body
@@ -240,7 +243,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_it_goes_on(start_node: Sta
         arguments,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
     )
     assert full.returncode == 1, full.stderr
@@ -263,7 +266,9 @@ def test_a_run_at_work_is_listed_and_not_to_be_resumed(start_node: Start, lease:
         assert (listed["status"], listed["question"]) == ("running", QUESTION)
         refused = run("coordinator", "resume", listed["run"][:8])
         assert refused.status == 1
-        assert refused.err == f"The run {listed['run']} is in use by another coordinator. Wait until that one ends.\n"
+        # Other tests forge nodes on the same loopback, and of hundreds of them it is warned.
+        told = [line for line in refused.err.splitlines() if "announce themselves by mDNS" not in line]
+        assert told == [f"The run {listed['run']} is in use by another coordinator. Wait until that one ends."]
         assert "running" in run("coordinator", "show", "last").out
         assert process.poll() is None
     assert [each["status"] for each in run("coordinator", "runs", "--json").json["runs"]] == ["interrupted"]
@@ -273,21 +278,22 @@ def test_a_run_at_work_is_listed_and_not_to_be_resumed(start_node: Start, lease:
 def test_the_story_tells_of_a_node_that_died(start_node: Start, lease: Path) -> None:
     """What each node did and how fast, that one of them was lost with its work, and what was sent."""
     doomed = start_node("--speed", "100:10")
-    healthy = start_node("--speed", "20000:2000")
+    # So slow that the run goes on for seconds after the node has been killed, however late that is noticed.
+    healthy = start_node("--speed", "2500:250")
     with SupervisorServer() as supervisor:
         nodes = ("--node", doomed.name, "--node", healthy.name)
         url = {"OPENAI_BASE_URL": supervisor.url}
         with coordinator("ask", "--read", "all", *nodes, lease, QUESTION, **url) as process:
             wait_for(process, lambda journal: [each for each in journal.events() if each.value.get("node") == doomed.told["id"]])
             doomed.process.kill()
-            _, err = process.communicate(timeout=120)
+            _, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, err
         assert FACT in supervisor.requests[0].user
     story = run("coordinator", "show", "last", "--json").json
     assert (story["status"], story["question"]) == ("answered", QUESTION)
     by_name = {each["name"]: each for each in story["nodes"]}
     assert by_name[healthy.name]["subtasks"] == story["plan"]["subtasks"]
-    assert by_name[healthy.name]["tokens_per_second"] > 1_000
+    assert by_name[healthy.name]["tokens_per_second"] > 300
     assert by_name[healthy.name]["counts"]["leased"] > 0
     kinds = {each["kind"] for each in story["events"]}
     assert {"sitting", "joined", "planned", "leased", "gone", "aggregating", "ended"} <= kinds

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from coordinator.errors import RunError
-from coordinator.events import Ended, Event, Leased
+from coordinator.events import Ended, Event, Leased, Planned
 from coordinator.minions import prompts
 from coordinator.types import Answer
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.types import Completion
-from tests.end_to_end.pools import QUESTION, is_probe, lease_text, pool_of
+from tests.end_to_end.pools import PATIENCE, QUESTION, is_probe, lease_text, pool_of
 
 OTHER = "Who looks after the garden in week 30?"
 
@@ -30,8 +30,24 @@ class Heard(DeterministicEngine):
         return await super().complete(request, progress)
 
 
-async def answer_of(stream: AsyncIterator[Event], ended: list[Answer]) -> None:
-    ended.extend([event.answer async for event in stream if isinstance(event, Ended)])
+class Held(Heard):
+    """Reads while an event is set."""
+
+    def __init__(self, reads: asyncio.Event) -> None:
+        super().__init__([])
+        self._reads = reads
+
+    async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        await self._reads.wait()
+        return await super().complete(request, progress)
+
+
+async def answer_of(stream: AsyncIterator[Event], ended: list[Answer], planned: asyncio.Event | None = None) -> None:
+    async for event in stream:
+        if isinstance(event, Planned) and planned is not None:
+            planned.set()
+        if isinstance(event, Ended):
+            ended.append(event.answer)
 
 
 async def leased(stream: AsyncIterator[Event]) -> None:
@@ -46,14 +62,18 @@ async def test_what_is_asked_in_the_background_lets_others_go_first(tmp_path: Pa
     those that each has alone."""
     long = tmp_path / "long.txt"
     long.write_text(lease_text(60), encoding="utf-8")
-    async with pool_of(tmp_path, Heard([]), Heard([])) as pool:
+    both_are_known = asyncio.Event()
+    both_are_known.set()
+    async with pool_of(tmp_path, Held(both_are_known), Held(both_are_known)) as pool:
         alone = [await pool.ask(OTHER, long, read="all"), await pool.ask(QUESTION, lease, read="all")]
+        both_are_known.clear()
         ended: list[Answer] = []
         background = pool.stream(OTHER, long, read="all", background=True)
         await leased(background)
-        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
             tasks.create_task(answer_of(background, ended))
-            tasks.create_task(answer_of(pool.stream(QUESTION, lease, read="all"), ended))
+            later = pool.stream(QUESTION, lease, read="all")
+            tasks.create_task(answer_of(later, ended, planned=both_are_known))
     assert [answer.citations for answer in ended] == [answer.citations for answer in reversed(alone)]
     for together, before in zip(ended, reversed(alone), strict=True):
         assert (together.status, together.text, together.findings) == (before.status, before.text, before.findings)
@@ -67,7 +87,7 @@ async def test_a_question_that_is_left_leaves_the_other_alone(tmp_path: Path, le
         left = pool.stream(OTHER, lease, read="all")
         await leased(left)
         ended: list[Answer] = []
-        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
             tasks.create_task(answer_of(pool.stream(QUESTION, lease, read="all"), ended))
             await left.aclose()  # type: ignore[attr-defined]
     assert (ended[0].citations, ended[0].findings) == (alone.citations, alone.findings)

@@ -5,7 +5,7 @@ from typing import Any
 
 from edgenode.engines.engine import EngineProgress, Request
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds for what takes a moment, on a machine that is busy with other tests."""
 
 SENTENCES = (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from coordinator.runs.journal import Journal
-from scripts.lab.chaos import Outcome
+from scripts.lab.chaos import RUN_SECONDS, Outcome
 from scripts.lab.faults import COORDINATOR, Fault, Kind
 from tests.lab.homes import QUESTION, SPEEDS, Reading, reading
 
@@ -78,7 +78,7 @@ def test_a_run_goes_on_though_clocks_jump(home: Reading) -> None:
     outcome = home.through(*(Fault(kind, victim, at, None) for kind, at in jumps for victim in EVERYBODY))
     joined = {each["node"] for each in events(outcome, "joined")}
     assert joined - {each["node"] for kind in ("gone", "changed", "lost", "retried") for each in events(outcome, kind)}
-    assert 0 < outcome.story["seconds"] < 240
+    assert 0 < outcome.story["seconds"] < RUN_SECONDS
 
 
 def test_a_run_goes_on_through_an_engine_that_crashes(home: Reading) -> None:
