@@ -16,6 +16,8 @@ from edgenode.types import NodeId
 from tests.scripted_engine import ScriptedEngine
 
 ROOT = Path(__file__).resolve().parents[2]
+# However busy the machine is.
+SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,12 @@ async def node_child(home: Path, ends: bool = True) -> AsyncIterator[NodeChild]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(SECONDS):
                 id, address = (await process.stdout.readline()).decode().split()
             yield NodeChild(process.pid, NodeId(id), address, log)
         finally:
             process.stdin.close()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(SECONDS):
                 status = await process.wait()
             assert not ends or status == 0, log.read_text(encoding="utf-8")
 

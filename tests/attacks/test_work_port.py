@@ -31,6 +31,7 @@ from edgenode.trust.tls import ClientTls
 from edgenode.types import Cancel, Heartbeat, Hello, LeaseId, Outcome, SubtaskId
 from edgenode.v1 import node_service_pb2, node_service_pb2_grpc, work_pb2
 from tests.attacks.node_child import NodeChild, node_child
+from tests.dial_parts import SECONDS
 from tests.net.test_node import LEASE, next_frame
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import connection, paired
@@ -38,6 +39,13 @@ from tests.trusted import connection, paired
 WORK = "/edgenode.v1.NodeService/Work"
 HALF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 GROWTH_BYTES = 20 * 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node on a busy machine may be slow to answer, and is none the worse for it."""
+    for name in ("client.CONNECT_SECONDS", "client.SILENCE_SECONDS", "pairing_client.ANSWER_SECONDS", "pinned.CONNECT_SECONDS"):
+        monkeypatch.setattr(f"edgenode.net.{name}", SECONDS)
 
 
 @pytest.fixture
@@ -75,14 +83,14 @@ async def channel(node: Node, anna: Authority) -> AsyncIterator[grpc.aio.Channel
 
 
 async def to_the_end(call: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         async for _ in call:
             pass
 
 
 async def refusal(channel: grpc.aio.Channel) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await node_service_pb2_grpc.NodeServiceStub(channel).Describe(node_service_pb2.DescribeRequest(), timeout=10)
+        await node_service_pb2_grpc.NodeServiceStub(channel).Describe(node_service_pb2.DescribeRequest(), timeout=SECONDS)
     return error.value
 
 
@@ -164,24 +172,34 @@ async def test_a_frame_over_the_limits_ends_its_stream_with_the_reason(node: Nod
     """A coordinator that breaks the protocol is told so."""
     bad = work_pb2.Frame(lease=work_pb2.Lease(id="two\nlines"))
     async with channel(node, anna) as opened:
-        call = node_service_pb2_grpc.NodeServiceStub(opened).Work(iter([node_service_pb2.WorkRequest(frame=bad)]))
+        # In one piece with the call: a refusal that crosses a write of its own would be lost in gRPC's Python client.
+        call = opened.unary_stream(WORK)(node_service_pb2.WorkRequest(frame=bad).SerializeToString())
         with pytest.raises(grpc.aio.AioRpcError, match="broke the protocol"):
             await to_the_end(call)
 
 
-async def test_endless_frames_are_hung_up_on(node: Node, anna: Authority, caplog: pytest.LogCaptureFixture) -> None:
-    """Thousands a second, each of them harmless, are no coordinator's; twice is told once."""
+async def test_endless_frames_are_hung_up_on(
+    tmp_path: Path, anna: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Thousands a second, each of them harmless, are no coordinator's; twice is told once, and another is served on."""
+    # However slow this machine is it sends more.
+    monkeypatch.setattr("edgenode.net.work_streams.FRAMES_PER_SECOND", 1.0)
+    bert = Authority(tmp_path / "bert", "bert@desk")
+    for each in (anna, bert):
+        paired(tmp_path / "node", each)
 
     async def flood() -> AsyncIterator[node_service_pb2.WorkRequest]:
         while True:
             yield node_service_pb2.WorkRequest(frame=work_pb2.Frame(heartbeat=work_pb2.Heartbeat()))
 
-    for _ in range(2):
-        async with channel(node, anna) as opened:
-            call = node_service_pb2_grpc.NodeServiceStub(opened).Work(flood())
-            # A client in the middle of writing may see no more of the reason than that the stream is over.
-            with pytest.raises(grpc.aio.AioRpcError):
-                await to_the_end(call)
+    async with Node(NodeConfig(home=tmp_path / "node"), ScriptedEngine()) as node:
+        for _ in range(2):
+            async with channel(node, anna) as opened:
+                call = node_service_pb2_grpc.NodeServiceStub(opened).Work(flood())
+                # A client in the middle of writing may see no more of the reason than that the stream is over.
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await to_the_end(call)
+        await works(node, bert)
     assert len([record for record in caplog.records if "more messages" in record.message]) == 1
 
 
@@ -204,15 +222,16 @@ async def test_slow_connections_do_not_keep_the_port(
     with ExitStack() as sockets:
         for _ in range(80):
             one = sockets.enter_context(socket.create_connection(split_host_port(node.address), timeout=5))
-            one.send(said)
-        async with asyncio.timeout(20):
+            with suppress(ConnectionError):  # already hung up on
+                one.send(said)
+        async with asyncio.timeout(SECONDS):
             while True:
                 try:
                     async with connection(node, anna):
                         break
                 except NodeLost:
                     await asyncio.sleep(0.2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         while "connects again and again" not in caplog.text:  # noqa: ASYNC110 - a log cannot be waited for
             await asyncio.sleep(0.2)
     assert caplog.text.count("connects again and again") == 1
@@ -226,7 +245,7 @@ async def test_ten_thousand_junk_connections_leave_the_node_small_and_serving(tm
         await works(child, anna)
         before = child.resident_bytes
         await asyncio.to_thread(junk, child.address, 10_000)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SECONDS):
             while True:
                 try:
                     await works(child, anna)
@@ -234,7 +253,7 @@ async def test_ten_thousand_junk_connections_leave_the_node_small_and_serving(tm
                 except NodeLost:
                     await asyncio.sleep(0.2)
         assert child.resident_bytes - before < GROWTH_BYTES
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             while "connects again and again" not in child.log.read_text(encoding="utf-8"):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         log = child.log.read_text(encoding="utf-8")
