@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from coordinator.events import NodeInfo
@@ -13,7 +14,9 @@ from coordinator.nodes.news import Down, Heard, News, Up, WorkStream
 from coordinator.nodes.pairing import Trust
 from coordinator.scheduling.membership import DIAL_LIMIT_SECONDS, Became, Close, Decision, Dial, Member
 from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.net.channel import CONNECTION_SECONDS
 from edgenode.net.client import NodeConnection
+from edgenode.trust.certificates import now_utc
 from edgenode.types import DeviceStatus, Frame, Heartbeat, NodeDescription, NodeId
 
 UNREACHABLE: Final = "It cannot be reached."
@@ -21,6 +24,13 @@ UNREACHABLE: Final = "It cannot be reached."
 logger = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+
+
+def seconds_of_connection(ends: datetime, now: datetime) -> float:
+    """For how long one may last that was just made to a node whose certificate, as far as is known, is good until `ends`: where
+    that is over it is not the one that the handshake has looked at."""
+    left = (ends - now).total_seconds()
+    return min(left, CONNECTION_SECONDS) if left > 0.0 else CONNECTION_SECONDS
 
 
 class Around(Protocol):
@@ -95,7 +105,8 @@ class Link:
         """A stream that the node opened: the newest counts."""
         self.dialled_from = stream.address
         self._hang_up("The node opened a new connection.")
-        self._task = self._spawn(self._serve(stream, dials_in=True), f"node-{self._around.name}")
+        # Whoever let it in has seen its certificate, and ends it with that.
+        self._task = self._spawn(self._serve(stream, math.inf, dials_in=True), f"node-{self._around.name}")
 
     def close(self, why: str) -> None:
         self._closed = True
@@ -179,7 +190,9 @@ class Link:
                 self._failed("The connection broke unexpectedly.")
             else:
                 self.address = connection.address
-                await self._serve(connection, dials_in=False)
+                kept = self._trust.paired.known(self._around.id)
+                seconds = seconds_of_connection(kept.certificate_ends, now_utc()) if kept else CONNECTION_SECONDS
+                await self._serve(connection, time.monotonic() + seconds, dials_in=False)
 
     def _failed(self, why: str) -> None:
         if unheard := self._around.unheard:
@@ -187,10 +200,10 @@ class Link:
         else:
             self._follow(self.member.failed(why, time.monotonic()))
 
-    async def _serve(self, stream: WorkStream, dials_in: bool) -> None:
+    async def _serve(self, stream: WorkStream, until: float, dials_in: bool) -> None:
         try:
             self.description = stream.description
-            self._follow(self.member.connected(time.monotonic()))
+            self._follow(self.member.connected(time.monotonic(), until))
             self._stream = stream
             self._around.tell(Up(self._around.info()))
             self._spawn(self._around.joined(dials_in), f"joined-{self._around.name}")

@@ -28,6 +28,7 @@ TRIES_UNTIL_GONE: Final = 2
 DIAL_LIMIT_SECONDS: Final = 4.0
 DIAL_SECONDS: Final = (0.2, 0.5, 1.0, 2.0)
 DIAL_PAUSE_SECONDS: Final = 0.2
+ANEW: Final = "It is connected to anew, since certificates are looked at then."
 # Somebody must act before a node that refuses us changes its mind.
 REFUSED_SECONDS: Final = 5.0
 # A sighting is anybody's claim: it hastens a dial, and a flood of them does not become a flood of dials.
@@ -92,6 +93,7 @@ class Member:
         self._dialled = -math.inf
         self._dial_at = now
         self._heard = now
+        self._until = math.inf
         self._held_until = now
         self._losses: deque[float] = deque(maxlen=MAX_LOSSES)
 
@@ -118,9 +120,11 @@ class Member:
             self.why = "It was stopped."
         return self._follow(now)
 
-    def connected(self, now: float) -> list[Decision]:
-        """A stream is open, dialled by either side. It takes the place of one that was open and of a dial that is going on."""
+    def connected(self, now: float, until: float = math.inf) -> list[Decision]:
+        """A stream is open, dialled by either side. It takes the place of one that was open and of a dial that is going on, and is
+        given up for a new one at the time `until`."""
         self._link = _Link.OPEN
+        self._until = until
         self._left = self._refused = False
         self._tries = 0
         self._heard = now
@@ -170,6 +174,10 @@ class Member:
         if self._link is _Link.OPEN and now > self.wakes_at + OVERSLEPT_SECONDS:
             limit = SUSPECT_SECONDS if self.wakes_at < self._heard + LOST_SECONDS else LOST_SECONDS
             self._heard = max(self._heard, now - limit + CATCH_UP_SECONDS)
+        if self._link is _Link.OPEN and now >= self._until:
+            # Ended by this side: no loss.
+            self._link, self._dial_at, self.why = _Link.NONE, now, ANEW
+            return [Close(ANEW), *self._follow(now)]
         return self._follow(now)
 
     # What follows decides. Everything above only records.
@@ -209,7 +217,7 @@ class Member:
                 return math.inf
             case _Link.OPEN:
                 times = (self._held_until, self._heard + SUSPECT_SECONDS, self._heard + LOST_SECONDS)
-                return min(time for time in times if time > now)
+                return min(self._until, *(time for time in times if time > now))
 
     def _lose(self, why: str, now: float) -> None:
         self._link = _Link.NONE

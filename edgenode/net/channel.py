@@ -21,6 +21,9 @@ from edgenode.trust.tls import ClientTls, ServerTls
 MAX_PAIRING_MESSAGE_BYTES: Final = 64 * 1024
 WORK_CONNECTIONS: Final = 32
 STREAMS_OF_CONNECTION: Final = 4
+CONNECTION_SECONDS: Final = 12 * 3_600.0
+"""After so long whoever dialled makes a work connection anew, since gRPC looks at the dates of certificates in handshakes only. At
+each of them a coordinator's own is good for a day at least."""
 
 # Seen on idle streams: with these a cut cable is noticed within 5 s and a frozen process within 3 s (without: never, 61 s).
 KEEPALIVE: Final = (
@@ -67,6 +70,9 @@ WORK_SERVER: Final = (
     ("grpc.max_concurrent_streams", STREAMS_OF_CONNECTION),
     # A connection in use has a stream of work: others do not keep a place.
     ("grpc.max_connection_idle_ms", 10_000),
+    # The only end, but for its own, of one whose peer was dropped and does not read. Others have been made anew long before.
+    ("grpc.max_connection_age_ms", int(2 * CONNECTION_SECONDS * 1_000)),
+    ("grpc.max_connection_age_grace_ms", 5_000),
 )
 # Strangers come here: short visits, small messages.
 PAIRING_SERVER: Final = (

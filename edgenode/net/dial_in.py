@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, NoReturn, Self
 
 import grpc
@@ -27,7 +28,7 @@ from edgenode.net.pairing_service import parse
 from edgenode.net.rates import RateLimit
 from edgenode.net.responses import Responses
 from edgenode.net.wire import WireError, frame_from_proto, frame_to_proto
-from edgenode.trust.certificates import Peer, Role
+from edgenode.trust.certificates import Peer, Role, now_utc
 from edgenode.trust.tls import ServerTls
 from edgenode.types import Frame, Hello, NodeDescription, NodeId
 from edgenode.v1 import node_service_pb2, work_pb2
@@ -62,6 +63,8 @@ class Host:
     """Whoever is given a stream closes it."""
     on_waiting: Callable[[WaitingDevice], None]
     on_left: Callable[[WaitingDevice], None]
+    now: Callable[[], datetime] = now_utc
+    """The date."""
 
 
 class PortTaken(NetworkError):
@@ -132,7 +135,8 @@ class _DialInService:
 
     async def _work(self, requests: AsyncIterator[bytes], context: _Context) -> None:
         who = peer_host(context.peer())
-        node = await self._node(context, who)
+        peer = await self._peer(context, who)
+        node = NodeId(peer.id)
         responses = Responses(context)
 
         async def write(frame: work_pb2.Frame) -> None:
@@ -149,7 +153,7 @@ class _DialInService:
         self._host.on_work(stream)
         code, why = grpc.StatusCode.UNAVAILABLE, "The coordinator ended the connection."
         try:
-            await stream.serve(frames, write, lambda: self._host.is_admitted(node))
+            await stream.serve(frames, write, lambda: self._check(peer))
         except NotAdmitted as refusal:
             code, why = grpc.StatusCode.PERMISSION_DENIED, str(refusal)
         except NetworkError as lost:
@@ -160,7 +164,14 @@ class _DialInService:
         await responses.settled()
         await context.abort(code, why)
 
-    async def _node(self, context: _Context, who: str) -> NodeId:
+    def _check(self, peer: Peer) -> None:
+        """Raises `NotAdmitted` for a node that may not work for this coordinator now."""
+        if not self._host.is_admitted(NodeId(peer.id)):
+            raise NotAdmitted("This coordinator is not paired with the device (any more).")
+        if self._host.now() > peer.ends:
+            raise NotAdmitted("The device's certificate has expired, by this machine's clock. It dials again to get a new one.")
+
+    async def _peer(self, context: _Context, who: str) -> Peer:
         """Which node calls; ends the call of anybody else."""
         self._door.passed(context.peer())
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
@@ -171,14 +182,15 @@ class _DialInService:
         if peer.role is not Role.NODE:
             why = "Only nodes may dial in to work, and this is the certificate of a coordinator."
             await self._refuse(context, who, grpc.StatusCode.PERMISSION_DENIED, why)
+        try:
+            self._check(peer)
+        except NotAdmitted as refusal:
+            await self._refuse(context, who, grpc.StatusCode.PERMISSION_DENIED, str(refusal))
         node = NodeId(peer.id)
-        if not self._host.is_admitted(node):
-            why = "This coordinator is not paired with the device (any more)."
-            await self._refuse(context, who, grpc.StatusCode.PERMISSION_DENIED, why)
         if not self._calls.allow(node, time.monotonic()):
             await self._refuse(context, who, grpc.StatusCode.RESOURCE_EXHAUSTED, "The device dials more often than is answered.")
         await self._make_room(node, context, who)
-        return node
+        return peer
 
     async def _make_room(self, node: NodeId, context: _Context, who: str) -> None:
         """One stream for each node: the first, unless it is silent."""

@@ -14,7 +14,7 @@ import grpc
 
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.addresses import split_host_port
-from edgenode.net.channel import open_work_channel
+from edgenode.net.channel import CONNECTION_SECONDS, open_work_channel
 from edgenode.net.dial_out_call import STOP_SECONDS, Call, finish, messages, write
 from edgenode.net.pairing_desk import PairingDesk
 from edgenode.net.pairing_service import parse
@@ -79,9 +79,13 @@ def pause_after(visit: Visit, lasted: float, failures: int, jitter: float) -> fl
 
 class DialOut:
     """Dials the coordinators at `addresses` (HOST:PORT, where HOST may be a name) for as long as it is entered. Their work goes
-    over `streams`, as that of coordinators that dialled; `desk` decides who is paired."""
+    over `streams`, as that of coordinators that dialled; `desk` decides who is paired. A connection is made anew after `seconds`.
+    """
 
-    def __init__(self, addresses: Sequence[str], streams: WorkStreams, desk: PairingDesk) -> None:
+    def __init__(
+        self, addresses: Sequence[str], streams: WorkStreams, desk: PairingDesk, seconds: float = CONNECTION_SECONDS
+    ) -> None:
+        self._seconds = seconds
         self._addresses = tuple(dict.fromkeys(addresses))
         self._streams = streams
         self._desk = desk
@@ -163,7 +167,7 @@ class DialOut:
                         if not is_in:
                             is_in = True
                             answered.set()
-                            deadline.reschedule(None)
+                            deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
                             self._tell(join, f"It works for {one.name} over a connection that it opened.")
                         yield frame_from_proto(parse(node_service_pb2.WorkDialInResponse, data).frame)
                 finally:
@@ -190,7 +194,8 @@ class DialOut:
             except NetworkError:
                 status = await finish(call)
             except TimeoutError:
-                pass
+                if is_in:  # for as long as one connection may last: the next one finds this one's place free
+                    await finish(call)
             finally:
                 call.cancel()
                 if renewing is not None:

@@ -75,10 +75,10 @@ class DialledIn:
         """The same, as a `NodeConnection` has it."""
         self.close()
 
-    async def serve(self, incoming: AsyncIterator[Frame | None], write: Write, admitted: Callable[[], bool]) -> None:
+    async def serve(self, incoming: AsyncIterator[Frame | None], write: Write, check: Callable[[], None]) -> None:
         """Carries frames (None for one of an unknown kind) until either side is done. Raises `NotAdmitted` within about a second
-        after `admitted` says no, and `NodeLost` when the node breaks the protocol or is gone."""
-        parts = (self._read(incoming), self._write(write), self._watch(admitted), self._closing.wait())
+        after `check` would, and `NodeLost` when the node breaks the protocol or is gone."""
+        parts = (self._read(incoming), self._write(write), self._watch(check), self._closing.wait())
         tasks = [asyncio.create_task(part, name="dialled-in") for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -119,11 +119,11 @@ class DialledIn:
                     frame = await self._outgoing.get()
             await write(frame)
 
-    async def _watch(self, admitted: Callable[[], bool]) -> None:
+    async def _watch(self, check: Callable[[], None]) -> None:
         """Beside the writing, which a peer that does not read can hold up."""
-        while admitted():  # noqa: ASYNC110 - another process may have unpaired it, in a file
+        while True:
+            check()  # another process may have unpaired it, in a file
             await asyncio.sleep(HEARTBEAT_SECONDS)
-        raise NotAdmitted("This coordinator is not paired with the device any more.")
 
 
 class WaitingDevice:

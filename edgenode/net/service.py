@@ -17,11 +17,11 @@ from edgenode.net.pairing_service import PairingService, parse
 from edgenode.net.ports import are_free, bound
 from edgenode.net.wire import describe_to_proto, frame_from_proto, frame_to_proto
 from edgenode.net.work_streams import OverLimit, PeerRefused, WorkStreams
-from edgenode.trust.certificates import now_utc
+from edgenode.trust.certificates import Peer
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.tls import ServerTls
 from edgenode.trust.verdict import REFUSALS
-from edgenode.types import AuthorityId, Frame
+from edgenode.types import Frame
 from edgenode.v1 import node_service_pb2
 
 # Pairs of free ports that somebody else took just before us.
@@ -112,14 +112,14 @@ class _NodeService:
         return node_service_pb2.DescribeResponse(description=describe_to_proto(self._streams.describe())).SerializeToString()
 
     async def _work(self, requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
-        authority = await self._coordinator(context)
+        peer = await self._coordinator(context)
 
         async def frames() -> AsyncIterator[Frame | None]:
             async for data in requests:
                 yield frame_from_proto(parse(node_service_pb2.WorkRequest, data).frame)
 
         try:
-            async with contextlib.aclosing(self._streams.serve(authority, frames())) as outgoing:
+            async with contextlib.aclosing(self._streams.serve(peer.authority, frames(), peer.ends)) as outgoing:
                 async for frame in outgoing:
                     yield node_service_pb2.WorkResponse(frame=frame_to_proto(frame)).SerializeToString()
         except OverLimit as refusal:
@@ -127,24 +127,24 @@ class _NodeService:
         except PeerRefused as refusal:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(refusal))
 
-    async def _coordinator(self, context: _Context) -> AuthorityId:
-        """Of which authority the caller is the coordinator; ends the call of anybody else."""
+    async def _coordinator(self, context: _Context) -> Peer:
+        """The coordinator that calls; ends the call of anybody else."""
         self._door.passed(context.peer())
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
         try:
-            verdict = self._trust.verdict(certificate, now_utc())
+            verdict = self._trust.verdict(certificate, self._streams.now())
         except (EdgenodeError, OSError) as error:
             self._once.warning("Whom this device trusts", f"cannot be read: {error}")
             await self._refuse(context, "This device cannot read whom it trusts.")
         if verdict in REFUSALS:
             await self._refuse(context, REFUSALS[verdict])
         try:
-            authority = self._trust.identify(certificate).authority
+            peer = self._trust.identify(certificate)
         except TrustError as error:  # dropped in this very moment
             await self._refuse(context, str(error))
-        if not self._door.may_call(authority):
+        if not self._door.may_call(peer.authority):
             await self._refuse(context, "The coordinator calls more often than is answered.", grpc.StatusCode.RESOURCE_EXHAUSTED)
-        return authority
+        return peer
 
     async def _refuse(self, context: _Context, why: str, status: grpc.StatusCode = grpc.StatusCode.PERMISSION_DENIED) -> NoReturn:
         self._once.warning(peer_host(context.peer()), f"refused. {why}")

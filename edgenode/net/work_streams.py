@@ -7,13 +7,16 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.once import LogOnce
 from edgenode.net.rates import RateLimit
 from edgenode.net.wire import WireError
+from edgenode.trust.certificates import now_utc
 from edgenode.trust.store import NodeTrust
+from edgenode.trust.verdict import REFUSALS, Verdict
 from edgenode.types import (
     AuthorityId,
     Cancel,
@@ -110,7 +113,7 @@ def _reply_characters(frame: Frame) -> int:
 
 class WorkStreams:
     """All streams of one node. `status` tells how the device fares, None while it is not known; it and `describe` are called on
-    the event loop."""
+    the event loop. `now` is the date."""
 
     def __init__(
         self,
@@ -118,7 +121,9 @@ class WorkStreams:
         queue: WorkQueue,
         trust: NodeTrust,
         status: Callable[[], DeviceStatus | None] = lambda: None,
+        now: Callable[[], datetime] = now_utc,
     ) -> None:
+        self.now = now
         self._describe = describe
         self._queue = queue
         self._trust = trust
@@ -140,11 +145,15 @@ class WorkStreams:
         for outbox in tuple(self._open):
             outbox.close()
 
-    async def serve(self, authority: AuthorityId, requests: AsyncIterator[Frame | None]) -> AsyncGenerator[Frame, None]:
-        """One stream of a coordinator of `authority`, which has shown its certificate. Reads `requests` (None for a frame of an
-        unknown kind) in a task of its own; yields what goes back until either side is done.
+    async def serve(
+        self, authority: AuthorityId, requests: AsyncIterator[Frame | None], ends: datetime | None = None
+    ) -> AsyncGenerator[Frame, None]:
+        """One stream of a coordinator of `authority`, which has shown a certificate that is good until `ends` (None where gRPC does
+        not tell, to whoever dialled). Reads `requests` (None for a frame of an unknown kind) in a task of its own; yields what goes
+        back until either side is done.
 
-        Raises `PeerRefused` when it may not have a stream, or no longer: within about a second after it is no longer trusted.
+        Raises `PeerRefused` when it may not have a stream, or no longer: within about a second after it is no longer trusted, or
+        its certificate has ended.
         """
         if sum(each == authority for each in self._open.values()) >= STREAM_LIMIT:
             raise self._told(authority, OverLimit(f"This coordinator already has {STREAM_LIMIT} connections to the node."))
@@ -185,6 +194,8 @@ class WorkStreams:
                 try:
                     if not any(one.authority == authority for one in self._trust.trusted()):
                         outbox.close(PeerRefused("This device does not trust the coordinator any more."))
+                    elif ends is not None and self.now() > ends:
+                        outbox.close(PeerRefused(REFUSALS[Verdict.EXPIRED]))
                 except (EdgenodeError, OSError) as error:
                     # Whoever was dropped must not stay because that could not be read.
                     logger.warning("Whom this device trusts cannot be read: %s", error)

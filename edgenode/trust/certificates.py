@@ -64,11 +64,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who a verified leaf says somebody is. `id` is the fingerprint of the leaf's own key."""
+    """Who a verified leaf says somebody is. `id` is the fingerprint of the leaf's own key, `ends` the end of the leaf's time."""
 
     role: Role
     id: str
     authority: AuthorityId
+    ends: datetime
 
 
 def node_host_name(node: NodeId, authority: AuthorityId) -> str:
@@ -205,7 +206,7 @@ def identify(certificate: Certificate, authority: Certificate) -> Peer:
     alone = told is not None and len(names) == 2 and set(names) == set(_names(of, told[2], told[3]))
     if told is None or not alone or told[1] != of or told[3] != fingerprint(public_key(certificate)):
         raise TrustError("The peer's certificate does not say who it belongs to, or says more than that.")
-    return Peer(Role(told[2]), told[3], of)
+    return Peer(Role(told[2]), told[3], of, certificate.not_valid_after_utc)
 
 
 def pem(certificate: Certificate) -> bytes:

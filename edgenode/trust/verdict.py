@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 REFUSALS: Final = {
     Verdict.UNKNOWN_AUTHORITY: "This device does not trust the coordinator (any more). Pair them again.",
-    Verdict.EXPIRED: "The coordinator's certificate has expired, by this device's clock.",
+    Verdict.EXPIRED: "The coordinator's certificate has expired, by this device's clock: it shows another if no clock is wrong.",
     Verdict.NOT_YET_VALID: "The coordinator's certificate is not valid yet, by this device's clock.",
     Verdict.WRONG_ROLE: "Only coordinators may give work, and this is the certificate of a node.",
 }

@@ -44,7 +44,8 @@ def test_a_leaf_says_who_it_belongs_to() -> None:
     for role in Role:
         leaf = issue(ca.certificate, ca.key, key.public_key(), role, now_utc())
         for data in (pem(leaf), der(leaf)):
-            assert identify(parse_certificate(data), ca.certificate) == Peer(role, fingerprint(key.public_key()), ca.id)
+            told = Peer(role, fingerprint(key.public_key()), ca.id, leaf.not_valid_after_utc)
+            assert identify(parse_certificate(data), ca.certificate) == told
 
 
 def test_node_certificates_live_as_long_as_is_stated() -> None:
