@@ -45,7 +45,7 @@ JOINS: Final = 5.0
 """Speed of the device that joins."""
 CUT_OFF: Final = 5.0
 OURS: Final = POLICIES[0]
-OWN_LIMIT: Final = 20.0
+OWN_LIMIT: Final = 100.0
 """Ideal times of the healthy pool after which edgenode itself is cut off, so that the benchmark ends."""
 PACKAGES: Final = ("edgenode", "grpcio", "protobuf", "zeroconf")
 

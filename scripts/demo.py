@@ -30,7 +30,7 @@ FACTS = {
     "The deposit on the home is paid back, with its interest, within six weeks": 12,
 }
 
-START_SECONDS = 90.0
+START_SECONDS = 240.0
 """Loading the model takes a second or two; a machine that swaps may need far longer."""
 FINDINGS_SHOWN = 6
 

@@ -13,7 +13,7 @@ from typing import Final
 from bench.child import COUNTERS
 from edgenode.types import NodeId
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 10.0
 
 

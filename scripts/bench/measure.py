@@ -30,7 +30,7 @@ FAULT_AT: Final = 0.3
 SLOWED: Final = 0.1
 TIMEOUT_REQUESTS: Final = 3.0
 """Time-out of the other policies, in requests of the slowest device: it holds two, so no healthy device ever runs into it."""
-JOIN_SECONDS: Final = 30.0
+JOIN_SECONDS: Final = 120.0
 CORES: Final = os.cpu_count() or 1
 
 

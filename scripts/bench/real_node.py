@@ -22,7 +22,7 @@ from edgenode.types import Completion, Failure, Lease, NodeId, Outcome, Refusal,
 
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 10.0
-JOIN_SECONDS: Final = 30.0
+JOIN_SECONDS: Final = 120.0
 SILENCE_SECONDS: Final = 300.0
 """A batch of the prompt on a very slow device takes less."""
 TICKS: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 1

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.scripts.test_demo import family, processes, read_until
+from tests.scripts.test_demo import PATIENCE, family, none_left, read_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "scripts/bench_engine.py"
+# A real model reads for a minute, and for many where it gets a tenth of a core.
+READING = 900.0
 SMALLEST = ["--pairs", "1", "--chunks", "2", "--questions", "2", "--repeat", "1", "--chunk-tokens", "64", "--threads", "1"]
 
 
@@ -31,7 +33,7 @@ def interval() -> ModuleType:
 def test_a_small_one(real_model: Path) -> None:
     """The node says what its bare engine says, bundles save reading, and the conditions are told."""
     command = [sys.executable, SCRIPT, "--model", str(real_model), *SMALLEST, "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=READING)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
 
@@ -68,17 +70,16 @@ def test_an_interrupted_one_leaves_no_process(real_model: Path, number: signal.S
         started = family(process.pid)
         assert len(started) >= 2, "the node and its engine"
         process.send_signal(number)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in said
-    left = {pid: args for pid, (_, args) in processes().items() if started.get(pid) == args}
-    assert left == {}
+    assert none_left(started)
 
 
 def test_no_model(tmp_path: Path) -> None:
     """A model that is not there is said in a sentence."""
     command = [sys.executable, SCRIPT, "--model", str(tmp_path / "none.gguf")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert done.stderr.startswith("There is no model at ")
     assert "Traceback" not in done.stderr
@@ -88,7 +89,7 @@ def test_a_damaged_model(tmp_path: Path) -> None:
     """Why the node cannot start is passed on as the node's sentence."""
     (tmp_path / "broken.gguf").write_bytes(b"GGUF")
     command = [sys.executable, SCRIPT, "--model", str(tmp_path / "broken.gguf")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     assert done.stderr.startswith("The node could not start: ")
     assert "broken.gguf" in done.stderr

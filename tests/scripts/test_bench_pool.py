@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.scripts.test_demo import family, processes, read_until
+from tests.scripts.test_demo import PATIENCE, family, none_left, read_until
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ["pool", "fault", "policy", "ideal_seconds", "seconds", "efficiency", "lost", "duplicates", "wasted_share"]
@@ -28,7 +28,7 @@ def test_a_small_one() -> None:
     """Each policy gets through the killing of a node: a row for each with all its keys, and nothing is lost or counted twice."""
     sizes = ["--bundles", "16", "--seconds", "1", "--repeat", "1", "--pool", "equal", "--fault", "kill", "--json"]
     command = [sys.executable, "scripts/bench_pool.py", *sizes]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
 
@@ -46,8 +46,8 @@ def test_a_small_one() -> None:
     for row in told["scenarios"]:
         assert row["duplicates"] == 0
         assert row["wasted_share"] >= 0
-        # One of four equal devices is gone at 30 % of the work.
-        assert 1.0 < row["ideal_seconds"] < 1.34
+        # One of four equal devices is gone at 30 % of the work, which on a busy machine may be later than all could be done by.
+        assert 1.0 <= row["ideal_seconds"] < 1.34
         assert row["efficiency"] == pytest.approx(row["ideal_seconds"] / row["seconds"], rel=0.01)
 
 
@@ -65,10 +65,10 @@ def test_a_terminated_one_leaves_no_process() -> None:
         while len(started := family(process.pid)) < 2:  # until a device is there
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert {pid for pid, (_, args) in processes().items() if started.get(pid) == args} == set()
+    assert none_left(started)
 
 
 def test_ideal_time(work: ModuleType) -> None:

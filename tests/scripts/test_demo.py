@@ -1,10 +1,12 @@
 """The demo ends cleanly, however it ends. The whole of it, to the answer, is `make demo`."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import filelock
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+PATIENCE = 300.0
+"""Seconds for what takes some, on a machine that is busy with other tests."""
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def processes() -> dict[int, tuple[int, str]]:
     """All processes of the machine: parent and command line by id."""
     if shutil.which("ps") is None:
         pytest.skip("There is no ps to look for processes with.")
-    listing = subprocess.run(["ps", "-Aww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True, timeout=60)
+    listing = subprocess.run(["ps", "-Aww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True, timeout=PATIENCE)
     rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
     return {int(row[0]): (int(row[1]), row[-1]) for row in rows}
 
@@ -50,6 +54,15 @@ def family(root: int) -> dict[int, str]:
     while new := {pid: args for pid, (parent, args) in known.items() if pid not in found and parent in {root, *found}}:
         found |= new
     return found
+
+
+def none_left(started: dict[int, str]) -> bool:
+    """Whether all of these processes end. On a busy machine the last of them may do so a moment after what started them."""
+    deadline = time.monotonic() + PATIENCE
+    while any(started.get(pid) == args for pid, (_, args) in processes().items()):
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -70,10 +83,9 @@ def test_an_interrupted_demo_leaves_no_process(demo: subprocess.Popen[str], numb
     started = family(demo.pid)
     assert len(started) >= 6, "three nodes, and an engine each"
     os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
-    demo.communicate(timeout=60)
+    demo.communicate(timeout=PATIENCE)
     assert demo.returncode == 128 + number
-    left = {pid: args for pid, (_, args) in processes().items() if started.get(pid) == args}
-    assert left == {}
+    assert none_left(started)
 
 
 def test_a_node_that_cannot_start_is_named(checkout: Path) -> None:
@@ -81,7 +93,8 @@ def test_a_node_that_cannot_start_is_named(checkout: Path) -> None:
     (checkout / ".demo" / "data" / "models" / "broken.gguf").write_bytes(b"GGUF")
     ended = run_demo(checkout)
     assert ended.returncode == 1
-    assert "The demo failed: the node kitchen ended with exit status 1" in ended.stdout
+    # All three have the same model, and any may be the first to end.
+    assert re.search(r"The demo failed: the node (kitchen|study|hall) ended with exit status 1", ended.stdout)
     assert "broken.gguf" in ended.stdout.split("The demo failed")[1]
     assert "Traceback" not in ended.stdout
     assert not [args for _, args in processes().values() if str(checkout) in args]
@@ -98,4 +111,4 @@ def test_a_second_demo_says_so(checkout: Path) -> None:
 
 def run_demo(checkout: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, checkout / "scripts" / "demo.py"]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=120)
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=PATIENCE)
