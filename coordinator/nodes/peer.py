@@ -160,14 +160,15 @@ class Peer:
         too where that cannot be read, and begins nothing: it may have been removed."""
         unread, self._unread = self._unread, ""
         try:
-            kept = self._trust.paired.get(self.id)
+            self._compare(invites)
         except HomeError as error:
             self._unread = str(error)
+            self._hang_up(self._unread)
         if unread != self._unread:
             self.changed()
-        if self._unread:
-            self.hang_up()
-            return
+
+    def _compare(self, invites: Sequence[OutstandingInvite]) -> None:
+        kept = self._trust.paired.get(self.id)
         if kept is not None and kept.removed is None:
             if self._link is None:
                 self._unasked.why = ""
@@ -176,7 +177,8 @@ class Peer:
             else:
                 self._help_waiting(invites)
             return
-        self.hang_up()
+        self._hang_up("It was unpaired.")
+        self._places.drop("kept")
         invites = pairing.invites_for(self._trust, self.id, invites)
         self._removed = kept is not None
         if self._removed and not invites:
@@ -186,12 +188,10 @@ class Peer:
         elif invites and (self.addresses or self.waiting):
             self._unasked.begin_to_ask(invites)
 
-    def hang_up(self) -> None:
-        """It is not paired, or not any more."""
+    def _hang_up(self, why: str) -> None:
         if self._link is not None:
-            self._link.close("It was unpaired.")
+            self._link.close(why)
             self._link = None
-            self._places.drop("kept")
             self.changed()
 
     def take(self, stream: WorkStream) -> None:

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from coordinator.events import NodeInfo, NodeState
 from coordinator.nodes import settling
@@ -18,7 +18,6 @@ from coordinator.nodes.news import Heard, Listener, News, Up, WorkStream
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.peer import Peer
 from coordinator.nodes.tasks import Tasks
-from coordinator.trust.paired import PairedNode
 from edgenode.errors import EdgenodeError
 from edgenode.net.addresses import is_link_local
 from edgenode.net.dialled_in import WaitingDevice
@@ -37,6 +36,8 @@ LOOK_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 0.2
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Roster:
@@ -66,6 +67,7 @@ class Roster:
         self._stack = AsyncExitStack()
         self._peers: dict[NodeId, Peer] = {}
         self._listeners: list[Listener] = []
+        self._unread: list[str] = []
         self._ending = False
         self._started = 0.0
 
@@ -163,36 +165,34 @@ class Roster:
         something in `trust` was just changed."""
         if self._ending:
             return
-        # First and alone: nobody who was removed stays because something could not be read (which is said below).
-        paired: tuple[PairedNode, ...] = ()
-        with suppress(EdgenodeError):
-            paired = self.trust.paired.all()
-        for id in self._peers.keys() - {kept.id for kept in paired}:
-            self._peers[id].hang_up()
-        try:
-            running = {node.id: node for node in running_nodes()}
-            for kept in self.trust.paired.all():
-                if kept.id not in self._peers:
-                    self._found(kept.id, "kept", kept.name, kept.addresses)
-            for node in running.values():
-                known = self._peers.get(node.id)
-                # Found anew at each start, and not at each look.
-                if known is None or known.running != node:
-                    peer = self._peer(node.id, node.name, "running")
-                    if peer is not None:
-                        peer.running = node
-                        peer.found("running", node.name, [node.address])
-            invites = self.trust.invites.outstanding(now_utc())
-            for id, peer in tuple(self._peers.items()):
-                if peer.running is not None and id not in running:
-                    peer.running = None
-                    peer.left("running")
-                peer.look(invites)
-                if not peer.is_known:
-                    del self._peers[id]
-                    self._changed()
-        except EdgenodeError as error:
-            logger.warning("What is kept of nodes cannot be read: %s", error)
+        # What cannot be read is no reason to keep anybody, nor to leave others: each peer asks for its own record.
+        unread: list[str] = []
+        paired = _read(self.trust.paired.all, unread)
+        running = {node.id: node for node in running_nodes()}
+        for kept in paired:
+            if kept.id not in self._peers:
+                self._found(kept.id, "kept", kept.name, kept.addresses)
+        for node in running.values():
+            known = self._peers.get(node.id)
+            # Found anew at each start, and not at each look.
+            if known is None or known.running != node:
+                peer = self._peer(node.id, node.name, "running")
+                if peer is not None:
+                    peer.running = node
+                    peer.found("running", node.name, [node.address])
+        invites = _read(lambda: self.trust.invites.outstanding(now_utc()), unread)
+        for id, peer in tuple(self._peers.items()):
+            if peer.running is not None and id not in running:
+                peer.running = None
+                peer.left("running")
+            peer.look(invites)
+            if not peer.is_known:
+                del self._peers[id]
+                self._changed()
+        for why in unread:
+            if why not in self._unread:
+                logger.warning("%s", why)
+        self._unread = unread
 
     # Nodes that dial this coordinator.
 
@@ -285,3 +285,12 @@ class Roster:
         for peer in self._peers.values():
             peer.close()
         await self._tasks.end()
+
+
+def _read(read: Callable[[], tuple[T, ...]], unread: list[str]) -> tuple[T, ...]:
+    """What it reads; none where that cannot be, and then why is put into `unread`."""
+    try:
+        return read()
+    except EdgenodeError as error:
+        unread.append(str(error))
+        return ()
