@@ -1,5 +1,6 @@
 """Coordinators, nodes and forgers for the tests of trust."""
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ class Ca:
         self.key = make_key()
         self.certificate = make_authority(self.key, name, now_utc())
         self.id = authority_id(self.certificate)
+
+
+def damage(path: Path, text: str) -> None:
+    """Writes over a file as a moment later than before: by the clock of some kernels two changes may have one time."""
+    later = path.stat().st_mtime_ns + 1_000_000_000
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, ns=(later, later))
 
 
 def open_node(home: Path) -> NodeTrust:

@@ -10,7 +10,9 @@ from coordinator.trust.invites import LIFE, Invites
 from edgenode.errors import HomeError, UsageError
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.token import format_token, parse_token
+from tests.logged import ours
 from tests.trust.faults import full_disk
+from tests.trust.people import damage
 
 
 def test_an_invitation_is_kept_until_it_ends(tmp_path: Path) -> None:
@@ -77,9 +79,9 @@ def test_a_damaged_invitation_is_skipped(tmp_path: Path, caplog: pytest.LogCaptu
     values = json.loads(path.read_text(encoding="utf-8"))
     for change in ({"secret": made.secret.hex()[:-2]}, {"secret": "x" + made.secret.hex()}, {"authority": "me"}, {"ends": 5}):
         caplog.clear()
-        path.write_text(json.dumps({**values, **change}), encoding="utf-8")
+        damage(path, json.dumps({**values, **change}))
         assert invites.outstanding(now_utc()) == invites.outstanding(now_utc()) == ()
-        assert len(caplog.records) == 1
+        assert len(ours(caplog)) == 1
         assert made.secret.hex()[:8] not in caplog.text
 
 

@@ -11,7 +11,9 @@ import pytest
 from coordinator.trust.paired import PairedNode, PairedNodes
 from edgenode.errors import HomeError, TrustError, UsageError
 from edgenode.types import NodeId
+from tests.logged import ours
 from tests.trust.faults import full_disk
+from tests.trust.people import damage
 
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
 A, B = NodeId("a" * 32), NodeId("ab" * 16)
@@ -153,8 +155,8 @@ def test_a_record_that_cannot_be_read_for_a_moment(
         fault.setattr(Path, "open", fails)
         assert [fresh.all() for _ in range(3)] == [()] * 3
     assert fresh.get(A) == paired()
-    (warning,) = caplog.messages
-    assert warning.endswith("cannot be read: Too many open files.")
+    (warning,) = ours(caplog)
+    assert warning.getMessage().endswith("cannot be read: Too many open files.")
 
 
 def test_a_removed_node_stays_out_while_its_record_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,10 +214,10 @@ def test_damaged_records_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFi
         {"version": 9},
     ):
         caplog.clear()
-        path.write_text(json.dumps({**values, **change}), encoding="utf-8")
+        damage(path, json.dumps({**values, **change}))
         for _ in range(3):
             assert [node.id for node in nodes.all()] == [B]
-        assert len(caplog.records) == 1
+        assert len(ours(caplog)) == 1
 
 
 def test_an_identity_is_no_path(tmp_path: Path) -> None:

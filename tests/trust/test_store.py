@@ -23,8 +23,9 @@ from edgenode.trust.store import NodeTrust
 from edgenode.trust.token import Invite
 from edgenode.trust.verdict import Verdict
 from edgenode.types import AuthorityId
+from tests.logged import ours
 from tests.trust.faults import full_disk
-from tests.trust.people import Ca, forge, open_node, uri
+from tests.trust.people import Ca, damage, forge, open_node, uri
 
 
 @pytest.fixture
@@ -291,12 +292,12 @@ def test_damaged_records_are_skipped(node: NodeTrust, tmp_path: Path, caplog: py
     ]
     for text in damaged:
         caplog.clear()
-        record.write_text(text, encoding="utf-8")
+        damage(record, text)
         for _ in range(3):
             assert [one.authority for one in node.trusted()] == [good.id]
-        assert [line.levelname for line in caplog.records] == ["WARNING"]
+        assert [line.levelname for line in ours(caplog)] == ["WARNING"]
         assert record.name in caplog.text
-    record.write_text(whole, encoding="utf-8")
+    damage(record, whole)
     assert len(node.trusted()) == 2
 
 
