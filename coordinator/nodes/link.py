@@ -48,7 +48,8 @@ class Around(Protocol):
 
     @property
     def unheard(self) -> str:
-        """Why a node that dials cannot get to this process, a sentence; empty for others, and where nothing is in the way."""
+        """Why a node that dials does not get to this process, or waits there and wants no connection, a sentence; empty for others,
+        and where nothing is known to be in the way."""
 
     def info(self) -> NodeInfo: ...
 

@@ -102,7 +102,7 @@ class Peer:
     @property
     def unheard(self) -> str:
         kept = self._trust.paired.known(self.id)
-        return self._unheard() if kept is not None and kept.dials_in else ""
+        return self._unheard() or self._renewals.why if kept is not None and kept.dials_in else ""
 
     def info(self, is_shared: bool = False) -> NodeInfo:  # whether another node goes by its name
         told = self._link.description if self._link else None
@@ -214,6 +214,7 @@ class Peer:
 
     async def joined(self, dials_in: bool) -> None:
         """Keeps where it was met, and renews its certificate in good time. One that dials waits for that by itself."""
+        self._renewals.why = ""
         try:
             kept = self._trust.paired.get(self.id)
             if kept is None or self._link is None:

@@ -25,6 +25,8 @@ class Renewals:
     dial from: an imposter that is silent, or replays what it once heard, is not in the node's way."""
 
     def __init__(self, id: NodeId, trust: Trust, spawn: Spawn) -> None:
+        self.why = ""
+        """What one that waited said when it was last refused, a sentence."""
         self._id = id
         self._trust = trust
         self._spawn = spawn
@@ -68,6 +70,10 @@ class Renewals:
             logger.info("%s waits to be paired or renewed, in vain: %s", name, error)
             if not isinstance(error, PairingStopped):
                 pause = BROKEN_SECONDS
+            elif error.told:
+                self.why = str(error)
+        else:
+            self.why = ""
         finally:
             self._going_on.discard(device)
         self._pauses[device.host] = time.monotonic() + pause
