@@ -26,8 +26,9 @@ from edgenode.trust.frames import SecretKind
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.token import Invite
 from edgenode.types import EngineState, FailureReason, Lease, LeaseId, NodeDescription, Outcome, Subtask, SubtaskId
-from tests.dial_parts import SECONDS, Listening, free_pair, listening, next_frame
+from tests.dial_parts import Listening, free_pair, listening, next_frame
 from tests.logged import logged
+from tests.patience import SECONDS
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import paired
 
@@ -216,7 +217,6 @@ async def test_what_became_of_a_lease_is_told_before_the_node_stops(tmp_path: Pa
 async def test_a_coordinator_that_is_told_twice_gets_one_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two addresses of one coordinator: the second connection is refused, and not taken for a reason to be paired."""
     monkeypatch.setattr("edgenode.net.dial_in.SILENT_SECONDS", SECONDS)  # nobody here is silent because the machine is busy
-    monkeypatch.setattr("edgenode.net.dial_out.CONNECT_SECONDS", SECONDS)
     async with listening(tmp_path / "anna") as there:
         paired(tmp_path / "node", there.trust.authority, there.trust.paired)
         async with dialling_node(tmp_path / "node", there.address) as node:

@@ -46,19 +46,11 @@ from edgenode.work import WorkQueue
 from tests.attacks.node_child import node_child
 from tests.dial_parts import free_pair
 from tests.pairing_parts import make_desk
+from tests.patience import SECONDS
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import connection, paired
 
-# Generous: a busy machine may do nothing for us for seconds.
-SECONDS = 120.0
 LEASE = Lease(LeaseId("l1"), "scripted-model", "system", "chunk ", (Subtask(SubtaskId("1"), "task", "{}", 10),))
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is there may be slow to answer, as is all on a busy machine."""
-    for name in ("client.CONNECT_SECONDS", "client.ASK_SECONDS", "pairing_client.ANSWER_SECONDS", "pinned.CONNECT_SECONDS"):
-        monkeypatch.setattr(f"edgenode.net.{name}", SECONDS)
 
 
 @pytest.fixture

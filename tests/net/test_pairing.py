@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -29,13 +30,7 @@ from edgenode.trust.window import TRIES
 from edgenode.types import NodeId
 from tests.logged import logged
 from tests.pairing_parts import LOCAL_SECRET, Anna, Policy, make_desk, meet, served
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is there may be slow to answer, as is all on a busy machine."""
-    for name in ("pairing_client.ANSWER_SECONDS", "pinned.CONNECT_SECONDS"):
-        monkeypatch.setattr(f"edgenode.net.{name}", 120.0)
+from tests.trust.faults import full_disk
 
 
 async def test_a_code_pairs_once(tmp_path: Path) -> None:
@@ -339,12 +334,98 @@ async def test_a_node_that_could_not_keep_it_is_not_kept_either(tmp_path: Path, 
     node, trust = make_desk(tmp_path / "node"), Trust.load(tmp_path / "coordinator")
     (tmp_path / "node" / "trusted").write_text("not a folder")
     if removed:
-        trust.paired.add(PairedNode(node.id, "node", now_utc(), "code", now_utc(), removed=now_utc()))
-    before = trust.paired.get(node.id)
+        trust.paired.add(PairedNode(node.id, "node", now_utc(), "code", now_utc()))
+        trust.paired.remove(node.id)
+    before, removal = trust.paired.get(node.id), trust.paired.removal(node.id)
     async with served(node.desk) as address:
+        way = over(address, node.id)
         with pytest.raises(PairingError, match="could not keep"):
-            await pair_and_keep(trust, over(address, node.id), SecretKind.LOCAL, LOCAL_SECRET, node.id, address)
-    assert trust.paired.get(node.id) == before
+            await pair_and_keep(trust, way, SecretKind.LOCAL, LOCAL_SECRET, node.id, address, removal=removal)
+    # What it calls itself and where it is may be newer.
+    assert trust.paired.removal(node.id) == removal
+    assert removed or trust.paired.get(node.id) == before
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_an_unpaired_device_comes_back_whatever_the_clock_said(tmp_path: Path, hours: int) -> None:
+    """The coordinator's was wrong when it unpaired the device: an invitation that is made afterwards counts, an older one does not,
+    and a pairing that nobody asked for who knew of the removal is refused."""
+    trust = Trust.load(tmp_path / "coordinator")
+    old = trust.invites.make()
+    node = make_desk(tmp_path / "node", invite=old)
+    async with served(node.desk) as address:
+        way = over(address, node.id)
+        await pair_and_keep(trust, way, SecretKind.LOCAL, LOCAL_SECRET, node.id, address)
+        trust.paired.remove(node.id)
+        when = (now_utc() + timedelta(hours=hours)).timestamp()
+        os.utime(tmp_path / "coordinator" / "removed" / f"{node.id}.json", (when, when))
+        with pytest.raises(PairingError, match="no invitation that could have been meant"):
+            await pair_invited(trust, [(way, address)], [old], node.id)
+        with pytest.raises(PairingError, match="unpaired while it was being paired"):
+            await pair_and_keep(trust, way, SecretKind.LOCAL, LOCAL_SECRET, node.id, address)
+        node.desk.invite = trust.invites.make()
+        await pair_invited(trust, [(way, address)], trust.invites.outstanding(now_utc()), node.id)
+    assert trust.paired.is_paired(node.id)
+
+
+async def test_a_damaged_invitation_is_as_good_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A paired device starts and says why the invitation does not count; what is left of that is not written over."""
+    anna = Anna()
+    async with served(make_desk(tmp_path, invite=anna.invite()).desk) as address:
+        await pair(address, anna.pairing(anna.invite().secret, SecretKind.INVITE))
+    held = tmp_path / "invitations" / f"{anna.invite().id}.json"
+    held.write_text("", encoding="utf-8")
+    NodeTrust(tmp_path).untrust(anna.id)
+    for _ in range(2):
+        caplog.clear()
+        node = make_desk(tmp_path, invite=anna.invite())
+        assert [line for line in logged(caplog, "edgenode.net") if "not used" in line and "this device needs another" in line]
+        async with served(node.desk) as address:
+            assert (await greet(address)).introduction.invited_by == ()
+            with pytest.raises(PairingError, match="has dropped this coordinator"):
+                await pair(address, anna.pairing(anna.invite().secret, SecretKind.INVITE))
+        assert held.read_text(encoding="utf-8") == ""
+
+
+async def test_an_invitation_that_could_not_be_remembered_is_not_used(tmp_path: Path) -> None:
+    """There was no room: nobody could tell later that it was given before a removal."""
+    anna = Anna()
+    NodeTrust(tmp_path).key  # noqa: B018 - makes it
+    with full_disk():
+        node = make_desk(tmp_path, invite=anna.invite())
+    async with served(node.desk) as address:
+        assert (await greet(address)).introduction.invited_by == ()
+        with pytest.raises(PairingError, match="holds no invitation"):
+            await pair(address, anna.pairing(anna.invite().secret, SecretKind.INVITE))
+
+
+@pytest.mark.parametrize("fault", ["trusted", "removed", "invitations", "record"])
+async def test_a_device_that_cannot_read_whom_it_trusts_answers(
+    tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says who it is, but nothing of a certificate, tells its owner once why, and calls nobody a stranger."""
+    anna = Anna()
+    node = make_desk(tmp_path, invite=anna.invite())
+    shown = certificates.der(anna.leaf())
+    async with served(node.desk) as address:
+        await pair(address, anna.pairing(node.window.open(node.clock())))
+        at = tmp_path / "trusted" / f"{anna.id}.json" if fault == "record" else tmp_path / fault
+        at.rename(tmp_path / "aside")
+        at.write_text("", encoding="utf-8")
+        for _ in range(3):
+            greeting = await greet(address, shown)
+            assert greeting.introduction.id == node.id
+            assert greeting.verdict is (Verdict.TRUSTED if fault == "invitations" else None)
+        if fault != "invitations":
+            with pytest.raises(PairingError, match="for a reason of its own"):
+                await renew(address, anna.renewal(node.id), node.id)
+        at.unlink()
+        (tmp_path / "aside").rename(at)
+        assert (await greet(address, shown)).verdict is Verdict.TRUSTED
+    told = logged(caplog, "edgenode.net")
+    assert len([line for line in told if line.startswith("Whom this device trusts: cannot be read: ")]) == (fault != "invitations")
+    assert not any("not trusted here" in line for line in told)
+    assert logged(caplog, "grpc") == []
 
 
 @pytest.mark.parametrize("at", [CertificateRequest, Refused, Done])

@@ -14,10 +14,8 @@ from edgenode.net.once import LIMIT, LogOnce, peer_host
 from edgenode.trust.certificates import node_host_name, pem
 from edgenode.trust.tls import ServerTls
 from tests.logged import logged
+from tests.patience import SECONDS
 from tests.trusted import paired
-
-# Generous: a busy machine may do nothing for us for seconds.
-SECONDS = 120.0
 
 
 async def connects(port: int, authority: Authority, host_name: str) -> bool:

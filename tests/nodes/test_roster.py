@@ -34,11 +34,10 @@ from edgenode.trust.token import Invite
 from edgenode.types import Completion, EngineState, Lease, LeaseId, NodeId, Outcome, Subtask, SubtaskId
 from tests.dial_parts import free_pair
 from tests.logged import logged
+from tests.patience import SECONDS
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import paired
 
-# Generous: a busy machine may do nothing for us for seconds.
-SECONDS = 120.0
 LEASE = Lease(LeaseId("l1"), "scripted-model", "system", "chunk ", (Subtask(SubtaskId("1"), "task", "{}", 10),))
 
 T = TypeVar("T", bound=News)
@@ -47,12 +46,6 @@ T = TypeVar("T", bound=News)
 def unique(name: str) -> str:
     """A name no other test's node has: all share the loopback's mDNS."""
     return f"{name}-{secrets.token_hex(4)}"
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is there may be slow to be found, as is all on a busy machine."""
-    monkeypatch.setattr("coordinator.nodes.pair_node.NAMED_SECONDS", SECONDS)
 
 
 @pytest.fixture
