@@ -43,9 +43,9 @@ async def pair_node(roster: Roster, wanted: str, ask: Ask) -> PairedNode:
 
 
 def unpair(trust: Trust, name_or_id: str) -> PairedNode:
-    """Shuts a device out. Coordinators that are running close its streams within about a second. Raises `UsageError` for a device
-    that is not paired, or several of that name."""
-    return trust.paired.remove(trust.paired.find(name_or_id).id)
+    """Shuts a device out; by its full id also one of which nothing can be read. Coordinators that are running close its streams
+    within about a second. Raises `UsageError` for a device that is not paired, or several of that name."""
+    return trust.paired.remove(name_or_id)
 
 
 async def _pair_by_file(trust: Trust, peer: Peer) -> PairedNode | None:
@@ -54,7 +54,8 @@ async def _pair_by_file(trust: Trust, peer: Peer) -> PairedNode | None:
         return None
     try:
         way = pairing.over(running.address, peer.id)
-        return await pairing.pair(trust, way, SecretKind.LOCAL, running.secret, peer.id, running.address)
+        removal = trust.paired.removal(peer.id)
+        return await pairing.pair(trust, way, SecretKind.LOCAL, running.secret, peer.id, running.address, removal=removal)
     except PairingStopped as stopped:
         # Dropped there on purpose: its owner has to open its window.
         if stopped.refusal.reason is RefusalReason.REMOVED:
@@ -65,7 +66,8 @@ async def _pair_by_file(trust: Trust, peer: Peer) -> PairedNode | None:
 async def _pair_by_code(trust: Trust, peer: Peer, ask: Ask) -> PairedNode:
     addresses: tuple[str, ...] = ()
     kept = trust.paired.get(peer.id)
-    is_paired = kept is not None and kept.removed is None
+    removal = kept.removed if kept is not None else None
+    is_paired = kept is not None and removal is None
     open_for_codes = any(device.introduction.window_open for device in peer.waiting)
     try:
         address, greeting = await pairing.greet(peer.addresses, peer.id, trust.certificate() if is_paired else b"")
@@ -85,7 +87,7 @@ async def _pair_by_code(trust: Trust, peer: Peer, ask: Ask) -> PairedNode:
     # has a guess at it: only where there is no other way.
     for way, at in peer.ways(addresses)[:1] if addresses else peer.ways(()):
         try:
-            return await pairing.pair(trust, way, SecretKind.CODE, code.encode("ascii"), peer.id, at)
+            return await pairing.pair(trust, way, SecretKind.CODE, code.encode("ascii"), peer.id, at, removal=removal)
         except (PairingError, NetworkError) as one:
             error = one
     raise error

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -97,12 +98,14 @@ async def pair(
     way: Way,
     kind: SecretKind,
     secret: bytes,
-    node: NodeId | None,
+    node: NodeId,
     address: str = "",
     sign: Callable[[PublicKey], Certificate] | None = None,
+    removal: datetime | None = None,
 ) -> PairedNode:
-    """Pairs with whoever is at the end of `way` and keeps it, also one that had been removed. `sign` is called once the node has
-    proved the secret. Raises `PairingError`, also where it is removed meanwhile, and `NetworkError`.
+    """Pairs with `node` at the end of `way` and keeps it; one that was removed only after the removal that is given, since somebody
+    wants it back who knows of that. `sign` is called once the node has proved the secret. Raises `PairingError`, also where it is
+    removed meanwhile, and `NetworkError`.
 
     It is kept before it is sent its certificate: if the connection breaks before its answer comes, the two are paired as soon as
     they meet, and a node that did not get so far says that it does not trust this coordinator.
@@ -114,7 +117,7 @@ async def pair(
         nonlocal kept, before
         assert machine.introduction is not None, "met"
         leaf = (sign or trust.sign)(key)
-        node = PairedNode(
+        met = PairedNode(
             id=NodeId(fingerprint(key)),
             name=machine.introduction.name,
             since=begun,
@@ -123,8 +126,8 @@ async def pair(
             addresses=(address,) if address else (),
             dials_in=not address,
         )
-        before = trust.paired.add(node)
-        kept = node
+        before = trust.paired.add(met, removal)
+        kept = met
         return leaf
 
     begun = now_utc()
@@ -152,9 +155,8 @@ def named_invites(
 
 def invites_for(trust: Trust, node: NodeId, invites: Iterable[OutstandingInvite]) -> tuple[OutstandingInvite, ...]:
     """Those of `invites` by which `node` may be paired: not taken by another, and, if it was removed, made after that."""
-    kept = trust.paired.get(node)
-    removed = kept.removed if kept is not None else None
-    return tuple(each for each in invites if each.taken_by in {None, node} and (removed is None or each.made > removed))
+    removal = trust.paired.removal(node)
+    return tuple(each for each in invites if each.taken_by in {None, node} and (removal is None or removal in each.after))
 
 
 async def pair_invited(
@@ -162,6 +164,7 @@ async def pair_invited(
 ) -> PairedNode:
     """Pairs with a node that says that it was invited, by the first of `ways` (each with its address) that works. `invites` are
     those that it may hold, see `named_invites`. Raises `PairingError` and `NetworkError`."""
+    removal = trust.paired.removal(node)
     error: EdgenodeError = PairingError("There is no invitation that could have been meant, or the device hung up.")
     for invite in invites_for(trust, node, invites):
 
@@ -174,7 +177,7 @@ async def pair_invited(
 
         for way, address in ways:
             try:
-                kept = await pair(trust, way, SecretKind.INVITE, invite.secret, node, address, sign)
+                kept = await pair(trust, way, SecretKind.INVITE, invite.secret, node, address, sign, removal)
             except (PairingError, NetworkError) as one:
                 error = one
             else:

@@ -3,15 +3,16 @@
 import re
 import secrets
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from coordinator.trust.authority import Authority
+from coordinator.trust.paired import PairedNodes
 from edgenode.errors import UsageError
 from edgenode.text import clean_line
 from edgenode.trust.certificates import now_utc
-from edgenode.trust.records import Records, Values, date_of, text_of
+from edgenode.trust.records import Records, Values, date_of, parse_date, text_of
 from edgenode.trust.token import ID_BYTES, SECRET_BYTES, Invite
 from edgenode.types import AuthorityId, NodeId
 
@@ -27,7 +28,8 @@ class OutstandingInvite(Invite):
     name: str
     """What the person who made it calls it; may be empty."""
     ends: datetime
-    made: datetime
+    after: frozenset[datetime]
+    """The removals of nodes (`PairedNodes.removal`) there were when it was made: it brings back after these and no others."""
     taken_by: NodeId | None = None
     """The node that was given a certificate by it and has not said that it has it: no other may use it."""
 
@@ -49,7 +51,7 @@ class Invites:
             if old.ends <= now:
                 self._records.remove(id)
         invite = OutstandingInvite(
-            made=now,
+            after=PairedNodes(self._folder).removals(),
             authority=Authority(self._folder).id,
             id=secrets.token_hex(ID_BYTES),
             secret=secrets.token_bytes(SECRET_BYTES),
@@ -91,7 +93,7 @@ class Invites:
             "secret": invite.secret.hex(),
             "name": invite.name,
             "ends": invite.ends.isoformat(),
-            "made": invite.made.isoformat(),
+            "after": sorted(each.isoformat() for each in invite.after),
             "taken_by": invite.taken_by,
         }
         self._records.write(invite.id, values)
@@ -105,8 +107,9 @@ def _parse(name: str, values: Values) -> OutstandingInvite:
     authority, secret = text_of(values, "authority"), bytes.fromhex(text_of(values, "secret"))
     if not _is_id(name) or len(secret) != SECRET_BYTES or not re.fullmatch(r"[0-9a-f]{32}", authority):
         raise ValueError("it makes no sense")
-    # One of an earlier version brings back nobody who was removed, since it is not known when it was made.
-    made = date_of(values, "made") if "made" in values else datetime.min.replace(tzinfo=UTC)
+    after = values.get("after", [])  # one of an earlier version brings back nobody who was removed
+    if not isinstance(after, list):
+        raise TypeError("after is no list")
     taken_by = NodeId(text_of(values, "taken_by")) if values.get("taken_by") is not None else None
     ends, called = date_of(values, "ends"), text_of(values, "name", NAME_CHARACTERS)
-    return OutstandingInvite(AuthorityId(authority), name, secret, called, ends, made, taken_by)
+    return OutstandingInvite(AuthorityId(authority), name, secret, called, ends, frozenset(map(parse_date, after)), taken_by)

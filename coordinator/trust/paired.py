@@ -1,7 +1,7 @@
 """The nodes this coordinator is paired with, and what it last knew of them."""
 
-import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import Final
 from edgenode.errors import HomeError, TrustError
 from edgenode.text import clean_line
 from edgenode.trust.certificates import now_utc
-from edgenode.trust.records import Records, Values, date_of, find_named, text_of
+from edgenode.trust.records import SUFFIX, Records, Values, date_of, find_named, text_of
+from edgenode.trust.removal import Removals, is_identity
 from edgenode.types import NodeId
 
 PAIRED: Final = "nodes"
+REMOVED: Final = "removed"
 NAME_CHARACTERS: Final = 60
 # A device has a few addresses of each kind; more is a peer that wants this list to grow.
 MAX_ADDRESSES: Final = 16
@@ -36,30 +38,54 @@ class PairedNode:
     dials_in: bool = False
     """Whether it was last met over a connection that it opened."""
     removed: datetime | None = None
-    """When it was unpaired: it is shut out, and pairs again only when a person asks for it."""
+    """When it was unpaired: it is shut out, and pairs again only when a person asks for it. Tells this time from every other."""
 
 
 class PairedNodes:
-    """One file for each node in a coordinator's folder. Changes by other processes count at once.
+    """One file for each node in a coordinator's folder, in one place while it is paired and in another once it was removed. Changes
+    by other processes count at once.
 
-    Every method raises `HomeError` when the folder cannot be used; those for one node do, but for `known`, when its file is there
-    and is damaged or cannot be read: it may say that the node was removed.
+    Every method raises `HomeError` when the folder cannot be used; those for one node do, but for `known` and `remove`, when its
+    file as a paired node is there and is damaged or cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._records = Records(folder / PAIRED, _parse)
+        self._records = Records(folder / PAIRED, _parse_paired)
+        self._removals = Removals(folder / REMOVED, SUFFIX)
+        self._shut_out = Records(folder / REMOVED, _parse, "The device stays shut out.")
 
     def all(self) -> tuple[PairedNode, ...]:
         """The paired ones, ordered by id; those that were removed are not among them."""
-        return tuple(node for node in self._records.all().values() if node.removed is None)
+        return tuple(node for node in self._records.all().values() if self.removal(node.id) is None)
 
     def removed(self) -> tuple[PairedNode, ...]:
-        """Those that were shut out, ordered by id."""
-        return tuple(node for node in self._records.all().values() if node.removed is not None)
+        """Those that were shut out and of which something is known, ordered by id."""
+        known = (replace(node, removed=self.removal(node.id)) for node in self._shut_out.all().values())
+        return tuple(node for node in known if node.removed is not None)
+
+    def removal(self, id: NodeId) -> datetime | None:
+        """What tells this time that it was removed from every other; None where it is not removed."""
+        return self._removals.of(id)
+
+    def removals(self) -> frozenset[datetime]:
+        """All that there are now, see `removal`."""
+        ids = (*self._shut_out.all(), *self._shut_out.unread())
+        return frozenset(filter(None, map(self._removals.of, ids)))
 
     def get(self, id: NodeId) -> PairedNode | None:
         """Also a node that was removed: look at `removed`. None where it was never paired."""
-        return self._records.get(id)
+        removed = self.removal(id)
+        if removed is None:
+            node = self._records.get(id)
+            # Not never paired, but removed since we looked?
+            removed = self.removal(id) if node is None else None
+            if removed is None:
+                return node
+        with suppress(HomeError):
+            node = self._shut_out.get(id)
+            if node is not None:
+                return replace(node, removed=removed)
+        return PairedNode(id, id, removed, "", removed, removed=removed)
 
     def known(self, id: NodeId) -> PairedNode | None:
         """As `get`, but None where that cannot be told and never an error: for what is shown, and to let nobody in."""
@@ -73,40 +99,39 @@ class PairedNodes:
         node = self.get(id)
         return node is not None and node.removed is None
 
-    def find(self, name_or_id: str) -> PairedNode:
-        """The paired node a person means by its name, its id or its id's beginning. Raises `UsageError` for none or several."""
-        return find_named(name_or_id, ((node.id, node.name, node) for node in self.all()), "paired device")
-
-    def add(self, node: PairedNode) -> PairedNode | None:
-        """Keeps a node that was just paired, also one that was removed before; returns what was known of it. Raises `TrustError`
-        for one that was removed after `node.since`, when the pairing began."""
-        with self._records.changing():
+    def add(self, node: PairedNode, removal: datetime | None = None) -> PairedNode | None:
+        """Keeps a node that was just paired, also one that was removed before: then `removal` is what `removal` gave as the pairing
+        began. Returns what was known of it. Raises `TrustError` for one that was removed since then."""
+        with self._removals.changing():
             before = self.get(node.id)
-            if before is not None and before.removed is not None and before.removed > node.since:
+            if before is not None and before.removed not in {None, removal}:
                 raise TrustError(f"{before.name} was unpaired while it was being paired.")
             self._write(node)
+            self._removals.clear(node.id)
             return before
 
     def put_back(self, added: PairedNode, before: PairedNode | None) -> None:
         """Makes undone that a node was added, of which `before` was known; not where it was removed or paired anew meanwhile."""
-        with self._records.changing():
+        with self._removals.changing():
             now = self.get(added.id)
             if now is None or now.removed is not None or now.since != added.since:
                 return
             if before is None:
                 self._records.remove(added.id)
+            elif before.removed is not None:
+                self._removals.mark(added.id, self._records.path(added.id), before.removed)
             else:
                 self._write(before)
 
-    def remove(self, id: NodeId) -> PairedNode:
-        """Shuts a node out, and returns it as it is kept now. Raises `TrustError` when it was never paired."""
-        with self._records.changing():
-            node = self.get(id)
-            if node is None:
-                raise TrustError(f"The device {clean_line(id, 40)} is not paired.")
-            removed = node if node.removed else replace(node, removed=now_utc())
-            self._write(removed)
-            return removed
+    def remove(self, name_or_id: str) -> PairedNode:
+        """Shuts out the paired node that a person means by its name, its id or its id's beginning, and returns it as it is kept
+        now. A full id counts whatever can be read of it. Raises `UsageError` for none or several."""
+        id = NodeId(name_or_id if is_identity(name_or_id) else self._meant(name_or_id))
+        with self._removals.changing():
+            self._removals.mark(id, self._records.path(id), now_utc())
+        node = self.get(id)
+        assert node is not None, "removed"
+        return node
 
     def met(self, id: NodeId, name: str, addresses: Iterable[str], dials_in: bool) -> None:
         """Remembers where and by what name a node was met; no addresses leave those known. Ignored for one that is not paired."""
@@ -118,20 +143,25 @@ class PairedNodes:
         node = self.get(id)
         # Nearly always it is where it was: then nothing is locked or written.
         if node is not None and node.removed is None and updated(node) != node:
-            with self._records.changing():
+            with self._removals.changing():
                 node = self.get(id)
                 if node is not None and node.removed is None:
                     self._write(updated(node))
 
     def renewed(self, id: NodeId, ends: datetime) -> None:
         """Remembers the end of a node's new certificate. Ignored for one that is not paired."""
-        with self._records.changing():
+        with self._removals.changing():
             node = self.get(id)
             if node is not None and node.removed is None:
                 self._write(replace(node, certificate_ends=ends))
 
+    def _meant(self, name_or_id: str) -> str:
+        names: dict[str, str] = {id: id for id in self._records.unread() if is_identity(id)}
+        names |= {node.id: node.name for node in self.all()}
+        return find_named(name_or_id, ((id, name, id) for id, name in names.items()), "paired device")
+
     def _write(self, node: PairedNode) -> None:
-        if not re.fullmatch(r"[0-9a-f]{32}", node.id):
+        if not is_identity(node.id):
             raise TrustError("A device's identity is 32 hexadecimal digits.")
         values = {
             "name": _name(node.name),
@@ -140,7 +170,6 @@ class PairedNodes:
             "certificate_ends": node.certificate_ends.isoformat(),
             "addresses": list(node.addresses),
             "dials_in": node.dials_in,
-            "removed": node.removed.isoformat() if node.removed else None,
         }
         self._records.write(node.id, values)
 
@@ -149,11 +178,17 @@ def _name(name: str) -> str:
     return clean_line(name, NAME_CHARACTERS)
 
 
+def _parse_paired(name: str, values: Values) -> PairedNode:
+    if values.get("removed") is not None:
+        raise ValueError("an earlier version has unpaired the device; to keep it out: coordinator unpair ID")
+    return _parse(name, values)
+
+
 def _parse(name: str, values: Values) -> PairedNode:
     addresses = values["addresses"]
     if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
         raise TypeError("addresses is no list of texts")
-    if not re.fullmatch(r"[0-9a-f]{32}", name):
+    if not is_identity(name):
         raise ValueError("it is not named after a device")
     return PairedNode(
         id=NodeId(name),
@@ -163,5 +198,4 @@ def _parse(name: str, values: Values) -> PairedNode:
         certificate_ends=date_of(values, "certificate_ends"),
         addresses=tuple(clean_line(address, ADDRESS_CHARACTERS) for address in addresses[:MAX_ADDRESSES]),
         dials_in=values["dials_in"] is True,
-        removed=None if values["removed"] is None else date_of(values, "removed"),
     )

@@ -70,11 +70,11 @@ def _trusted(options: argparse.Namespace) -> int:
 
 
 def _untrust(options: argparse.Namespace) -> int:
-    dropped = _trust(options).untrust(options.coordinator)
+    authority, name = _trust(options).untrust(options.coordinator)
     if options.json:
-        print_json({"untrusted": dropped.authority, "name": dropped.name})
+        print_json({"untrusted": authority, "name": name})
     else:
-        print(f"{dropped.name} is not trusted any more. Its connections to this device end now.")
+        print(f"{name} is not trusted any more. Its connections to this device end now.")
     return ANSWERED
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Final
 
-from edgenode.errors import EdgenodeError, TrustError
+from edgenode.errors import EdgenodeError, HomeError, TrustError
 from edgenode.net.once import LogOnce
 from edgenode.net.pairing_session import EXCHANGE_SECONDS, PATIENCE_SECONDS, Send, converse
 from edgenode.net.pairing_wire import VERSION_CHARACTERS
@@ -65,7 +65,12 @@ class PairingDesk:
         self.local_secret = local_secret
         self.invite = invite
         if invite is not None:
-            trust.hold(invite)
+            try:
+                trust.hold(invite)
+            except HomeError as error:
+                # As if it were void: whoever was dropped must not come back by one of which that could not be remembered.
+                logger.warning("The invitation is not used: %s", error)
+                self.invite = None
         self.clock = clock
         self._describe = describe
         self._report = report
@@ -92,13 +97,17 @@ class PairingDesk:
         )
 
     def greet(self, certificate: bytes, who: str) -> Verdict | None:
-        """What this node thinks of a coordinator's certificate (DER), None when there is none. A refusal is logged: who was refused
-        at the work port left no name there."""
+        """What this node thinks of a coordinator's certificate (DER), None when there is none or it cannot be told. A refusal is
+        logged: who was refused at the work port left no name there."""
         if not certificate:
             return None
-        verdict = self.trust.verdict(certificate, self._now())
-        if verdict in _VERDICTS:
-            self._once.warning(self._called(certificate, who), _VERDICTS[verdict])
+        try:
+            verdict = self.trust.verdict(certificate, self._now())
+            if verdict in _VERDICTS:
+                self._once.warning(self._called(certificate, who), _VERDICTS[verdict])
+        except EdgenodeError as error:
+            self._once.warning("Whom this device trusts", f"cannot be read: {error}")
+            return None
         return verdict
 
     def open_window(self, secret: bytes, who: str) -> tuple[str, float]:
@@ -138,7 +147,7 @@ class PairingDesk:
                 self._count_abandoned(who)
         return granted
 
-    def _keep(self, granted: Granted, removal: str) -> None:
+    def _keep(self, granted: Granted, removal: datetime | None) -> None:
         if granted.via is None:
             kept = self.trust.renew(granted.leaf)
             logger.info("The certificate for %s is good until %s.", kept.name, f"{kept.leaf.not_valid_after_utc:%Y-%m-%d}")
@@ -185,10 +194,9 @@ class PairingDesk:
 
     def _called(self, certificate: bytes, who: str) -> str:
         try:
-            authority = self.trust.identify(certificate).authority
+            return self.trust.coordinator(self.trust.identify(certificate).authority).name
         except TrustError:
             return f"A coordinator at {who}"
-        return next((one.name for one in self.trust.trusted() if one.authority == authority), f"A coordinator at {who}")
 
 
 class _Session:
@@ -199,7 +207,7 @@ class _Session:
         self._who = who
         self.tries: str | None = None
         """The code that it began with and has not proved."""
-        self.removal = ""
+        self.removal: datetime | None = None
         """What marked the coordinator as dropped when it began: dropped again meanwhile, it does not get in."""
         self._begun = False
 
@@ -241,12 +249,12 @@ class _Session:
             self._desk.count_wrong(self._who)
 
     def trusted(self, authority: AuthorityId) -> Certificate | Refused:
-        for one in self._desk.trust.trusted():
-            if one.authority == authority:
-                return one.certificate
         if self._desk.trust.is_removed(authority):
             return Refused(RefusalReason.REMOVED, "This device has dropped this coordinator.")
-        return Refused(RefusalReason.NOT_PAIRED, "This device is not paired with this coordinator.")
+        try:
+            return self._desk.trust.coordinator(authority).certificate
+        except TrustError:
+            return Refused(RefusalReason.NOT_PAIRED, "This device is not paired with this coordinator.")
 
     @property
     def key(self) -> PrivateKey:

@@ -133,15 +133,14 @@ class _NodeService:
         certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
         try:
             verdict = self._trust.verdict(certificate, self._streams.now())
-        except (EdgenodeError, OSError) as error:
-            self._once.warning("Whom this device trusts", f"cannot be read: {error}")
-            await self._refuse(context, "This device cannot read whom it trusts.")
-        if verdict in REFUSALS:
-            await self._refuse(context, REFUSALS[verdict])
-        try:
+            if verdict in REFUSALS:
+                await self._refuse(context, REFUSALS[verdict])
             peer = self._trust.identify(certificate)
         except TrustError as error:  # dropped in this very moment
             await self._refuse(context, str(error))
+        except (EdgenodeError, OSError) as error:
+            self._once.warning("Whom this device trusts", f"cannot be read: {error}")
+            await self._refuse(context, "This device cannot read whom it trusts.")
         if not self._door.may_call(peer.authority):
             await self._refuse(context, "The coordinator calls more often than is answered.", grpc.StatusCode.RESOURCE_EXHAUSTED)
         return peer

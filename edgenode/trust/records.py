@@ -30,22 +30,27 @@ _log = logging.getLogger(__name__)
 
 class Records(Generic[T]):
     """The records in `folder`, by name. `parse` makes one (no text) of a name and a file's values, and raises `ValueError`,
-    `KeyError`, `TypeError` or an `EdgenodeError` for values that make no sense.
+    `KeyError`, `TypeError` or an `EdgenodeError` for values that make no sense; `advice` is for a person who has such a file.
 
     A file is read again only when it has changed, so asking often is cheap, and changes made by other processes count at once.
     A file that is damaged or cannot be read is skipped among the others, and warned of once; asked for by its name it is an error.
     May be used by several threads.
     """
 
-    def __init__(self, folder: Path, parse: Callable[[str, Values], T]) -> None:
+    def __init__(self, folder: Path, parse: Callable[[str, Values], T], advice: str = "Delete it, and pair again.") -> None:
         self._folder = folder
         self._parse = parse
+        self._advice = advice
         self._read: dict[str, tuple[_Stamp, T | str]] = {}
         """What each file held when it had that stamp, or what is wrong with it."""
 
     def all(self) -> dict[str, T]:
         """Ordered by name. Raises `HomeError` when the folder is there and cannot be read."""
         return {name: value for name, (_, value) in self._look().items() if not isinstance(value, str)}
+
+    def unread(self) -> dict[str, str]:
+        """Those that are damaged or cannot be read, each with why, a sentence. Raises as `all` does."""
+        return {name: value for name, (_, value) in self._look().items() if isinstance(value, str)}
 
     def get(self, name: str) -> T | None:
         """None where there is none. Raises `HomeError` also when it is there and damaged or cannot be read: that must not pass for
@@ -59,17 +64,21 @@ class Records(Generic[T]):
         """Makes or replaces a record. Raises `HomeError` when it cannot be written."""
         make_private_folder(self._folder)
         text = json.dumps({"version": VERSION, **values}, ensure_ascii=False, indent=1)
-        write_private(self._path(name), text + "\n")
+        write_private(self.path(name), text + "\n")
 
     def remove(self, name: str) -> bool:
         """Whether there was one: of several processes that remove a record at once, one is told so."""
         try:
-            self._path(name).unlink()
+            self.path(name).unlink()
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise HomeError(f"{self._path(name)} cannot be removed: {error.strerror}.") from error
+            raise HomeError(f"{self.path(name)} cannot be removed: {error.strerror}.") from error
         return True
+
+    def path(self, name: str) -> Path:
+        """Where the record of that name is, or would be."""
+        return self._folder / (name + SUFFIX)
 
     def changing(self) -> AbstractContextManager[None]:
         """Keeps other processes from changing records, for a change that depends on what is there now. Raises `HomeError`."""
@@ -85,16 +94,13 @@ class Records(Generic[T]):
                 continue
             except OSError as error:
                 # It may be readable in a moment (too many open files), without having changed.
-                why = f"{self._path(name)} cannot be read: {error.strerror}."
+                why = f"{self.path(name)} cannot be read: {error.strerror}."
                 if known is None or known[0] != _UNREAD:
                     _log.warning("%s", why)
                 now[name] = (_UNREAD, why)
         # Replaced whole, never changed: another thread reads it meanwhile.
         self._read = now
         return now
-
-    def _path(self, name: str) -> Path:
-        return self._folder / (name + SUFFIX)
 
     def _stamps(self) -> list[tuple[str, _Stamp]]:
         found = []
@@ -114,7 +120,7 @@ class Records(Generic[T]):
         return sorted(found)[:MAX_RECORDS]
 
     def _load(self, name: str) -> T | str:
-        path = self._path(name)
+        path = self.path(name)
         try:
             with path.open("rb") as file:
                 data = file.read(MAX_RECORD_BYTES + 1)
@@ -128,7 +134,7 @@ class Records(Generic[T]):
             return self._parse(name, values)
         except (ValueError, KeyError, TypeError, RecursionError, EdgenodeError) as error:
             # Once: the result is kept until the file changes.
-            why = f"{path} is damaged and was skipped ({clean_line(str(error))}). Delete it, and pair again."
+            why = f"{path} is damaged and was skipped ({clean_line(str(error))}). {self._advice}"
             _log.warning("%s", why)
             return why
 
@@ -143,9 +149,14 @@ def text_of(values: Values, field: str, limit: int = 200) -> str:
 
 def date_of(values: Values, field: str) -> datetime:
     """A field that must be a date with a time zone. Raises `KeyError`, `TypeError` and `ValueError`."""
-    date = datetime.fromisoformat(text_of(values, field))
+    return parse_date(text_of(values, field))
+
+
+def parse_date(text: str) -> datetime:
+    """Raises `TypeError` and `ValueError` for what is no date with a time zone."""
+    date = datetime.fromisoformat(text)
     if date.tzinfo is None:
-        raise ValueError(f"{field} lacks a time zone")
+        raise ValueError("a date lacks its time zone")
     return date
 
 

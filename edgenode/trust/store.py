@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from edgenode.errors import HomeError, TrustError
-from edgenode.home import make_private_folder, write_private
+from edgenode.errors import EdgenodeError, HomeError, TrustError
 from edgenode.text import clean_line
 from edgenode.trust.certificates import (
     Certificate,
@@ -26,6 +25,7 @@ from edgenode.trust.certificates import (
 )
 from edgenode.trust.keys import PrivateKey, fingerprint, key_pem, load_or_make_key
 from edgenode.trust.records import Records, Values, date_of, find_named, text_of
+from edgenode.trust.removal import Removals, is_identity
 from edgenode.trust.tls import ClientTls, ServerTls
 from edgenode.trust.token import Invite
 from edgenode.trust.verdict import Verdict
@@ -63,7 +63,8 @@ class NodeTrust:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._records = Records(home / TRUSTED, _parse)
-        self._invitations = Records(home / INVITATIONS, _parse_invitation)
+        self._removals = Removals(home / REMOVED)
+        self._invitations = Records(home / INVITATIONS, _parse_invitation, "Its invitation is void: this device needs another.")
         self._lock = threading.Lock()
         self._key: PrivateKey | None = None
         self._placeholder: Certificate | None = None
@@ -101,7 +102,15 @@ class NodeTrust:
             one for one in found.values() if fingerprint(public_key(one.leaf)) == id and not self.is_removed(one.authority)
         )
 
-    def trust(self, authority: Certificate, leaf: Certificate, via: str, removal: str = "") -> TrustedCoordinator:
+    def coordinator(self, authority: AuthorityId) -> TrustedCoordinator:
+        """Raises `TrustError` for one that is not trusted, and `HomeError` or `TrustError` when that cannot be told."""
+        for one in self.trusted():
+            if one.authority == authority:
+                return one
+        self._records.get(authority)  # an error where there is one that cannot be read
+        raise TrustError(f"This node does not trust the coordinator {clean_line(authority, 40)} (any more). Pair them again.")
+
+    def trust(self, authority: Certificate, leaf: Certificate, via: str, removal: datetime | None = None) -> TrustedCoordinator:
         """Keeps a coordinator that was just paired, also one that was removed before: then `removal` is what `removal` gave as the
         pairing began.
 
@@ -110,76 +119,68 @@ class NodeTrust:
         """
         of = check_authority(authority)
         self._check_leaf(authority, leaf)
-        with self._records.changing():
-            if self.is_removed(of) and self.removal(of) != removal:
+        with self._removals.changing():
+            if self.removal(of) not in {None, removal}:
                 raise TrustError("The coordinator was dropped while it was being paired.")
             self._write(of, authority, leaf, now_utc(), clean_line(via, VIA_CHARACTERS))
-            try:
-                self._removed(of).unlink(missing_ok=True)
-            except OSError as error:
-                raise HomeError(f"{self._removed(of)} cannot be removed: {error.strerror}.") from error
-        return self._trusted(of)
+            self._removals.clear(of)
+        return self.coordinator(of)
 
     def renew(self, leaf: Certificate) -> TrustedCoordinator:
         """Replaces the node's certificate by one of the same authority that ends later.
 
         Raises `TrustError` for one that ends earlier, is not this node's, or is of an authority that is not trusted.
         """
-        with self._records.changing():
+        with self._removals.changing():
             for one in self.trusted():
                 if one.certificate.subject == leaf.issuer:
                     self._check_leaf(one.certificate, leaf)
                     if leaf.not_valid_after_utc < one.leaf.not_valid_after_utc:
                         raise TrustError("The coordinator sent a certificate that ends before the one in use.")
                     self._write(one.authority, one.certificate, leaf, one.since, one.via)
-                    return self._trusted(one.authority)
+                    return self.coordinator(one.authority)
         raise TrustError("The coordinator sent a certificate by an authority that is not trusted here.")
 
-    def untrust(self, name_or_id: str) -> TrustedCoordinator:
-        """Drops a coordinator, and remembers that. Raises `UsageError` when `name_or_id` means none, or several."""
-        one = find_named(name_or_id, ((one.authority, one.name, one) for one in self.trusted()), "coordinator")
-        with self._records.changing():
-            try:
-                make_private_folder(self._home / REMOVED)
-                # The mark comes first, and counts alone: whatever fails after it, nobody gets in.
-                write_private(self._removed(one.authority), now_utc().isoformat() + "\n")
-            except HomeError:
-                # Without room for a mark the record itself goes: that needs none.
-                self._records.remove(one.authority)
-                return one
-            for id, (of, _) in self._invitations.all().items():
-                if of == one.authority:
-                    self._invitations.write(id, {"authority": of, "void": True})
-            self._records.remove(one.authority)
-        return one
+    def untrust(self, name_or_id: str) -> tuple[AuthorityId, str]:
+        """Drops a coordinator, remembers that, and returns its id and its name (the id again where nobody knows that). A full id
+        counts whatever can be read of it. Raises `UsageError` when `name_or_id` means none, or several."""
+        names: dict[str, str] = {}
+        try:
+            names |= {id: id for id in self._records.unread() if is_identity(id)}
+            names |= {one.authority: one.name for one in self.trusted()}
+        except EdgenodeError:
+            if not is_identity(name_or_id):
+                raise
+        known = ((id, name, id) for id, name in names.items())
+        of = name_or_id if is_identity(name_or_id) else find_named(name_or_id, known, "coordinator")
+        with self._removals.changing():
+            self._removals.mark(of, self._records.path(of), now_utc())
+        return AuthorityId(of), names.get(of, of)
 
     def is_removed(self, authority: AuthorityId) -> bool:
-        """Whether it was trusted once and then dropped. Raises `HomeError` when that cannot be told."""
-        # A peer may have said it: it becomes a file's name only if it is an identity.
-        return re.fullmatch(r"[0-9a-f]{32}", authority) is not None and _is_there(self._removed(authority))
+        """Whether it was dropped. Raises `HomeError` when that cannot be told."""
+        return self.removal(authority) is not None
 
-    def removal(self, authority: AuthorityId) -> str:
-        """What tells this time that it was dropped from every other; empty where it is not dropped. Raises `HomeError`."""
-        if not self.is_removed(authority):
-            return ""
-        try:
-            mark = self._removed(authority).stat()
-        except FileNotFoundError:  # paired again in this very moment
-            return ""
-        except OSError as error:
-            raise HomeError(f"{self._removed(authority)} cannot be read: {error.strerror}.") from error
-        return f"{mark.st_ino}-{mark.st_mtime_ns}"
+    def removal(self, authority: AuthorityId) -> datetime | None:
+        """What tells this time that it was dropped from every other; None where it is not dropped. Raises `HomeError`."""
+        return self._removals.of(authority)
 
     def hold(self, invite: Invite) -> None:
-        """Remembers that this node was given it, so that it is void once its coordinator is dropped. Raises `HomeError`, also
-        where it is not known whether it is void already."""
+        """Remembers that this node was given it, and after which removal of its coordinator: any other makes it void. Raises
+        `HomeError` where that cannot be known or kept; then it must not be used."""
         if self._invitations.get(invite.id) is None:
-            self._invitations.write(invite.id, {"authority": invite.authority, "void": False})
+            removal = self.removal(invite.authority)
+            after = removal.isoformat() if removal else None
+            self._invitations.write(invite.id, {"authority": invite.authority, "after": after})
 
     def is_void(self, invite: Invite) -> bool:
-        """Whether it was held when its coordinator was dropped: only one that the owner gives afterwards brings that back."""
-        of, void = self._invitations.all().get(invite.id, (invite.authority, self.is_removed(invite.authority)))
-        return void or of != invite.authority
+        """Whether its coordinator was dropped after it was held, or that cannot be told: only one that the owner gives afterwards
+        brings that back."""
+        try:
+            of, after = self._invitations.get(invite.id) or (invite.authority, None)
+            return of != invite.authority or self.removal(invite.authority) not in {None, after}
+        except HomeError:
+            return True
 
     def server_tls(self) -> ServerTls:
         """For the work port: a certificate for each trusted authority (also one that has expired: the coordinator then sees why and
@@ -197,18 +198,19 @@ class NodeTrust:
 
     def client_tls(self, authority: AuthorityId) -> ClientTls:
         """For dialling a coordinator. Raises `TrustError` when it is not trusted."""
-        one = self._trusted(authority)
+        one = self.coordinator(authority)
         return ClientTls(key_pem(self.key), pem(one.leaf), pem(one.certificate))
 
     def identify(self, pem_or_der: bytes) -> Peer:
         """Who a certificate belongs to, if an authority that is trusted now signed it. Its dates are not looked at.
 
-        Raises `TrustError` for every other one.
+        Raises `TrustError` for every other one, and `HomeError` or `TrustError` when that cannot be told.
         """
         return self._identify(pem_or_der)[0]
 
     def verdict(self, pem_or_der: bytes, now: datetime) -> Verdict:
-        """What would happen to a coordinator that shows this certificate at the work port at the time `now`."""
+        """What would happen to a coordinator that shows this certificate at the work port at the time `now`. Raises `HomeError` or
+        `TrustError` when that cannot be told."""
         try:
             peer, by, certificate = self._identify(pem_or_der)
         except TrustError:
@@ -228,13 +230,10 @@ class NodeTrust:
         for one in self.trusted():
             if one.certificate.subject == certificate.issuer:
                 return identify(certificate, one.certificate), one, certificate
+        for why in self._records.unread().values():
+            # It may be the one that signed.
+            raise HomeError(why)
         raise TrustError("The peer's certificate was not signed by an authority that is trusted here.")
-
-    def _trusted(self, authority: AuthorityId) -> TrustedCoordinator:
-        for one in self.trusted():
-            if one.authority == authority:
-                return one
-        raise TrustError(f"This node does not trust the coordinator {clean_line(authority, 40)} (any more). Pair them again.")
 
     def _check_leaf(self, authority: Certificate, leaf: Certificate) -> None:
         peer = identify(leaf, authority)
@@ -245,9 +244,6 @@ class NodeTrust:
         values = {"name": subject_name(authority), "since": since.isoformat(), "via": via}
         keys = {"authority": pem(authority).decode("ascii"), "leaf": pem(leaf).decode("ascii")}
         self._records.write(of, {**values, **keys})
-
-    def _removed(self, authority: AuthorityId) -> Path:
-        return self._home / REMOVED / authority
 
 
 def _is_there(path: Path) -> bool:
@@ -270,10 +266,10 @@ def _parse(name: str, values: Values) -> TrustedCoordinator:
     return TrustedCoordinator(of, subject_name(certificate), certificate, leaf, since, via)
 
 
-def _parse_invitation(name: str, values: Values) -> tuple[AuthorityId, bool]:
+def _parse_invitation(name: str, values: Values) -> tuple[AuthorityId, datetime | None]:
     if not re.fullmatch(r"[0-9a-f]{8}", name):
         raise ValueError("it is not named after an invitation")
-    return AuthorityId(text_of(values, "authority")), values["void"] is not False
+    return AuthorityId(text_of(values, "authority")), None if values["after"] is None else date_of(values, "after")
 
 
 def _certificate(values: Values, field: str) -> Certificate:

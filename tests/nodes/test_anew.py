@@ -84,7 +84,7 @@ async def test_a_node_whose_certificate_ends_is_connected_to_anew(tmp_path: Path
     async with Node(NodeConfig(home=tmp_path, name=name), ScriptedEngine()):
         async with roster_of(trust, name) as roster:
             await seen(roster, is_joined)
-        kept = trust.paired.find(name)
+        (kept,) = trust.paired.all()
         assert kept.certificate_ends > now_utc() + timedelta(days=80)
         monkeypatch.setattr("coordinator.nodes.link.now_utc", lambda: kept.certificate_ends - timedelta(seconds=0.5))
         async with roster_of(trust, name) as roster:

@@ -1,6 +1,8 @@
 import errno
 import json
+import os
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from coordinator.trust.invites import Invites
 from coordinator.trust.paired import PairedNode, PairedNodes
 from edgenode.errors import HomeError, TrustError, UsageError
+from edgenode.trust.certificates import now_utc
 from edgenode.types import NodeId
 from tests.logged import ours
 from tests.trust.faults import full_disk
@@ -44,12 +48,16 @@ def test_a_node_is_found_by_what_a_person_types(tmp_path: Path) -> None:
     nodes.add(paired(A, "pi"))
     nodes.add(paired(B, "laptop"))
     nodes.add(paired(NodeId("c" * 32), "laptop"))
-    assert nodes.find("pi").id == nodes.find(A).id == nodes.find("aaaa").id == A
     for told in ("laptop", "tv", "a", "", "x" * 9_999):
         with pytest.raises(UsageError):
-            nodes.find(told)
+            nodes.remove(told)
     with pytest.raises(UsageError, match=B):
-        nodes.find("laptop")
+        nodes.remove("laptop")
+    for told in ("pi", A, "aaaa"):
+        removed = nodes.remove(told)
+        assert removed.id == A
+        nodes.add(paired(A, "pi"), removed.removed)
+    assert len(nodes.all()) == 3
 
 
 def test_a_removed_node_is_not_forgotten(tmp_path: Path) -> None:
@@ -62,35 +70,130 @@ def test_a_removed_node_is_not_forgotten(tmp_path: Path) -> None:
     assert not nodes.is_paired(A)
     nodes.met(A, "new name", ["192.168.1.9:1"], dials_in=True)
     nodes.renewed(A, START)
-    assert nodes.get(A) == removed == nodes.remove(A)
+    assert nodes.get(A) == removed
+    assert nodes.removed() == (removed,)
     with pytest.raises(UsageError):
-        nodes.find("kitchen-pi")
-    with pytest.raises(TrustError):
-        nodes.remove(B)
+        nodes.remove("kitchen-pi")
     with pytest.raises(TrustError, match="kitchen-pi was unpaired while it was being paired"):
         nodes.add(paired())
     assert nodes.get(A) == removed
-    assert nodes.add(replace(paired(), since=removed.removed)) == removed
+    assert nodes.add(paired(), removed.removed) == removed
+    assert nodes.is_paired(A)
+    assert nodes.removed() == ()
+    nodes.remove(A)
+    with pytest.raises(TrustError, match="kitchen-pi was unpaired while it was being paired"):
+        nodes.add(paired(), removed.removed)
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_no_clock_lets_a_removed_node_in_or_keeps_it_out(tmp_path: Path, hours: int) -> None:
+    """The coordinator's was wrong when the node was unpaired: what is done knowing of that counts, nothing else does."""
+    nodes, invites = PairedNodes(tmp_path), Invites(tmp_path)
+    before = invites.make()
+    nodes.add(paired())
+    nodes.remove(A)
+    when = (now_utc() + timedelta(hours=hours)).timestamp()
+    os.utime(tmp_path / "removed" / f"{A}.json", (when, when))
+    after = invites.make()
+    removal = nodes.removal(A)
+    assert removal is not None
+    assert abs(removal.timestamp() - when) < 1.0
+    assert (removal in before.after, removal in after.after) == (False, True)
+    assert {each.id: each.after for each in Invites(tmp_path).outstanding(now_utc())} == {
+        before.id: before.after,
+        after.id: after.after,
+    }
+    with pytest.raises(TrustError, match="was unpaired while it was being paired"):
+        nodes.add(paired())
+    nodes.add(paired(), removal)
     assert nodes.is_paired(A)
 
 
-@pytest.mark.parametrize("before", [None, replace(paired(), since=START - timedelta(days=9)), replace(paired(), removed=START)])
-def test_what_is_undone_undoes_nothing_else(tmp_path: Path, before: PairedNode | None) -> None:
+def test_a_node_is_unpaired_on_a_full_disk(tmp_path: Path) -> None:
+    """It needs no room, and all that was known of the node is kept."""
+    nodes = PairedNodes(tmp_path)
+    nodes.add(paired())
+    with full_disk():
+        removed = nodes.remove(A)
+    assert removed == replace(paired(), removed=removed.removed)
+    assert PairedNodes(tmp_path).removed() == (removed,)
+    assert PairedNodes(tmp_path).all() == ()
+
+
+@pytest.mark.parametrize("fault", ["damaged", "unreadable", "folder"])
+def test_a_node_is_unpaired_though_its_record_cannot_be_read(tmp_path: Path, fault: str) -> None:
+    """By its full id, or the beginning of it; it stays out when that can be read again, until a person wants it back."""
+    nodes = PairedNodes(tmp_path)
+    nodes.add(paired())
+    record = tmp_path / "nodes" / f"{A}.json"
+    whole = record.read_bytes()
+    if fault == "folder":
+        (tmp_path / "nodes").rename(tmp_path / "aside")
+        (tmp_path / "nodes").write_text("", encoding="utf-8")
+    elif fault == "unreadable":
+        record.unlink()
+        record.mkdir()
+    else:
+        record.write_bytes(whole[:50])
+    if fault != "folder":
+        with pytest.raises(UsageError, match=f"Known: {A}"):
+            nodes.remove("kitchen-pi")
+    removed = nodes.remove(A if fault == "folder" else A[:6])
+    assert (removed.id, removed.name) == (A, A)
+    assert removed.removed is not None
+    if fault == "folder":
+        (tmp_path / "nodes").unlink()
+        (tmp_path / "aside").rename(tmp_path / "nodes")
+    else:
+        record.write_bytes(whole)
+    assert nodes.all() == ()
+    assert not nodes.is_paired(A)
+    assert nodes.removals() == {removed.removed}
+    if (tmp_path / "removed" / f"{A}.json").is_dir():
+        (tmp_path / "removed" / f"{A}.json").rmdir()
+    nodes.add(paired(), removed.removed)
+    assert nodes.is_paired(A)
+
+
+def test_a_node_that_an_earlier_version_unpaired_stays_out(tmp_path: Path) -> None:
+    """That version wrote it into the record: it counts as damaged, and a removal makes it one of the others."""
+    nodes = PairedNodes(tmp_path)
+    nodes.add(paired())
+    record = tmp_path / "nodes" / f"{A}.json"
+    values = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps({**values, "removed": START.isoformat()}), encoding="utf-8")
+    assert nodes.all() == ()
+    with pytest.raises(HomeError, match="an earlier version has unpaired the device"):
+        nodes.get(A)
+    removed = nodes.remove(A)
+    assert removed.name == "kitchen-pi"
+    assert nodes.removed() == (removed,)
+
+
+@pytest.mark.parametrize("known", ["nothing", "paired", "removed"])
+def test_what_is_undone_undoes_nothing_else(tmp_path: Path, known: str) -> None:
     """An addition is taken back though the node was met meanwhile, but neither a removal since then nor another pairing is."""
     nodes, added = PairedNodes(tmp_path), replace(paired(), since=START + timedelta(days=1))
-    if before is not None:
-        nodes.add(before)
-    assert nodes.add(added) == before
+    if known != "nothing":
+        nodes.add(replace(paired(), since=START - timedelta(days=9)))
+    if known == "removed":
+        nodes.remove(A)
+    before, removal = nodes.get(A), nodes.removal(A)
+    assert nodes.add(added, removal) == before
     PairedNodes(tmp_path).met(A, "new name", (), dials_in=True)
-    nodes.put_back(added, before)
-    assert nodes.get(A) == before
-    nodes.add(added)
+    with full_disk() if known == "removed" else nullcontext():
+        nodes.put_back(added, before)
+    # The same removal as before: what was done knowing of it still counts.
+    assert nodes.removal(A) == removal
+    assert nodes.is_paired(A) == (known == "paired")
+    assert known == "removed" or nodes.get(A) == before
+    nodes.add(added, removal)
     removed = PairedNodes(tmp_path).remove(A)
     nodes.put_back(added, before)
     assert nodes.get(A) == removed
     assert removed.removed is not None
-    again = replace(added, since=removed.removed)
-    nodes.add(again)
+    again = replace(added, since=START + timedelta(days=2))
+    nodes.add(again, removed.removed)
     nodes.put_back(added, before)
     assert nodes.get(A) == again
 
@@ -159,43 +262,70 @@ def test_a_record_that_cannot_be_read_for_a_moment(
     assert warning.getMessage().endswith("cannot be read: Too many open files.")
 
 
+def unreadable(fault: pytest.MonkeyPatch, path: Path) -> None:
+    """As on a disk that fails."""
+    read = Path.open
+
+    def fails(self: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        if self == path and mode == "rb":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(self, mode, *rest, **named)
+
+    fault.setattr(Path, "open", fails)
+
+
 def test_a_removed_node_stays_out_while_its_record_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That it was removed is not known then: it is an error to ask, and nothing is written over it, as where it is damaged."""
+    """That it was removed is known all the same, though nothing else is; a person can still have it back."""
     nodes = PairedNodes(tmp_path)
     nodes.add(paired())
-    nodes.remove(A)
-    path = tmp_path / "nodes" / f"{A}.json"
-    kept = path.read_bytes()
+    removed = nodes.remove(A)
+    path = tmp_path / "removed" / f"{A}.json"
 
-    def stays_out(words: str) -> None:
+    def stays_out(when: datetime | None) -> None:
         fresh = PairedNodes(tmp_path)
+        told = fresh.get(A)
+        assert told is not None
+        assert (told.name, told.removed) == (A, when)
+        assert fresh.known(A) == told
+        assert not fresh.is_paired(A)
+        assert fresh.removals() == {when}
+        with pytest.raises(TrustError, match="was unpaired while it was being paired"):
+            fresh.add(paired())
+
+    with monkeypatch.context() as fault:
+        unreadable(fault, path)
+        stays_out(removed.removed)
+    path.write_bytes(b"{")
+    when = nodes.removal(A)
+    stays_out(when)
+    nodes.add(paired(), when)
+    assert nodes.all() == (paired(),)
+
+
+def test_a_record_that_cannot_be_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does the node pass for one that never was paired."""
+    PairedNodes(tmp_path).add(paired())
+    path = tmp_path / "nodes" / f"{A}.json"
+
+    def is_an_error(words: str) -> None:
+        fresh, kept = PairedNodes(tmp_path), path.stat()
         assert fresh.known(A) is None
         for ask in (
             lambda: fresh.get(A),
             lambda: fresh.is_paired(A),
             lambda: fresh.add(paired()),
             lambda: fresh.put_back(paired(), None),
-            lambda: fresh.remove(A),
         ):
             with pytest.raises(HomeError, match=words):
                 ask()
         assert fresh.get(B) is None
+        assert path.stat().st_ino == kept.st_ino
 
     with monkeypatch.context() as fault:
-        read = Path.open
-
-        def fails(self: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
-            if self == path and mode == "rb":
-                raise OSError(errno.EIO, "Input/output error")
-            return read(self, mode, *rest, **named)
-
-        fault.setattr(Path, "open", fails)
-        stays_out("cannot be read: Input/output error")
+        unreadable(fault, path)
+        is_an_error("cannot be read: Input/output error")
     path.write_bytes(b"{")
-    stays_out("is damaged and was skipped .* Delete it, and pair again")
-    path.write_bytes(kept)
-    with pytest.raises(TrustError, match="was unpaired while it was being paired"):
-        nodes.add(paired())
+    is_an_error("is damaged and was skipped .* Delete it, and pair again")
 
 
 def test_damaged_records_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -208,7 +338,7 @@ def test_damaged_records_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFi
     for change in (
         {"addresses": "x"},
         {"addresses": [1]},
-        {"removed": 0},
+        {"removed": START.isoformat()},
         {"certificate_ends": "soon"},
         {"name": None},
         {"version": 9},
@@ -232,5 +362,5 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
     nodes = PairedNodes(tmp_path)
     nodes.add(paired())
     with full_disk(), pytest.raises(HomeError, match="cannot be written: "):
-        nodes.remove(A)
+        nodes.renewed(A, START)
     assert nodes.all() == (paired(),)

@@ -1,5 +1,7 @@
+import errno
 import json
 import threading
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,6 +41,12 @@ def node_leaf(ca: Ca, node: NodeTrust, later: timedelta = timedelta()) -> Certif
 
 def coordinator_leaf(ca: Ca, key: PrivateKey | None = None, later: timedelta = timedelta()) -> bytes:
     return pem(issue(ca.certificate, ca.key, (key or make_key()).public_key(), Role.COORDINATOR, now_utc() + later))
+
+
+def existing_alone(path: Path, mode: int = 0o666, exist_ok: bool = True) -> None:
+    """As where nothing can be made any more."""
+    if not path.exists():
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def pair(ca: Ca, node: NodeTrust) -> None:
@@ -93,8 +101,130 @@ def test_two_coordinators_of_one_name(node: NodeTrust) -> None:
         node.untrust("anna@laptop")
     assert anna.id in str(told.value)
     assert other.id in str(told.value)
-    assert node.untrust(anna.id[:8]).authority == anna.id
+    assert node.untrust(anna.id[:8]) == (anna.id, "anna@laptop")
     assert [one.authority for one in node.trusted()] == [other.id]
+
+
+@pytest.mark.parametrize("fault", ["full disk", "no file can be made", "unreadable invitation"])
+def test_no_invitation_outlives_the_removal(node: NodeTrust, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost laptop is shut out for good though nothing could be written, or what the device was given could not be read."""
+    ca = Ca("anna")
+    invite = Invite(ca.id, "0123abcd", b"I" * 16)
+    node.hold(invite)
+    pair(ca, node)
+    assert not node.is_void(invite)
+    held = tmp_path / "home" / "invitations" / "0123abcd.json"
+    with monkeypatch.context() as patch, ExitStack() as disk:
+        if fault == "full disk":
+            disk.enter_context(full_disk())
+        elif fault == "no file can be made":
+            patch.setattr(Path, "touch", existing_alone)
+        else:
+            aside = held.rename(held.with_suffix(".aside"))
+            held.mkdir()
+        assert NodeTrust(tmp_path / "home").untrust("anna") == (ca.id, "anna")
+        assert node.is_void(invite)
+        if fault == "unreadable invitation":
+            held.rmdir()
+            aside.rename(held)
+    for each in (node, NodeTrust(tmp_path / "home")):
+        each.hold(invite)
+        assert each.is_void(invite)
+        assert each.is_removed(ca.id)
+        assert each.trusted() == ()
+
+
+def test_an_invitation_counts_until_its_coordinator_is_dropped_again(node: NodeTrust) -> None:
+    """One that is given after a removal is good, also once it was used, and void after the next."""
+    ca = Ca("anna")
+    old, new = Invite(ca.id, "0123abcd", b"I" * 16), Invite(ca.id, "4567cdef", b"J" * 16)
+    node.hold(old)
+    pair(ca, node)
+    node.untrust("anna")
+    node.hold(new)
+    assert (node.is_void(old), node.is_void(new)) == (True, False)
+    node.trust(ca.certificate, node_leaf(ca, node), "invite", node.removal(ca.id))
+    assert not node.is_void(new)
+    node.untrust("anna")
+    assert (node.is_void(old), node.is_void(new)) == (True, True)
+
+
+def test_an_invitation_of_an_earlier_version_is_void(node: NodeTrust, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It does not say after which removal it was given."""
+    ca = Ca("anna")
+    invite = Invite(ca.id, "0123abcd", b"I" * 16)
+    node.hold(invite)
+    held = tmp_path / "home" / "invitations" / "0123abcd.json"
+    held.write_text(json.dumps({"version": 1, "authority": ca.id, "void": False}), encoding="utf-8")
+    assert node.is_void(invite)
+    with pytest.raises(HomeError, match="this device needs another"):
+        node.hold(invite)
+    assert len(caplog.records) == 1
+
+
+def test_a_removal_by_an_earlier_version_counts(node: NodeTrust, tmp_path: Path) -> None:
+    """Its mark held a date."""
+    ca = Ca("anna")
+    pair(ca, node)
+    (tmp_path / "home" / "removed" / ca.id).write_text("2026-11-01T08:00:00+00:00\n", encoding="utf-8")
+    assert node.trusted() == ()
+    with pytest.raises(TrustError, match="dropped while it was being paired"):
+        pair(ca, node)
+    node.trust(ca.certificate, node_leaf(ca, node), "code", node.removal(ca.id))
+    assert [one.authority for one in node.trusted()] == [ca.id]
+
+
+@pytest.mark.parametrize("fault", ["damaged", "unreadable", "folder"])
+@pytest.mark.parametrize("told", [32, 8])
+def test_a_coordinator_is_dropped_though_its_record_cannot_be_read(node: NodeTrust, tmp_path: Path, fault: str, told: int) -> None:
+    """By its full id whatever is the matter, by the beginning of it as long as there is a record; it stays out when that can be
+    read again."""
+    ca = Ca("anna")
+    pair(ca, node)
+    folder = tmp_path / "home" / "trusted"
+    record = folder / f"{ca.id}.json"
+    whole = record.read_bytes()
+    if fault == "folder":
+        folder.rename(tmp_path / "aside")
+        folder.write_text("", encoding="utf-8")
+    elif fault == "unreadable":
+        record.unlink()
+        record.mkdir()
+    else:
+        record.write_bytes(whole[:300])
+    if fault == "folder" and told < 32:
+        with pytest.raises(HomeError, match="cannot be read"):
+            node.untrust(ca.id[:told])
+        return
+    if fault != "folder":
+        with pytest.raises(UsageError, match=f"Known: {ca.id}"):
+            node.untrust("anna")
+    assert node.untrust(ca.id[:told]) == (ca.id, ca.id)
+    if fault == "folder":
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
+    else:
+        record.write_bytes(whole)
+    assert node.trusted() == ()
+    assert node.is_removed(ca.id)
+
+
+def test_who_cannot_be_read_is_no_stranger(node: NodeTrust, tmp_path: Path) -> None:
+    """While one record cannot be read nobody is said not to be trusted who may be in it; the others count."""
+    ca, good = Ca("anna"), Ca("bob")
+    pair(ca, node)
+    pair(good, node)
+    leaf = coordinator_leaf(ca)
+    record = tmp_path / "home" / "trusted" / f"{ca.id}.json"
+    aside = record.rename(record.with_suffix(".aside"))
+    record.mkdir()
+    for ask in (lambda: node.verdict(leaf, now_utc()), lambda: node.identify(leaf), lambda: node.client_tls(ca.id)):
+        with pytest.raises(HomeError, match="Is a directory"):
+            ask()
+    assert node.verdict(coordinator_leaf(good), now_utc()) is Verdict.TRUSTED
+    record.rmdir()
+    aside.rename(record)
+    assert node.verdict(leaf, now_utc()) is Verdict.TRUSTED
 
 
 def test_an_invitation_that_is_void_stays_so_while_that_cannot_be_read(node: NodeTrust, tmp_path: Path) -> None:
@@ -122,7 +252,7 @@ def test_untrust_in_another_process_counts_at_once(node: NodeTrust, tmp_path: Pa
     pair(ca, node)
     leaf = coordinator_leaf(ca)
     assert node.identify(leaf).authority == ca.id
-    assert NodeTrust(tmp_path / "home").untrust("anna").authority == ca.id
+    assert NodeTrust(tmp_path / "home").untrust("anna") == (ca.id, "anna")
     assert node.verdict(leaf, now_utc()) is Verdict.UNKNOWN_AUTHORITY
     assert node.trusted() == ()
     assert node.is_removed(ca.id)
@@ -136,8 +266,8 @@ def test_who_was_removed_can_be_paired_again(node: NodeTrust) -> None:
     """A new pairing takes the mark away, one that began before does not."""
     ca = Ca()
     pair(ca, node)
-    first = node.untrust(ca.id)
-    mark = node.removal(first.authority)
+    node.untrust(ca.id)
+    mark = node.removal(ca.id)
     with pytest.raises(TrustError, match="dropped while it was being paired"):
         pair(ca, node)
     node.trust(ca.certificate, node_leaf(ca, node), "code", mark)
@@ -354,15 +484,6 @@ def test_a_full_disk_is_a_sentence(node: NodeTrust, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "home").rglob("*.new")] == []
 
 
-def test_a_coordinator_is_dropped_on_a_full_disk(node: NodeTrust) -> None:
-    """A lost laptop is shut out though there is no room to remember that it was."""
-    ca = Ca()
-    pair(ca, node)
-    with full_disk():
-        node.untrust(ca.id)
-    assert node.trusted() == ()
-
-
 def test_a_home_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
     """Whatever is asked of it."""
     (tmp_path / "file").write_text("")
@@ -380,7 +501,7 @@ def test_others_cannot_look_in(node: NodeTrust, tmp_path: Path) -> None:
     node.untrust(ca.id)
     for path in (tmp_path / "home").iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
-    for path in (*(tmp_path / "home" / "trusted").glob("*.json"), *(tmp_path / "home" / "removed").iterdir()):
+    for path in (*(tmp_path / "home" / "trusted").glob("*.json"), tmp_path / "home" / "removed" / ca.id):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
