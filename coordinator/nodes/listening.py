@@ -46,7 +46,7 @@ class Listening:
             server_tls=trust.authority.server_tls,
             placeholder_tls=trust.authority.placeholder_tls,
             identify=trust.authority.identify,
-            is_admitted=self._is_admitted,
+            is_admitted=trust.paired.is_paired,
             is_connected=is_connected,
             on_work=on_work,
             on_waiting=on_waiting,
@@ -72,10 +72,6 @@ class Listening:
             except EdgenodeError as error:
                 self._tell(f"It dials in, and this command cannot listen: {error}", str(error))
             await asyncio.sleep(AGAIN_SECONDS)
-
-    def _is_admitted(self, id: NodeId) -> bool:
-        kept = self._trust.paired.known(id)
-        return kept is not None and kept.removed is None
 
     def _tell(self, problem: str, error: str) -> None:
         if self.problem != problem:

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, Self
 import grpc
 
 from edgenode import __version__
-from edgenode.errors import NetworkError, TrustError
+from edgenode.errors import EdgenodeError, NetworkError, TrustError
 from edgenode.net.addresses import COORDINATOR_PORT
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.dial_in_pairing import DialInPairingService
@@ -56,7 +56,8 @@ class Host:
     identify: Callable[[bytes], Peer]
     """Who a certificate belongs to. Raises `TrustError`."""
     is_admitted: Callable[[NodeId], bool]
-    """Whether the node is paired and was not removed. Asked again about every second while its stream is open."""
+    """Whether the node is paired and was not removed; raises `HomeError` when that cannot be told. Asked again about every second
+    while its stream is open."""
     is_connected: Callable[[NodeId], bool]
     """Whether the node has a work stream already, whichever side dialled."""
     on_work: Callable[[DialledIn], None]
@@ -166,8 +167,12 @@ class _DialInService:
 
     def _check(self, peer: Peer) -> None:
         """Raises `NotAdmitted` for a node that may not work for this coordinator now."""
-        if not self._host.is_admitted(NodeId(peer.id)):
-            raise NotAdmitted("This coordinator is not paired with the device (any more).")
+        try:
+            is_admitted = self._host.is_admitted(NodeId(peer.id))
+        except EdgenodeError as error:
+            raise NotAdmitted("This coordinator cannot read which devices it is paired with.") from error
+        if not is_admitted:
+            raise NotAdmitted("This coordinator is not paired with the device (any more). Pair them again.")
         if self._host.now() > peer.ends:
             raise NotAdmitted("The device's certificate has expired, by this machine's clock. It dials again to get a new one.")
 

@@ -16,6 +16,7 @@ from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.addresses import split_host_port
 from edgenode.net.channel import CONNECTION_SECONDS, open_work_channel
 from edgenode.net.dial_out_call import STOP_SECONDS, Call, finish, messages, write
+from edgenode.net.once import LogOnce
 from edgenode.net.pairing_desk import PairingDesk
 from edgenode.net.pairing_service import parse
 from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
@@ -92,6 +93,7 @@ class DialOut:
         self._trust = desk.trust
         self._tasks: list[asyncio.Task[None]] = []
         self._told: dict[str, str] = {}
+        self._once = LogOnce(logger)
         self._ending = False
 
     async def __aenter__(self) -> Self:
@@ -173,7 +175,7 @@ class DialOut:
                 finally:
                     answered.set()
 
-            status = None
+            status, why = None, ""
             try:
                 async with (
                     asyncio.timeout(CONNECT_SECONDS) as deadline,
@@ -188,11 +190,11 @@ class DialOut:
                             self._renew_in_time(address, one.authority), name="dial-out-renewal"
                         )
                         await write(call, node_service_pb2.WorkDialInRequest(frame=frame_to_proto(frame)).SerializeToString())
-                status = await finish(call)
+                status, why = await finish(call)
             except PeerRefused:  # by this node, which has been logged
                 return Visit.SERVED if is_in else Visit.TAKEN
             except NetworkError:
-                status = await finish(call)
+                status, why = await finish(call)
             except TimeoutError:
                 if is_in:  # for as long as one connection may last: the next one finds this one's place free
                     await finish(call)
@@ -202,6 +204,8 @@ class DialOut:
                     renewing.cancel()
                     await asyncio.gather(renewing, return_exceptions=True)
         logger.debug("%s: the call to %s ended as %s.", address, name, status)
+        if status is grpc.StatusCode.PERMISSION_DENIED:
+            self._once.warning(join, f"{one.name} does not let this device in. {why}")
         if is_in:
             return Visit.SERVED
         return Visit.TAKEN if status is grpc.StatusCode.ALREADY_EXISTS else None

@@ -8,7 +8,9 @@ from typing import Final
 import grpc
 
 from edgenode.errors import NetworkError
+from edgenode.net.wire import MESSAGE_CHARACTERS
 from edgenode.net.work_streams import COORDINATOR_SILENCE_SECONDS
+from edgenode.text import clean_line
 
 # For the last outcomes on their way to a coordinator, when the node stops.
 STOP_SECONDS: Final = 1.0
@@ -52,11 +54,12 @@ async def write(call: Call, data: bytes) -> None:
         raise NetworkError("The connection is over.") from None
 
 
-async def finish(call: Call) -> grpc.StatusCode | None:
-    """Says that nothing more comes, and gives what is on its way a moment. How the call ended, None if it has not by then."""
+async def finish(call: Call) -> tuple[grpc.StatusCode | None, str]:
+    """Says that nothing more comes, and gives what is on its way a moment. How the call ended, None if it has not by then, and what
+    the other side said of that."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             with contextlib.suppress(*ENDED):
                 await call.done_writing()
-            return await call.code()
-    return None
+            return await call.code(), clean_line(await call.details() or "", MESSAGE_CHARACTERS)
+    return None, ""

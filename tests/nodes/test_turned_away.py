@@ -1,5 +1,6 @@
 """Nodes that only dial out and are not let in, or do not let this coordinator in: what either side says of it."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,16 @@ import pytest
 from coordinator.events import NodeState
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
+from coordinator.trust.authority import coordinator_folder
 from coordinator.trust.paired import PairedNode
+from edgenode.net.dialled_in import WaitingDevice
 from edgenode.net.interfaces import scope
 from edgenode.node import Node, NodeConfig
 from edgenode.trust.certificates import now_utc
+from edgenode.trust.store import NodeTrust
 from tests.dial_parts import free_pair
-from tests.nodes.test_roster import Deaf, is_joined, seen, unique
+from tests.logged import logged
+from tests.nodes.test_roster import SECONDS, Deaf, is_joined, seen, unique
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import paired
 
@@ -22,15 +27,21 @@ def port() -> int:
     return free_pair()
 
 
+def dialler(home: Path, trust: Trust, name: str) -> NodeTrust:
+    """A device that is paired and is known to dial in."""
+    its = paired(home, trust.authority)
+    trust.paired.add(PairedNode(its.id, name, now_utc(), "code", its.trusted()[0].leaf.not_valid_after_utc, (), True))
+    return its
+
+
 async def test_a_coordinator_that_was_dropped_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     """The device waits there to be paired and has told it: that is said in place of that it does not come, and not once it has come
     again."""
     monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
     monkeypatch.setattr("coordinator.nodes.roster.running_nodes", tuple)  # as if the device were another
     name, trust = unique("phone"), Trust.load()
-    its = paired(tmp_path, trust.authority)
+    its = dialler(tmp_path, trust, name)
     leaf = its.trusted()[0].leaf
-    trust.paired.add(PairedNode(its.id, name, now_utc(), "code", leaf.not_valid_after_utc, (), True))
     its.untrust(trust.authority.id)
     async with Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster:
         async with Node(NodeConfig(home=tmp_path, name=name, join=(f"127.0.0.1:{port}",)), ScriptedEngine()):
@@ -41,3 +52,37 @@ async def test_a_coordinator_that_was_dropped_says_so(tmp_path: Path, monkeypatc
             await seen(roster, is_joined)
         gone = await seen(roster, lambda info: info.state is NodeState.GONE)
         assert "no address of it is known" in gone.why
+
+
+@pytest.mark.parametrize("unread", [False, True])
+async def test_a_device_that_is_not_let_in_any_more_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, port: int, unread: bool
+) -> None:
+    """On its own screen, in the coordinator's words and once: that it was unpaired, or that this cannot be read."""
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.roster.running_nodes", tuple)
+    monkeypatch.setattr("edgenode.net.dial_out.WAIT_SECONDS", 0.0)  # so that it dials again and again
+    name, trust = unique("phone"), Trust.load()
+    its = dialler(tmp_path / "node", trust, name)
+
+    def warned() -> list[str]:
+        return logged(caplog, "edgenode.net.dial_out")
+
+    async with (
+        Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster,
+        Node(NodeConfig(home=tmp_path / "node", name=name, join=(f"127.0.0.1:{port}",)), ScriptedEngine()),
+    ):
+        await seen(roster, is_joined)
+        if unread:
+            kept = coordinator_folder() / "nodes"
+            kept.rename(kept.with_name("aside"))
+            kept.write_text("not a folder")
+        else:
+            trust.paired.remove(its.id)
+        devices: set[WaitingDevice] = set()
+        async with asyncio.timeout(SECONDS):
+            while not warned() or len(devices) < 3:
+                devices.update(device for peer in roster.peers() for device in peer.waiting)
+                await roster.changed(0.05)
+    (told,) = warned()
+    assert ("cannot read which devices" if unread else "is not paired with the device") in told
