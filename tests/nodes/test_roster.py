@@ -460,7 +460,7 @@ async def test_an_expired_certificate_is_renewed_without_asking(
         long_ago = now_utc() - certificates.NODE_LIFE - timedelta(days=5)
         leaf = trust.authority.sign_node(node.trust.key.public_key(), long_ago)
         node.trust.trust(trust.authority.certificate, leaf, "code")
-        async with roster_of(trust) as roster:
+        async with roster_of(trust, node.trust.id) as roster:
             code, _ = node.open_window()
             sign = trust.authority.sign_node
             with monkeypatch.context() as patch:
