@@ -27,6 +27,8 @@ SCHEMA_NAME = "answer"
 MAX_COMPLETION_TOKENS = 16_384
 MAX_REPLY_BYTES = 4 * 2**20
 CONNECT_SECONDS = 20.0
+# A shorter key is a word that local servers want ("ollama", "none"). It guards nothing, and could be anywhere in a reply.
+SECRET_CHARACTERS = 16
 # Of a reply's headers, the ones that are of use.
 _REPLY_HEADERS = ("content-type", "retry-after", "x-request-id")
 # No connection, so nothing was asked. After any other failure the supervisor may have got the request, answered and charged.
@@ -186,17 +188,18 @@ class Gate:
         replies = sum(record.state is RequestState.ENDED and record.status == 200 for record in self.journal.ledger.records())
         return hashlib.sha256(b"\0".join((self.journal.run.encode(), str(replies).encode(), body))).hexdigest()
 
-    def _without_key(self, data: bytes) -> bytes:
+    def _without_key(self, text: bytes) -> bytes:
         """Some servers repeat the key in their error; it must not get into the ledger by that way."""
-        return data.replace(self.config.api_key.encode(), b"[key]") if self.config.api_key else data
+        key = (self.config.api_key or "").encode()
+        return text.replace(key, b"[key]") if len(key) >= SECRET_CHARACTERS else text
 
     def _words(self, error: BaseException) -> str:
         if isinstance(error, asyncio.CancelledError):
             return "interrupted"
         if isinstance(error, TimeoutError):
             return f"no whole reply within {self.config.timeout_seconds:g} seconds"
-        text = clean_line(f"{type(error).__name__}: {error}", 300)
-        return text.replace(self.config.api_key, "[key]") if self.config.api_key else text
+        text = self._without_key(f"{type(error).__name__}: {error}".encode(errors="replace")).decode()
+        return clean_line(text, 300)
 
 
 class _GatedClient(httpx2.AsyncClient):

@@ -21,7 +21,7 @@ from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.types import AggregationRequest
 from tests.cloud.common import KEY, QUICK, REQUEST, SCHEMA, SYSTEM, config, gate, parse
-from tests.supervisor_server import Reply, SupervisorServer, completion, failure
+from tests.supervisor_server import DEFAULT_REPLY, Reply, SupervisorServer, completion, failure
 
 
 def client_of(way_out: Gate, **options: Any) -> openai.AsyncOpenAI:
@@ -263,6 +263,19 @@ async def test_the_key_is_nowhere_but_in_the_header(journal: Journal, caplog: py
     assert KEY not in repr(journal.ledger.records())
     journal.close()
     assert all(KEY.encode() not in file.read_bytes() for file in journal.path.parent.iterdir())
+
+
+@pytest.mark.parametrize("key", ["1", "k", "token", "completion"])
+async def test_a_key_that_is_a_mere_word_does_no_harm_to_replies(journal: Journal, key: str) -> None:
+    """Local servers take any: the reply gets to the parser, and its cost to the ledger, as they came."""
+    with SupervisorServer(completion()) as server:
+        async with Supervisor(gate(journal, config(server.url, key=key)), QUICK) as supervisor:
+            answer, _ = await supervisor.aggregate(REQUEST, parse)
+        assert answer == parse(json.dumps(DEFAULT_REPLY))
+        assert len(server.requests) == 1
+    (record,) = journal.ledger.records()
+    assert record.reply == completion().body
+    assert (record.prompt_tokens, record.completion_tokens) == (1_000, 100)
 
 
 def imports_of(path: Path) -> set[str]:
