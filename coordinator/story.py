@@ -3,7 +3,7 @@ sent. As facts, as JSON and as lines for a person."""
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +65,8 @@ class Story:
     events: tuple[KeptEvent, ...]
     passed_over: dict[str, int]
     requests: tuple[RequestRecord, ...]
+    unsure: bool
+    """Whether nobody knows if the request that was sent last was answered and paid for."""
 
 
 def list_stories(runs: Path) -> tuple[Summary, ...]:
@@ -86,8 +88,15 @@ def story_of(journal: Journal) -> Story:
     for event in events:
         if event.kind in _COUNTED:
             counts.setdefault(str(event.value.get("node")), Counter())[event.kind] += 1
+    summary = _summary(journal)
+    requests = journal.ledger.records()
+    if summary.status != "running":
+        # Its coordinator died while it sent.
+        requests = tuple(
+            replace(each, state=RequestState.LOST) if each.state is RequestState.SENDING else each for each in requests
+        )
     return Story(
-        summary=_summary(journal),
+        summary=summary,
         answer=str((journal.value("end") or {}).get("text", "")),
         incomplete=incomplete(journal),
         sittings=journal.sitting,
@@ -97,7 +106,8 @@ def story_of(journal: Journal) -> Story:
         nodes=tuple(NodeStory(work, dict(counts.get(node, {}))) for node, work in journal.work().items()),
         events=events,
         passed_over=journal.passed_over(),
-        requests=journal.ledger.records(),
+        requests=requests,
+        unsure=summary.status != "running" and journal.ledger.unsure() is not None,
     )
 
 
@@ -156,7 +166,8 @@ def story_lines(story: Story) -> Iterator[str]:
     if story.incomplete:
         yield story.incomplete
     if summary.status in {"interrupted", "failed"}:
-        yield f"Go on with: coordinator resume {summary.run}"
+        again = f"To ask again, and perhaps to pay again, type: coordinator resume {summary.run} --again"
+        yield again if story.unsure else f"Go on with: coordinator resume {summary.run}"
     yield ""
     yield "What the nodes did" if story.nodes else "No node did anything."
     for node in story.nodes:

@@ -10,6 +10,7 @@ from coordinator import events
 from coordinator.errors import RunError
 from coordinator.runs.journal import Journal
 from coordinator.runs.recorder import MAX_WORDS, Recorder
+from coordinator.runs.records import RequestState
 from coordinator.story import LINES_SHOWN, list_stories, story_json, story_lines, story_of, summary_line
 from coordinator.types import Answer, Failed, FindingCounts, Ledger, NodeWork, Rejected, RunId, Status
 from edgenode.types import EngineState, FailureReason, LeaseId, Model, NodeId
@@ -100,6 +101,22 @@ def test_a_request_that_is_lost_says_what_came(status: int | None, journal: Jour
     lines = "\n".join(story_lines(story_of(journal)))
     assert ("no reply was recorded" if status is None else "only a gateway replied, HTTP status 504") in lines
     assert "whether it was answered and charged is not known" in lines
+
+
+def test_a_request_that_was_under_way_when_the_coordinator_died_is_told_as_such(tmp_path: Path) -> None:
+    """While the run goes on it is being sent. After that nobody knows what came of it, and a plain resume would not ask again."""
+    with Journal.create(tmp_path) as journal:
+        journal.ledger.begin("https://host/v1", "m", b"{}", "sending")
+        with Journal.look(tmp_path, journal.run) as looked:
+            assert any(line.endswith("being sent") for line in story_lines(story_of(looked)))
+    with Journal.look(tmp_path, journal.run) as looked:
+        story = story_of(looked)
+        assert looked.ledger.records()[0].state is RequestState.SENDING, "looking changes nothing"
+    lines = "\n".join(story_lines(story))
+    assert "whether it was answered and charged is not known" in lines
+    assert f"coordinator resume {journal.run} --again" in lines
+    assert "Go on with" not in lines
+    assert story_json(story)["requests"][0]["state"] == "lost"
 
 
 def test_a_changing_battery_is_told_once(journal: Journal) -> None:
