@@ -158,10 +158,9 @@ class ServedEngine:
 
     async def _count_slots(self) -> None:
         """It may have been started again with other slots, and would never begin with a request for one that it lacks."""
+        slots = self._slots_of(await self._maybe("/props")) if self._client.flavour is Flavour.LLAMA_CPP else self.slots
+        # Only now, for requests that come meanwhile.
         self._doubtful = False
-        if self._client.flavour is not Flavour.LLAMA_CPP:
-            return
-        slots = self._slots_of(await self._maybe("/props"))
         if slots != self.slots:
             logger.info("The engine at %s has %d slots now.", self._url, slots)
             self.slots = slots

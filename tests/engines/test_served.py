@@ -91,8 +91,10 @@ async def test_a_llama_server_that_returns_with_other_slots(server: EngineServer
                     await engine.complete(request(), ignore)
                 server.chat(done)
             props["total_slots"] = slots
-            # What had its turn before it is known may still come for a slot that there was.
-            await engine.complete(replace(request(), slot=3), ignore)
+            # What had its turn before it is known may still come for a slot that there was, two at once too.
+            before = len(server.seen)
+            await asyncio.gather(*(engine.complete(replace(request(), slot=3), ignore) for _ in range(2)))
+            assert all((each.body or {}).get("id_slot", 0) < slots for each in server.seen[before:])
             assert engine.slots == slots
             assert slots in told
             assert server.seen[-1].body.get("id_slot") == (3 if slots == 4 else None)
