@@ -10,8 +10,8 @@ from edgenode import __version__
 from edgenode.device.status import merged
 from edgenode.device.watch import usual_sources
 from edgenode.doctor.diagnosis import diagnose
-from edgenode.doctor.dial import ways
-from edgenode.doctor.facts import Facts, OwnNode, Side, Trusted, Way
+from edgenode.doctor.dial import resolve, ways
+from edgenode.doctor.facts import Dialled, Facts, OwnNode, Side, Trusted, Way
 from edgenode.doctor.findings import Report
 from edgenode.doctor.folders import unusable
 from edgenode.doctor.surroundings import look_around
@@ -51,7 +51,7 @@ async def _node(home: Path, within: Scope) -> OwnNode:
         return OwnNode(str(home), error=kept)
     id, made, trusted = kept
     running = next((each for each in await in_thread(running_nodes) if each.id == id), None)
-    port, answers = await _answers(running, within) if running else (0, ())
+    (port, answers), dials = await asyncio.gather(_answers(running, within), _dials(running, within))
     return OwnNode(
         home=str(home),
         id=id,
@@ -59,7 +59,7 @@ async def _node(home: Path, within: Scope) -> OwnNode:
         running=running is not None,
         port=port,
         answers=answers,
-        dials=running.dials if running else (),
+        dials=dials,
         trusted=trusted,
         key_made=made,
         battery_percent=status.battery_percent,
@@ -69,9 +69,20 @@ async def _node(home: Path, within: Scope) -> OwnNode:
     )
 
 
-async def _answers(running: RunningNode, within: Scope) -> tuple[int, tuple[Way, ...]]:
+async def _answers(running: RunningNode | None, within: Scope) -> tuple[int, tuple[Way, ...]]:
+    if running is None:
+        return 0, ()
     host, port = split_host_port(running.address)
     return port, await ways((host_port(each, port) for each in (host, LOOPBACK, *within.addresses())), within)
+
+
+async def _dials(running: RunningNode | None, within: Scope) -> tuple[Dialled, ...]:
+    async def dialled(address: str) -> Dialled:
+        host, port = split_host_port(address)
+        found, why = await resolve(host, within)
+        return Dialled(address, port, await ways((host_port(each, port) for each in found), within), why)
+
+    return tuple(await asyncio.gather(*map(dialled, running.dials))) if running else ()
 
 
 def _kept(home: Path) -> tuple[str, datetime | None, tuple[Trusted, ...]] | str:

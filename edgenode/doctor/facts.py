@@ -170,6 +170,18 @@ class Trusted:
 
 
 @dataclass(frozen=True, slots=True)
+class Dialled:
+    """A coordinator that this node dials, and what came of dialling the addresses of its host."""
+
+    address: str
+    """HOST:PORT, as the node was told."""
+    port: int
+    ways: tuple[Way, ...] = ()
+    unresolved: str = ""
+    """Why its name led to no address."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnNode:
     """The node of this machine, running or not. `port` is that of its work."""
 
@@ -182,8 +194,8 @@ class OwnNode:
     port: int = 0
     answers: tuple[Way, ...] = ()
     """What came of dialling it at the addresses of this machine."""
-    dials: tuple[str, ...] = ()
-    """HOST:PORT of the coordinators that it dials while it runs."""
+    dials: tuple[Dialled, ...] = ()
+    """The coordinators that it dials while it runs."""
     trusted: tuple[Trusted, ...] = ()
     key_made: datetime | None = None
     battery_percent: float | None = None

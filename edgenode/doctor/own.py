@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from edgenode.device.drain import MIN_BATTERY_PERCENT
-from edgenode.doctor.facts import Answer, Facts, OwnNode, Reach, Trusted
+from edgenode.doctor.facts import Answer, Dialled, Facts, OwnNode, Reach, Trusted
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
-from edgenode.doctor.firewalls import LAST_PORT, MDNS_PORT, allow, other_port
+from edgenode.doctor.firewalls import LAST_PORT, MDNS_PORT, allow, other_port, port_pair
 from edgenode.doctor.machine import multicast_works, usable
 from edgenode.doctor.words import listed, set_clock, typed
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT
@@ -25,6 +25,8 @@ def diagnose_node(node: OwnNode, facts: Facts) -> Iterator[Finding]:
         return
     if node.running:
         yield from _listening(node, facts)
+        for each in node.dials:
+            yield from _dialled(each, node)
     else:
         yield from _engine(node)
         yield problem(
@@ -120,7 +122,7 @@ def _listening(node: OwnNode, facts: Facts) -> Iterator[Finding]:
         where = f"The node {node.name} answers on this machine only (port {node.port}), not at {listed(w.address for w in beyond)}"
         openly = "without --listen and --interface, and with EDGENODE_INTERFACE unset: edgenode start"
         if node.dials:
-            yield fine("dials-out", f"{where}, and dials {listed(node.dials)} to be given work.")
+            yield fine("dials-out", f"{where}, and dials {listed(each.address for each in node.dials)} to be given work.")
         else:
             yield problem("loopback-only", f"{where}.", f"Start it {openly} (or, to dial out, with --join COORDINATOR)")
     else:
@@ -147,6 +149,31 @@ def _listening(node: OwnNode, facts: Facts) -> Iterator[Finding]:
             f"Other nodes are seen by mDNS, but {node.name} itself is not.",
             f"Start it anew, or let it dial: edgenode start --join COORDINATOR:{COORDINATOR_PORT}",
         )
+
+
+def _dialled(dialled: Dialled, node: OwnNode) -> Iterator[Finding]:
+    tried = [way.work for way in dialled.ways if way.work.reach is not Reach.NOT_TRIED]
+    if any(port.answer is Answer.EDGENODE for port in tried):
+        yield fine("dials", f"A coordinator answers at {dialled.address}, which this node dials to be given work.")
+        return
+    reached = {port.reach for port in tried}
+    if dialled.unresolved:
+        why = dialled.unresolved
+    elif Reach.OPEN in reached:
+        why = "another program answers there."
+    elif Reach.REFUSED in reached:
+        why = "that machine is there, and nothing listens at the port."
+    elif reached:
+        why = "nothing comes back."
+    else:
+        return
+    yield warning(
+        "dials-nobody",
+        f"No coordinator answers at {dialled.address}, which this node dials to be given work: {why}",
+        "That is as it should be while no coordinator command runs there. Otherwise look up the address of that machine "
+        f"(hostname -I on it), let in TCP {port_pair(dialled.port)}, and on it run coordinator nodes, or, where the two are not "
+        f"paired yet: coordinator pair {typeable(node.name, node.id) or 'NAME'}",
+    )
 
 
 def _trusted(node: OwnNode, facts: Facts) -> Iterator[Finding]:

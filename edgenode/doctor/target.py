@@ -9,10 +9,10 @@ from typing import Final
 from edgenode.doctor.facts import Answer, Facts, Greeting, Port, Reach, Target, Way
 from edgenode.doctor.findings import Finding, Severity, fine, problem, warning
 from edgenode.doctor.firewalls import LAST_PORT, MDNS_PORT, allow_anywhere, other_port
-from edgenode.doctor.machine import alone
+from edgenode.doctor.machine import alone, multicast_works
 from edgenode.doctor.unreached import diagnose_unreached
 from edgenode.doctor.words import set_clock, span
-from edgenode.net.addresses import COORDINATOR_PORT, host_port
+from edgenode.net.addresses import COORDINATOR_PORT, host_port, is_link_local
 from edgenode.net.interfaces import Kind
 from edgenode.text import typeable
 from edgenode.trust.certificates import CLOCK_TOLERANCE
@@ -73,8 +73,14 @@ def _findings(target: Target, facts: Facts) -> Iterator[Finding]:
 
 
 def furthest(target: Target) -> Way:
-    """The address at which most was reached: where edgenode answers, else where connecting got furthest."""
-    return min(target.ways, key=lambda way: (way.work.answer is not Answer.EDGENODE, _FURTHEST.index(way.work.reach)))
+    """The address at which most was reached: where edgenode answers, else where connecting got furthest. Of several the first that
+    means something on other machines too."""
+
+    def rank(way: Way) -> tuple[bool, int, bool]:
+        answers = way.work.answer is Answer.EDGENODE
+        return not answers, _FURTHEST.index(way.work.reach), is_link_local(host_port(way.address, way.work.number))
+
+    return min(target.ways, key=rank)
 
 
 def compatible(ours: str, theirs: str) -> bool | None:
@@ -130,8 +136,9 @@ def _answers(target: Target, way: Way, name: str, facts: Facts) -> Iterator[Find
         *_greeting(target, name, facts),
         *_records(target, name, facts.machine.now),
     ]
-    if not target.heard and not way.ours and not alone(facts.machine):
-        across = way.interface is None or way.kind is Kind.VPN
+    across = way.interface is None or way.kind is Kind.VPN
+    # What keeps multicast out on this machine itself is said once, and the network is not to blame.
+    if not target.heard and not way.ours and not alone(facts.machine) and (across or multicast_works(facts.machine)):
         why = "mDNS does not cross from one network to another" if across else "multicast from it does not arrive here"
         problems.append(
             warning(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from edgenode.doctor.diagnosis import diagnose
 from edgenode.doctor.facts import (
     Answer,
+    Dialled,
     Facts,
     Greeting,
     Heard,
@@ -55,6 +56,7 @@ nodes = st.builds(
     error=st.just("") | names,
     port=st.integers(0, 65_534),
     answers=some_ways,
+    dials=st.lists(st.builds(Dialled, names, st.integers(1, 65_535), some_ways, st.just("") | names), max_size=2).map(tuple),
     trusted=st.lists(st.builds(Trusted, names, dates, dates), max_size=2).map(tuple),
     key_made=st.none() | dates,
     battery_percent=st.none() | st.floats(0, 100),

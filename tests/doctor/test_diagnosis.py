@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from edgenode.doctor.diagnosis import diagnose
-from edgenode.doctor.facts import Answer, Facts, Heard, Interface, MdnsPort, OwnCoordinator, Port, Reach, System
+from edgenode.doctor.facts import Answer, Dialled, Facts, Heard, Interface, MdnsPort, OwnCoordinator, Port, Reach, System
 from edgenode.doctor.findings import Severity, render, report_json
 from edgenode.doctor.firewalls import Firewall
 from edgenode.doctor.target import compatible
@@ -239,6 +240,34 @@ CASES = {
         WARNING,
         "pi",
         "coordinator doctor ADDRESS",
+    ),
+    "dials nobody": (
+        with_node(dials=(Dialled("laptop.local:7435", 7435, (replace(WAY, work=Port(7435, Reach.REFUSED)),)),)),
+        "dials-nobody",
+        WARNING,
+        "answers at laptop.local:7435, which this node dials to be given work: that machine is there, and nothing listens",
+        "let in TCP 7435-7436, and on it run coordinator nodes, or, where the two are not paired yet: coordinator pair pi",
+    ),
+    "dials an address of nobody's": (
+        with_node(dials=(Dialled("192.168.1.66:7435", 7435, (replace(WAY, work=Port(7435, Reach.NO_HOST)),)),)),
+        "dials-nobody",
+        WARNING,
+        "nothing comes back",
+        "hostname -I",
+    ),
+    "dials another program": (
+        with_node(dials=(Dialled("192.168.1.1:80", 80, (replace(WAY, work=Port(80, Reach.OPEN, Answer.OTHER)),)),)),
+        "dials-nobody",
+        WARNING,
+        "another program answers there",
+        "look up the address",
+    ),
+    "dials a name that does not resolve": (
+        with_node(dials=(Dialled("labtop:7435", 7435, (), "the name labtop does not resolve (no such name)."),)),
+        "dials-nobody",
+        WARNING,
+        "the name labtop does not resolve",
+        "look up the address",
     ),
     "dials in": (
         with_target(ways=(), greeting=None, heard=False, paired=replace(PAIRED, dials_in=True)),
@@ -559,9 +588,36 @@ def test_which_versions_agree(ours: str, theirs: str, agree: bool | None) -> Non
 def test_a_node_that_dials_out_is_said_to() -> None:
     """Though nobody can reach it: its file says whom it dials."""
     ways = (replace(WAY, address="127.0.0.1"), replace(WAY, work=Port(7433, Reach.REFUSED)))
-    found = diagnose(with_node(answers=ways, dials=("laptop.local:7435",))).findings
+    found = diagnose(with_node(answers=ways, dials=(Dialled("laptop.local:7435", 7435),))).findings
     assert [each.severity for each in found if "dials laptop.local:7435" in each.what] == [Severity.OK]
     assert "loopback-only" not in {each.code for each in found}
+
+
+def test_a_coordinator_that_is_dialled_and_answers() -> None:
+    """At one of its addresses: what comes of the others does not matter."""
+    ways = (replace(WAY, work=Port(7435, Reach.REFUSED)), replace(WAY, work=Port(7435, Reach.OPEN, Answer.EDGENODE, OTHER)))
+    report = diagnose(with_node(dials=(Dialled("laptop.local:7435", 7435, ways),)))
+    assert report.fine
+    assert "dials" in {each.code for each in report.findings}
+
+
+@pytest.mark.parametrize("cause", [{"mdns_port": MdnsPort.TAKEN}, {"interfaces": (replace(LAN, multicast=False),)}])
+def test_the_network_is_not_blamed_for_what_this_machine_keeps_out(cause: dict[str, Any]) -> None:
+    """What is wrong here is said once, and not of each device; that mDNS does not cross networks is true all the same."""
+    silent = replace(WAY, interface=None, kind=None)
+    for ways, codes in (((WAY,), set()), ((silent,), {"not-heard"})):
+        found = diagnose(with_machine(with_target(heard=False, ways=ways), **cause)).findings
+        assert {each.code for each in found} & {"not-heard"} == codes
+        assert {each.code for each in found} & {"mdns-port-taken", "no-multicast"}
+
+
+def test_an_address_of_one_link_is_not_proposed_where_another_works() -> None:
+    """It means nothing on other machines, and may be another after the next start of this one."""
+    link = replace(WAY, address="fe80::5%eth0")
+    (found,) = [each for each in diagnose(with_target(heard=False, ways=(link, WAY))).findings if each.code == "not-heard"]
+    assert "--join 192.168.1.5:7433 " in found.remedy
+    (found,) = [each for each in diagnose(with_target(heard=False, ways=(link,))).findings if each.code == "not-heard"]
+    assert "--join [fe80::5%eth0]:7433 " in found.remedy
 
 
 @pytest.mark.parametrize("verdict", [Verdict.TRUSTED, Verdict.UNKNOWN_AUTHORITY, None])

@@ -24,6 +24,7 @@ from edgenode.trust.certificates import now_utc
 from edgenode.trust.frames import SecretKind
 from edgenode.trust.running import running_nodes
 from edgenode.types import NodeId
+from tests.dial_parts import free_pair, listening
 from tests.scripted_engine import ScriptedEngine
 
 
@@ -137,6 +138,23 @@ async def test_who_has_the_port_for_nodes_that_dial_in(monkeypatch: pytest.Monke
         trust.paired.add(away := absent())
         (found,) = [each for each in (await examine(away.name)).findings if each.code == "dials-in"]
     assert "another coordinator command" in found.what
+
+
+async def test_a_coordinator_that_is_dialled(home: Path, tmp_path: Path) -> None:
+    """Whether one answers there is found out, and that is told as long as nobody does."""
+    port = free_pair()
+    config = NodeConfig(home=home, name=f"pi-{secrets.token_hex(4)}", join=(f"127.0.0.1:{port}",))
+
+    async def told() -> dict[str, str]:
+        found = (await examine_node(home)).findings
+        return {each.code: each.what for each in found if each.code.startswith("dials")}
+
+    async with Node(config, ScriptedEngine()):
+        nobody = await told()
+        assert list(nobody) == ["dials-nobody"]
+        assert "nothing listens" in nobody["dials-nobody"]
+        async with listening(tmp_path / "anna", port) as there:
+            assert there.address in (await told())["dials"]
 
 
 async def test_clocks_apart(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
