@@ -23,7 +23,8 @@ def was_removed(name: str, id: NodeId, is_shared: bool = False) -> str:
 
 
 def why_refused(met: Introduction, verdict: Verdict | None, name: str, now: float) -> str:
-    """The reason, empty where there is none that this side knows. `now` is in seconds since 1970."""
+    """The reason, empty where there is none that this side knows. `verdict` is what the node said of a certificate, None where it
+    was shown one and could not tell; `now` is in seconds since 1970."""
     who = name or met.name or met.id
     off = met.time - now
     if verdict in (Verdict.EXPIRED, Verdict.NOT_YET_VALID, Verdict.OWN_EXPIRED) or abs(off) > CLOCK_TOLERANCE.total_seconds():
@@ -41,7 +42,7 @@ def why_refused(met: Introduction, verdict: Verdict | None, name: str, now: floa
             f"{who} runs edgenode {met.version or '(no version)'} and this coordinator {__version__}, which are too different. "
             "Update the older: pip install -U edgenode"
         )
-    return ""
+    return "" if verdict else f"{who} cannot read whom it trusts: run edgenode trusted on it, which names the file."
 
 
 def release(version: str) -> tuple[str, ...]:

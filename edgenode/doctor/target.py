@@ -257,6 +257,12 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
                 f"The certificate of {name} has expired.",
                 "It is renewed when the two meet: coordinator nodes",
             )
+        case None if paired:
+            yield problem(
+                "trust-unreadable",
+                f"{name} cannot read whom it trusts, so it lets nobody in who may have been dropped.",
+                f"On {name}: edgenode trusted, which names the file",
+            )
         case Verdict.TRUSTED | None:
             if not paired:
                 yield problem(

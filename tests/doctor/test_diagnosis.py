@@ -178,6 +178,7 @@ CASES = {
         "pi",
         "coordinator pair pi",
     ),
+    "cannot tell there": (with_greeting(verdict=None), "trust-unreadable", PROBLEM, "pi cannot read", "edgenode trusted"),
     "forgotten here": (with_target(paired=None), "unpaired", PROBLEM, "has not paired pi", "coordinator pair pi"),
     "removed": (
         with_target(paired=replace(PAIRED, removed=NOW)),

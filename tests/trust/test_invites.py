@@ -77,7 +77,13 @@ def test_a_damaged_invitation_is_skipped(tmp_path: Path, caplog: pytest.LogCaptu
     made = invites.make()
     path = tmp_path / "invites" / f"{made.id}.json"
     values = json.loads(path.read_text(encoding="utf-8"))
-    for change in ({"secret": made.secret.hex()[:-2]}, {"secret": "x" + made.secret.hex()}, {"authority": "me"}, {"ends": 5}):
+    for change in (
+        {"secret": made.secret.hex()[:-2]},
+        {"secret": "x" + made.secret.hex()},
+        {"authority": "me"},
+        {"ends": 5},
+        {"after": 5},
+    ):
         caplog.clear()
         damage(path, json.dumps({**values, **change}))
         assert invites.outstanding(now_utc()) == invites.outstanding(now_utc()) == ()
