@@ -302,6 +302,22 @@ def test_a_removed_node_stays_out_while_its_record_cannot_be_read(tmp_path: Path
     assert nodes.all() == (paired(),)
 
 
+def test_a_node_that_is_removed_while_it_is_looked_for_is_no_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was never paired may pair unasked; by another process its record goes between one look and the next."""
+    PairedNodes(tmp_path).add(paired())
+    nodes, scan = PairedNodes(tmp_path), os.scandir
+
+    def late(path: Path) -> Any:
+        monkeypatch.undo()
+        PairedNodes(tmp_path).remove(A)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    found = nodes.get(A)
+    assert found is not None
+    assert found.removed is not None
+
+
 def test_a_record_that_cannot_be_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does the node pass for one that never was paired."""
     PairedNodes(tmp_path).add(paired())
