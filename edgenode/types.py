@@ -155,6 +155,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
+    """How far the node has come with a subtask. The first of each subtask says that it has begun, and otherwise nothing: all 0."""
+
     lease: LeaseId
     subtask: SubtaskId
     prompt_tokens: int

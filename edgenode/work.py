@@ -232,6 +232,8 @@ class WorkQueue:
             max_reply_tokens=subtask.max_reply_tokens,
             slot=slot,
         )
+        # It may have waited for the turns of others, and not every engine tells progress.
+        on_progress(EngineProgress(0, 0, 0))
         call = asyncio.create_task(self._engine.complete(request, on_progress), name=f"subtask-{subtask.id}")
         job.running = (subtask.id, call)
         try:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from edgenode.engines.engine import Request
 from edgenode.errors import EngineCrashed
@@ -65,6 +66,22 @@ async def test_subtasks_run_in_order_behind_their_chunk() -> None:
         ends = [await outcome(reports) for _ in range(3)]
     assert [(end.lease, end.subtask) for end in ends] == [("a", "1"), ("a", "2"), ("b", "1")]
     assert [request.user for request in engine.seen] == ["chunk a. task 1", "chunk a. task 2", "chunk b. task 1"]
+
+
+async def test_each_subtask_is_said_to_have_begun_when_it_has() -> None:
+    """Before its engine tells anything, if it ever does, and not while it waits for its turn."""
+    gate = asyncio.Event()
+    engine = ScriptedEngine(lambda _: gate)
+    async with serving(engine) as (_, session, reports), asyncio.timeout(120):
+        session.offer(lease("a", "1", "2"))
+        session.offer(lease("b", "1"))
+        await engine.started.wait()
+        first = Progress(LeaseId("a"), SubtaskId("1"), 0, 0, 0)
+        assert [reports.get_nowait() for _ in range(reports.qsize())] == [first, replace(first, prompt_tokens=10, read_tokens=5)]
+        gate.set()
+        then = [await reports.get() for _ in range(7)]
+    begun = [(at, report) for at, report in enumerate(then) if isinstance(report, Progress) and not report.prompt_tokens]
+    assert begun == [(1, replace(first, subtask=SubtaskId("2"))), (4, replace(first, lease=LeaseId("b")))]
 
 
 async def test_a_crash_fails_the_subtask_in_work_and_no_other() -> None:

@@ -159,11 +159,11 @@ class Book:
         first = next(iter(lease.awaited)) == subtask
         lease.awaited.pop(subtask, None)
         lease.wanted.pop(subtask, None)
-        lease.begun = True
         if not lease.awaited:
             self.end(lease, now)
         elif lease.running and first:
-            lease.cached = lease.work.shared_tokens
+            if lease.begun:
+                lease.cached, lease.loading = lease.work.shared_tokens, None
             lease.start(now)
             self.wakes.add(lease.due, lease)
         else:

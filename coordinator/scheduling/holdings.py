@@ -9,6 +9,7 @@ from coordinator.scheduling.limits import (
     DEVIATIONS,
     GAP_SECONDS,
     HICCUP_SECONDS,
+    LEASE_SECONDS,
     LOOKAHEAD_GAPS,
     MAX_OVERDUE,
     OVERDUE,
@@ -57,11 +58,11 @@ class Lease:
     loading: float | None = None
     """Seconds that the node is expected to load the model before it begins; None if it has it loaded."""
     started: float = math.inf
-    """When the subtask in work began; infinite while others are before it."""
+    """When the subtask in work began, or might have until its node says so; infinite while others are before it."""
     began: float = 0.0
     """The same by its node's own clock."""
     begun: bool = False
-    """Whether the node was heard about this lease."""
+    """Whether the node has said that the subtask in work has begun. Until then it may wait for other coordinators' turns."""
     at: float = 0.0
     """Last sign of life, and the tokens it told of."""
     read: float = 0.0
@@ -89,7 +90,12 @@ class Lease:
     @property
     def loads_for(self) -> float:
         """Seconds of loading that are still to come, as far as is known."""
-        return self.loading if self.loading is not None and not self.begun else 0.0
+        return self.loading or 0.0
+
+    @property
+    def rereading(self) -> float:
+        """Seconds by which it takes longer if its engine has no prompt cache, as long as none was seen."""
+        return 0.0 if self.reader.caches else self.speed.seconds(reading(0.0, self.cached)) * self.node.slowdown()
 
     @property
     def running(self) -> bool:
@@ -103,8 +109,9 @@ class Lease:
     def reply(self) -> float:
         return self.work.reply_tokens * self.run.replies
 
-    def start(self, now: float) -> None:
-        """The next of its subtasks is in work from now on."""
+    def start(self, now: float, *, begun: bool = False) -> None:
+        """The next of its subtasks is in work from now on: by what is foreseen, or because its node says so."""
+        self.begun = begun
         self.started = self.at = now
         self.began = self.node.clock(now)
         self.read = self.cached
@@ -120,8 +127,8 @@ class Lease:
         demand = reading(self.cached, self.prompt, calls=1.0, written=self.reply)
         self.predicted = self.speed.seconds(demand) * slow + self.loads_for
         factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * self.speed.spread(demand))))
-        self.limit = self.started + HICCUP_SECONDS + self.predicted * 1.5 * factor
-        self.look(self.at, calls=0.0 if self.begun else 1.0)
+        self.limit = self.started + HICCUP_SECONDS + (self.predicted + self.rereading) * 1.5 * factor
+        self.look(self.at, calls=1.0)
 
     def look(self, now: float, calls: float = 0.0) -> None:
         """Foresees from the last sign of life what is left, and by when the next must come."""
@@ -139,7 +146,9 @@ class Lease:
             pace = Demand(calls, min(node.stride, self.prompt - self.read), node.stride * self.read, node.write_stride)
             self.step = min(current, model.seconds(pace) * slow + self.loads_for)
         factor = max(OVERDUE, min(MAX_OVERDUE, math.exp(DEVIATIONS * model.spread(demand))))
-        self.due = min(self.limit, now + HICCUP_SECONDS + self.step * factor)
+        # What a node has not begun it is not late with, whatever it does meanwhile.
+        due = now + HICCUP_SECONDS + (self.step + self.rereading) * factor
+        self.due = min(self.limit, due) if self.begun else self.started + LEASE_SECONDS
 
     def seconds_of(self, count: int) -> float:
         """Seconds of further subtasks of this lease, the chunk being read."""
@@ -198,6 +207,8 @@ class Node:
     """Run and chunk that its last lease left in that model's prompt cache."""
     probed: bool = False
     gap: float = GAP_SECONDS
+    wait: float = 0.0
+    """Seconds that leases waited there for the turns of other coordinators lately."""
     stride: float | None = None
     """Tokens read between two signs of life, None while none were seen."""
     write_stride: float = 16.0
@@ -267,5 +278,9 @@ class Node:
         return held == self.width.now and not self.record.failures and self.begins_soon(now) <= 0
 
     def begins_soon(self, now: float) -> float:
-        """Seconds until its next lease should be sent, so that it does not wait for a round trip."""
-        return min(lease.remaining(now) for lease in self.leases[: self.width.now]) - LOOKAHEAD_GAPS * self.gap
+        """Seconds until its next lease should be sent, so that it does not wait for a round trip; nor, where others wait, for one
+        more turn of theirs because it came too late."""
+        ahead = LOOKAHEAD_GAPS * self.gap
+        return min(
+            lease.remaining(now) - (max(ahead, self.wait) if lease.begun else ahead) for lease in self.leases[: self.width.now]
+        )

@@ -42,7 +42,8 @@ DEVIATIONS: Final = 3.0
 # Of a node that nobody has seen work three deviations are a factor of 90: more than any device that is worth waiting for.
 MAX_OVERDUE: Final = 40.0
 # A second lease is sent when what a node holds will last for less than so many of its gaps between two leases (a round trip and
-# the start of a lease). What is sent too early can still be taken back unread, what is sent too late is an idle device.
+# the start of a lease), or than the turns of others there. What is sent too early can still be taken back unread, what is sent too
+# late is an idle device.
 LOOKAHEAD_GAPS: Final = 3.0
 GAP_SECONDS: Final = 0.05
 # A gigabyte from a disk to memory takes a second or ten: what loading a model takes is learnt from the first time.

@@ -17,10 +17,13 @@ PROGRESS_TRUST: Final = 0.5
 GAP_WEIGHT: Final = 0.3
 # A gap is a round trip and the start of a lease. What takes longer is something else, such as another coordinator's turn.
 MAX_GAP_SECONDS: Final = 2.0
+# Who has short leases may have many turns in a row before the next long one of others.
+WAIT_KEPT: Final = 0.9
 
 
 def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, written: int, now: float) -> bool:
-    """The node says that it has read `read` of `prompt` tokens and written so many. Whether that is further than before."""
+    """The node says that it has read `read` of `prompt` tokens and written so many; with its first word of a subtask, whatever it
+    tells, that it has begun it. Whether that is further than before."""
     if subtask not in lease.awaited or not lease.running or lease.stuck:
         return False
     node = lease.node
@@ -28,16 +31,24 @@ def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, writ
     at, out = share * lease.prompt, float(max(0, written))
     first = not lease.begun
     if first:
-        lease.begun = True
-        if at <= lease.cached + 1 and not out and lease.granted == lease.started:
-            waited = now - lease.granted
-            if lease.loading is None and waited <= MAX_GAP_SECONDS:
-                node.gap += GAP_WEIGHT * (waited - node.gap)
-            lease.mark = (node.clock(now), lease.mark[1], 0.0)
-        if lease.loading is not None:
-            _measure_loading(lease, at, out, now)
-    if at <= lease.read and out <= lease.written and not first:
-        return False
+        waited = now - lease.started
+        if waited > MAX_GAP_SECONDS:
+            lease.cached = 0.0  # what others read meanwhile took its place
+        elif lease.granted == lease.started:
+            node.gap += GAP_WEIGHT * (waited - node.gap)
+        node.wait = max(waited if waited > MAX_GAP_SECONDS else 0.0, WAIT_KEPT * node.wait)
+        lease.start(now, begun=True)
+    elif lease.loading is not None:
+        _measure_loading(lease, at, out, now)
+    if prompt > 0 and not out and at < lease.cached == lease.read:
+        # Less was in the cache than was expected: it reads that as well.
+        lease.cached = lease.read = at
+        lease.mark = (node.clock(now), at, 0.0)
+        lease.at = now
+        lease.expect()
+        return True
+    if at <= lease.read and out <= lease.written:
+        return first
     if at > lease.read:
         step = at - lease.read
         node.stride = step if node.stride is None else max(step, node.stride + 0.2 * (step - node.stride))
@@ -45,6 +56,8 @@ def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, writ
         node.write_stride += 0.2 * (out - lease.written - node.write_stride)
     lease.at = now
     lease.read, lease.written = max(at, lease.read), max(out, lease.written)
+    if first:  # of a node that did not say so when it began: what it did until now is not measured
+        lease.mark = (lease.began, lease.read, lease.written)
     _measure_piece(lease, now)
     lease.look(now)
     if lease.halfway is None and lease.wanted and lease.predicted > 0:
@@ -57,16 +70,18 @@ def take_progress(lease: Lease, subtask: SubtaskId, prompt: int, read: int, writ
 
 
 def _measure_loading(lease: Lease, at: float, out: float, now: float) -> None:
-    """What passed until a model's first sign beyond what it read by then is the loading of it. Of a node's first lease that is only
-    known when the sign came before anything was read."""
-    if not lease.loading and (at > lease.cached + 1 or out):
-        lease.loading = None
-        return
-    seconds = max(0.0, now - lease.started - lease.speed.seconds(reading(lease.cached, at, calls=1.0, written=out)))
-    if lease.loading:
-        lease.reader.load = seconds
-    lease.loading = seconds
-    lease.mark = (lease.node.clock(now), at, out)
+    """What passed from the start until a model's first sign, beyond what it read by then, is the loading of it: the subtask is
+    taken to have begun after it. Of a node's first lease that is only known when the sign came before anything was read."""
+    if lease.loading or (at <= lease.cached + 1 and not out):
+        seconds = max(0.0, now - lease.started - lease.speed.seconds(reading(lease.cached, at, calls=1.0, written=out)))
+        if lease.loading:
+            lease.reader.load = seconds
+        lease.started += seconds
+        lease.began += seconds / lease.node.slowdown()
+        lease.mark = (lease.node.clock(now), at, out)
+    lease.loading = None
+    lease.at = now
+    lease.expect()
 
 
 def _measure_piece(lease: Lease, now: float) -> None:
@@ -83,12 +98,14 @@ def _measure_piece(lease: Lease, now: float) -> None:
 def take_outcome(lease: Lease, usage: Usage | None, now: float, error: PredictionError) -> None:
     """The subtask in work was completed."""
     node, model = lease.node, lease.speed
+    lease.begun = True
     seconds, alone = now - lease.started, node.clock(now) - lease.began
     if seconds <= 0 or alone <= 0:
         return
     slow = seconds / alone
     cached, written = lease.cached, lease.reply
     if usage is not None and usage.prompt_tokens > 0:
+        lease.reader.caches |= usage.cached_tokens > 0
         cached = min(1.0, max(0, usage.cached_tokens) / usage.prompt_tokens) * lease.prompt
         written = float(max(0, usage.completion_tokens))
         if lease.work.reply_tokens > 0:

@@ -29,7 +29,7 @@ class Overdue:
             return []
         if now < lease.due:
             self._book.wakes.add(lease.due, lease)
-            return [Renew(lease.node.id, lease.id, lease.due)] if lease.begun else []
+            return [Renew(lease.node.id, lease.id, lease.due)]
         if now >= lease.limit and not lease.extended and now - lease.at < lease.step + 1.0:
             # It takes much longer than foreseen but gets on: believed once.
             lease.extended = True
@@ -60,15 +60,15 @@ class Overdue:
             current = next(iter(each.awaited))
             wanted = tuple(each.wanted)
             decisions += self._book.withdraw(each, wanted, why)
-            if each is lease and current in wanted:
-                # Devices hang by themselves, too, several at once when a room gets hot. Whether it was heard does not matter: an
-                # engine that tells no progress hangs as silently as one that has not begun.
+            if each is lease and lease.begun and current in wanted:
+                # Devices hang by themselves, too, several at once when a room gets hot.
                 decisions += self._attempts.lost(current, node.id, FailureReason.ENGINE_TIMEOUT, why, now)
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
-        # One that hangs may well answer that it has stopped, and hang with the next thing that it is given.
-        node.record.failures = max(node.record.failures, FAILURES_BEFORE_PAUSE - 1)
-        self.set_aside(node, now)
+        if lease.begun:
+            # One that hangs may well answer that it has stopped, and hang with the next thing that it is given.
+            node.record.failures = max(node.record.failures, FAILURES_BEFORE_PAUSE - 1)
+            self.set_aside(node, now)
         return decisions
 
     def set_aside(self, node: Node, now: float) -> None:

@@ -251,16 +251,15 @@ class Placement:
         gain = whole - best_end
         if not best or gain < WORTH_TAKING * whole:
             return ()
-        unread = not lease.begun and not lease.running
         if not (
-            unread
+            not lease.running
             or lease.node.suspect
             or lease.late(now)
             or self._spares(lease.run, work.shared_tokens - cached)
             or gain >= WORTH_WASTING * (now + whole - lease.run.began)
         ):
             return ()
-        if not unread:
+        if lease.running:
             lease.run.read_twice += work.shared_tokens - cached
         return tuple(reversed(alone[-best:]))
 

@@ -26,6 +26,8 @@ class Reader:
     speed: SpeedModel = field(default_factory=SpeedModel)
     load: float = LOAD_SECONDS
     """Seconds until it can read after another model has."""
+    caches: bool = False
+    """Whether it was seen to find the start of a prompt in its cache."""
     tried: bool = False
     """Whether it was given work, as a node's first choice or to see whether it is faster."""
 

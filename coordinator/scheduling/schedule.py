@@ -184,16 +184,21 @@ class Schedule:
     def progress(
         self, lease: LeaseId, subtask: SubtaskId, prompt_tokens: int, read_tokens: int, completion_tokens: int, now: float
     ) -> list[Decision]:
-        """How far a lease has come with a subtask. Only getting further is a sign of life."""
+        """How far a lease has come with a subtask; the first word of each says that the node has begun it. Only that and getting
+        further are signs of life."""
         held = self._book.leases.get(lease)
         if held is None:
             return []
-        before = held.speed.changes, held.speed.known
+        before, begun = (held.speed.changes, held.speed.known), held.begun
         if measure.take_progress(held, subtask, prompt_tokens, read_tokens, completion_tokens, now):
             held.node.gets_on(now)
             held.run.moved = now
             self._learnt(held, before)
-        return []
+        if begun == held.begun:
+            return []
+        # Only now it can be foreseen when it will be done.
+        self._book.wakes.add(held.due, held)
+        return self._placement.feed(held.node, now)
 
     def is_open(self, subtask: SubtaskId) -> bool:
         """Whether the subtask has not ended yet."""
@@ -247,7 +252,8 @@ class Schedule:
                 taken_back = self._overdue.look_at(what, now)
                 decisions += taken_back
                 if what.stuck and taken_back:
-                    what.run.moved = now
+                    if what.begun:
+                        what.run.moved = now
                     decisions += self._feed_all(now)
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
                 self._overdue.end_pause(what, now)

@@ -26,6 +26,10 @@ class AtWork(ABC):
         heapq.heappush(self.events, (time, next(self._order), what))
 
     @abstractmethod
+    def _begun(self, node: SimulatedNode, lease: HeldLease) -> None:
+        """The node says that it begins a subtask."""
+
+    @abstractmethod
     def _tell(self, node: SimulatedNode, lease: HeldLease) -> None:
         """The node shows how far it is."""
 
@@ -60,8 +64,7 @@ class AtWork(ABC):
             lease.kept, lease.reads = lease.at[0], False
             wait = node.loading if node.loaded not in ("", lease.model) else 0.0
             node.loaded = lease.model
-            if not wait:
-                self._tell(node, lease)
+            self._begun(node, lease)
             self._take_step(node, lease, wait)
 
     def _take_step(self, node: SimulatedNode, lease: HeldLease, wait: float = 0.0) -> None:
@@ -120,7 +123,7 @@ class AtWork(ABC):
             shared = self.subtasks[lease.left[0]][1].shared
             lease.at = (shared if lease.reads else 0, 0)
             lease.kept = lease.at[0]
-            self._tell(node, lease)
+            self._begun(node, lease)
             self._take_step(node, lease)
             return
         lease.piece = (self.now, 0.0, 0, 0)

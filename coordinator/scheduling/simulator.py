@@ -189,13 +189,18 @@ class Simulation(AtWork):
 
         return cancel
 
+    def _begun(self, node: SimulatedNode, lease: HeldLease) -> None:
+        self._report_progress(node, lease, 0, 0, 0)
+
     def _tell(self, node: SimulatedNode, lease: HeldLease) -> None:
         if node.silent:
             return
-        subtask = lease.left[0]
-        tokens = self.subtasks[subtask][1]
+        tokens = self.subtasks[lease.left[0]][1]
         prompt = tokens.shared + tokens.own
-        read, written = (min(prompt, int(lease.at[0] * node.claims)), int(lease.at[1] * node.claims))
+        self._report_progress(node, lease, prompt, min(prompt, int(lease.at[0] * node.claims)), int(lease.at[1] * node.claims))
+
+    def _report_progress(self, node: SimulatedNode, lease: HeldLease, prompt: int, read: int, written: int) -> None:
+        subtask = lease.left[0]
         self.at(
             self.now + self._delay,
             lambda: self.follow(self.policy.progress(lease.id, subtask, prompt, read, written, self.now)) if node.heard else None,

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
 from coordinator.types import AggregationRequest
 from edgenode.engines.deterministic import DeterministicEngine
-from edgenode.engines.engine import EngineProgress, Request
+from edgenode.engines.engine import Request
 from edgenode.net.interfaces import scope
 from edgenode.node import Node, NodeConfig
 from edgenode.types import Completion, FailureReason, Lease, LeaseId, Model, Refusal, Subtask, SubtaskId, Usage
@@ -149,37 +148,41 @@ async def test_it_is_sent_again_to_a_node_that_is_full_of_what_others_sent(tmp_p
             assert (await asking).answer == "In May."
 
 
-@pytest.mark.parametrize("is_heard", [False, True])
+@pytest.mark.parametrize("begins", [False, True])
 async def test_a_call_may_wait_for_its_turn_for_longer_than_it_may_hang(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begins: bool
 ) -> None:
-    """Here it may not hang at all. A node of which nothing was heard yet may be at what others sent, and is waited for."""
+    """Here it may not hang at all. A node that is at what others sent has not begun with it, and is waited for."""
     monkeypatch.setattr("coordinator.runs.home.SILENCE_SECONDS", (0.0, 600.0))
     monkeypatch.setattr("coordinator.runs.home.OVERDUE", 0.0)
     gate = asyncio.Event()
 
-    class Engine(ScriptedEngine):
-        async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
-            if request.system != REQUEST.system:
-                return DONE
-            self.seen.append(request)
-            if is_heard:
-                progress(EngineProgress(10, 5, 0))
-            await gate.wait()
-            return ANSWER
+    def script(request: Request) -> Completion | asyncio.Event:
+        if request.system == "others'" or (begins and request.system == REQUEST.system):
+            return gate
+        return ANSWER if request.system == REQUEST.system else DONE
 
-    engine = Engine()
-    async with dispatching(tmp_path, engine) as (dispatcher, (node,)), asyncio.timeout(PATIENCE):
+    engine = ScriptedEngine(script)
+    async with (
+        dispatching(tmp_path, engine) as (dispatcher, (node,)),
+        Roster(scope(None), Trust.load(), [node]) as other,
+        asyncio.timeout(PATIENCE),
+    ):
+        await until(lambda: any(each.state is NodeState.JOINED for each in other.nodes()))
         await Run("run", 2).on(dispatcher)
         speed = dispatcher.speed(node)
         assert speed is not None
         assert speed.known
+        if not begins:
+            other.send(node, Lease(LeaseId("o"), "scripted-model", "others'", "", (Subtask(SubtaskId("x"), "?", "{}", 8),)))
+            await until(lambda: engine.seen[-1].system == "others'")
         with Journal.create(tmp_path / "runs") as journal:
             asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, lambda _: None))
-            if is_heard:
+            if begins:
                 with pytest.raises(NoNodes, match="did not answer in time"):
                     await asking
             else:
-                await until(lambda: engine.seen)
+                await until(lambda: dispatcher._presence._aside[node])
+                monkeypatch.setattr("coordinator.runs.home.SILENCE_SECONDS", (600.0, 600.0))
                 gate.set()
                 assert (await asking).answer == "In May."

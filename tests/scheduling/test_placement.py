@@ -141,7 +141,7 @@ def test_a_node_that_tells_progress_for_ever_without_an_outcome_is_overdue() -> 
     schedule = schedule_of(work(1, size=2))
     (lease,) = grants(schedule.node_joined(A, 0.0, models=MODELS))
     schedule.node_joined(B, 0.0, models=MODELS)
-    seen: list[Decision] = []
+    seen: list[Decision] = [*schedule.progress(lease.lease, lease.subtasks[0], 0, 0, 0, 0.0)]
     for second in range(1, 2_000):
         seen += schedule.progress(lease.lease, lease.subtasks[0], 1000, 990, second, float(second))
         seen += schedule.tick(float(second))
@@ -162,6 +162,7 @@ def test_a_stalled_device_is_noticed_by_its_own_pace() -> None:
     grants(schedule.node_joined(B, 0.0, models=MODELS))
     at = 0.0
     for _ in range(5):
+        schedule.progress(lease.lease, lease.subtasks[0], 0, 0, 0, at)
         for step in range(1, 11):
             at += 0.1
             schedule.progress(lease.lease, lease.subtasks[0], 1000, 100 * step, 0, at)
@@ -171,6 +172,7 @@ def test_a_stalled_device_is_noticed_by_its_own_pace() -> None:
             for id, held in schedule._book.leases.items()
             if held.node.id == A and held.running
         )
+    schedule.progress(lease.lease, lease.subtasks[0], 0, 0, 0, at)
     decisions: list[Decision] = []
     while not any(isinstance(each, Withdraw) for each in decisions):
         at += 0.1

@@ -95,6 +95,7 @@ def test_a_poison_subtask_is_given_up_alone() -> None:
     poison, other = lease.subtasks
     end: list[Decision] = []
     for moment in range(3):
+        schedule.progress(lease.lease, poison, 0, 0, 0, float(moment))
         end = schedule.failed(lease.lease, poison, FailureReason.ENGINE_CRASHED, "SIGSEGV", float(moment))
         lease = grants(end)[0] if grants(end) else lease
     assert [each for each in end if isinstance(each, GiveUp)] == [
