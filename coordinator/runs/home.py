@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
@@ -40,9 +41,11 @@ TRIES: Final = 3
 CALLS: Final = 12
 # A call ends after so long, or after a silence of four times what the node is expected to take, between these bounds. Long, since
 # a Pi may write it, and engines that do not tell how far they have read are silent until they write; but not for ever. Until the
-# first sign of the call the longer one holds: it may wait for other coordinators' turns.
+# node has begun with it the longer one holds: it may wait for other coordinators' turns.
 CALL_SECONDS: Final = 900.0
 SILENCE_SECONDS: Final = (60.0, 600.0)
+# A node that has not begun after so long is passed over for one that may be free.
+BEGIN_SECONDS: Final = 30.0
 # A call is sent again to a node whose queue was full after so long, doubled each time: what is there may be other coordinators'.
 AGAIN_SECONDS: Final = 2.0
 MAX_AGAIN_SECONDS: Final = 32.0
@@ -53,22 +56,32 @@ async def aggregate_at_home(
 ) -> Aggregate:
     """What the best models of the pool make of so many findings, asked one after another until one gives a usable reply; what that
     took is added to what its node did. The test engine is asked only for a run that was begun with it. A node that goes away
-    meanwhile, or drains, is waited for if no other is there. Raises `NoNodes`."""
+    meanwhile, or drains, is waited for if no other is there; so is one that does not begin. Raises `NoNodes`."""
     needed = estimate_tokens(request.system + request.user) + aggregation.HOME_REPLY_TOKENS
     need = Need(needed, test_engine=journal.value("plan", {}).get("test_engine", False))
     await dispatcher.roster.settle()
     vain: set[NodeId] = set()
+    busy: set[NodeId] = set()
     trouble = "no node is there whose model could take it."
     for number in range(CALLS):
-        found = await _find(dispatcher.roster, need, vain, emit) if len(vain) < TRIES else None
+        found = await _find(dispatcher.roster, need, vain, busy, emit) if len(vain) < TRIES else None
         if found is None:
             trouble = trouble if vain else _why_none(dispatcher.roster) or trouble
             break
         node, model = found
         emit(Aggregating("home", model.name, findings, request))
         lease = LeaseId(f"{journal.run}-{journal.sitting}-home-{number}")
+
+        def is_passed_over(node: NodeInfo = node) -> bool:
+            busy.add(node.id)
+            emit(Warned(f"{node.name} has not begun to put the findings together; it may be working for others."))
+            best = _best(_fitting(dispatcher.roster, need, vain), busy)
+            return best is not None and best[0].id not in busy
+
         try:
-            reply = await _call(dispatcher, node, model, lease, request)
+            reply = await _call(dispatcher, node, model, lease, request, is_passed_over)
+        except _PassedOver:
+            continue
         except NodeLost as error:
             trouble = str(error)
             continue
@@ -88,22 +101,34 @@ async def aggregate_at_home(
     )
 
 
+class _PassedOver(Exception):
+    """The node has not begun, and another one may be free."""
+
+
+def _fitting(roster: Roster, need: Need, vain: Collection[NodeId]) -> list[tuple[NodeInfo, Candidate]]:
+    """The nodes that were not asked in vain, each with its model that could take it."""
+    return [(node, model) for node in roster.nodes() if node.id not in vain and (model := fitting(node, need)) is not None]
+
+
+def _best(known: list[tuple[NodeInfo, Candidate]], busy: Collection[NodeId]) -> tuple[NodeInfo, Candidate] | None:
+    """Of those that take work now, and of these rather one that is not busy, the one with the most weights."""
+    able = [(node, model) for node, model in known if node.state is NodeState.JOINED and not node.draining]
+    return max(able, key=lambda pair: (not pair[1].test_engine, pair[0].id not in busy, pair[1].parameters), default=None)
+
+
 async def _find(
-    roster: Roster, need: Need, vain: Collection[NodeId], emit: Callable[[Event], None]
+    roster: Roster, need: Need, vain: Collection[NodeId], busy: Collection[NodeId], emit: Callable[[Event], None]
 ) -> tuple[NodeInfo, Candidate] | None:
-    """Of the nodes that were not asked in vain the one with the most weights that could take it, with its model. Where all of them
-    have gone away or drain, one is waited for, for as long as a run waits for nodes, and that is told once."""
+    """The best node that was not asked in vain, with its model. Where all of them have gone away or drain, one is waited for, for
+    as long as a run waits for nodes, and that is told once."""
     waits = False
     news: asyncio.Queue[News] = asyncio.Queue()
     with roster.listening(news.put_nowait), contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                known = [
-                    (node, model) for node in roster.nodes() if node.id not in vain and (model := fitting(node, need)) is not None
-                ]
-                able = [(node, model) for node, model in known if node.state is NodeState.JOINED and not node.draining]
-                if able:
-                    return max(able, key=lambda pair: (not pair[1].test_engine, pair[1].parameters))
+                known = _fitting(roster, need, vain)
+                if (best := _best(known, busy)) is not None:
+                    return best
                 if not known:
                     return None
                 if not waits:
@@ -119,10 +144,16 @@ def _why_none(roster: Roster) -> str:
 
 
 async def _call(
-    dispatcher: Dispatcher, node: NodeInfo, model: Candidate, lease: LeaseId, request: AggregationRequest
+    dispatcher: Dispatcher,
+    node: NodeInfo,
+    model: Candidate,
+    lease: LeaseId,
+    request: AggregationRequest,
+    is_passed_over: Callable[[], bool],
 ) -> Completion | Failure:
     """One model call on one node. While the node's queue is full of what others have there, it is sent again whenever the node has
-    done some of what is ours, and now and then. Raises `NodeLost` when the node goes away meanwhile."""
+    done some of what is ours, and now and then. Raises `NodeLost` when the node goes away meanwhile, and `_PassedOver` when it has
+    not begun for a while and `is_passed_over`, which is asked once."""
     roster, clock = dispatcher.roster, asyncio.get_running_loop().time
     subtask = Subtask(SubtaskId("call"), request.user, request.schema, aggregation.HOME_REPLY_TOKENS)
     call = Lease(lease, model.name, request.system, "", (subtask,))
@@ -132,19 +163,19 @@ async def _call(
     with roster.listening(news.put_nowait), dispatcher.kept_free(node.id):
         roster.send(node.id, call)
         again: float | None = None
-        overdue, end = clock() + silence, clock() + CALL_SECONDS
+        overdue, end, begin = clock() + silence, clock() + CALL_SECONDS, clock() + BEGIN_SECONDS
         try:
             while clock() < min(overdue, end):
                 item: News | None = None
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(min(overdue, end, again or end)):
+                    async with asyncio.timeout_at(min(overdue, end, begin, again or end)):
                         item = await news.get()
                 match item:
                     case Down(down, why) if down.id == node.id:
                         raise NodeLost(why)
                     case Heard(id, frame) if id == node.id:
                         if isinstance(frame, Progress) and frame.lease == lease:
-                            silence = _silence(dispatcher, node, request)
+                            silence, begin = _silence(dispatcher, node, request), math.inf
                         overdue = clock() + silence
                         match frame:
                             case Refusal(of, FailureReason.QUEUE_FULL) if of == lease:
@@ -157,6 +188,10 @@ async def _call(
                                 return result
                             case Outcome() if again is not None:
                                 again = clock()
+                if clock() >= begin:
+                    begin = math.inf
+                    if is_passed_over():
+                        raise _PassedOver
                 if again is not None and clock() >= again:
                     again = None
                     roster.send(node.id, call)

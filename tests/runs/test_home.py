@@ -186,3 +186,35 @@ async def test_a_call_may_wait_for_its_turn_for_longer_than_it_may_hang(
                 monkeypatch.setattr("coordinator.runs.home.SILENCE_SECONDS", (600.0, 600.0))
                 gate.set()
                 assert (await asking).answer == "In May."
+
+
+async def test_a_node_that_does_not_begin_is_passed_over_for_one_that_may_be_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is told; where no other is left it is waited for."""
+    monkeypatch.setattr("coordinator.runs.home.BEGIN_SECONDS", 0.0)
+    gate = asyncio.Event()
+
+    def engine(name: str, parameters: int) -> ScriptedEngine:
+        model = Model(name, context_tokens=9_000, parameters=parameters)
+        return ScriptedEngine(lambda request: ANSWER if request.system == REQUEST.system else gate, model=model)
+
+    engines = engine("large", 9), engine("small", 1)
+    events: list[Event] = []
+    async with (
+        dispatching(tmp_path, *engines) as (dispatcher, nodes),
+        Roster(scope(None), Trust.load(), list(nodes)) as other,
+        asyncio.timeout(PATIENCE),
+    ):
+        await until(lambda: sum(each.state is NodeState.JOINED for each in other.nodes()) == 2)
+        for node, each in zip(nodes, engines, strict=True):
+            other.send(node, Lease(LeaseId("o"), each.models[0].name, "", "", (Subtask(SubtaskId("x"), "?", "{}", 8),)))
+        await until(lambda: all(each.seen for each in engines))
+        with Journal.create(tmp_path / "runs") as journal:
+            asking = asyncio.create_task(aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append))
+            await until(lambda: sum(isinstance(event, Warned) for event in events) == 2)
+            gate.set()
+            assert (await asking).answer == "In May."
+    assert [event.model for event in events if isinstance(event, Aggregating)] == ["large", "small"]
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert all("has not begun to put the findings together; it may be working for others." in each for each in told)
