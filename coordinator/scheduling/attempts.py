@@ -14,6 +14,7 @@ from coordinator.scheduling.limits import (
     MAX_ATTEMPTS,
     MAX_FAILED_NODES,
     MAX_VANISHED,
+    MIN_HANGS,
     MIN_VANISHED,
     PASSING,
     PATIENCE_SECONDS,
@@ -43,6 +44,18 @@ class Attempts:
         if reason not in PASSING:
             state.final_on.add(node)
         return self._give_up_failed(subtask, state)
+
+    def hung(self, subtask: SubtaskId, node: Node, message: str, now: float) -> list[Decision]:
+        """The node hung with it, maybe by chance. One that has done nothing since it failed last says less of the subtask than of
+        itself: that ends it only when it is so with all."""
+        state = self._book.subtasks.get(subtask)
+        if state is None:
+            return []
+        if node.record.failures:
+            self.refused(subtask, node.id, FailureReason.ENGINE_TIMEOUT, message, now)
+            return []
+        state.hangs += 1
+        return self.lost(subtask, node.id, FailureReason.ENGINE_TIMEOUT, message, now)
 
     def lost(self, subtask: SubtaskId, node: NodeId, reason: FailureReason, message: str, now: float) -> list[Decision]:
         """The node went away or hung with it, maybe by chance."""
@@ -158,7 +171,8 @@ class Attempts:
     def _too_often(self, state: SubtaskState) -> bool:
         if sum(count > 0 for count in state.failed_on.values()) >= MAX_FAILED_NODES:
             return True
-        return state.losses >= MIN_VANISHED and state.losses >= self._losses_by_chance(state)
+        often = state.hangs >= MIN_HANGS or state.losses >= MIN_VANISHED
+        return often and state.losses >= self._losses_by_chance(state)
 
     def _losses_by_chance(self, state: SubtaskState) -> float:
         """How often nodes may go away with one of all subtasks, judged by how often they do with the others."""

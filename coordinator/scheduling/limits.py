@@ -10,7 +10,9 @@ from edgenode.types import FailureReason
 MAX_FAILED_NODES: Final = 3
 MAX_ATTEMPTS: Final = 5
 # Nodes also go away or hang while they work on something without its being the cause. A subtask is given up for it after as many
-# times as come by chance to one of all subtasks once in a thousand runs, by how often nodes go away with others.
+# times as come by chance to one of all subtasks once in a thousand runs, by how often nodes go away with others. At the least so
+# many: of a hang only the node that works on it knows, while a router that starts anew ends up to four copies of it at once.
+MIN_HANGS: Final = 3
 MIN_VANISHED: Final = 5
 MAX_VANISHED: Final = 30
 CHANCE: Final = 1e-3

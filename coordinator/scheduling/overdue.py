@@ -12,7 +12,6 @@ from coordinator.scheduling.limits import (
     PAUSE_SECONDS,
 )
 from coordinator.scheduling.placement import Placement
-from edgenode.types import FailureReason
 
 
 class Overdue:
@@ -62,7 +61,7 @@ class Overdue:
             decisions += self._book.withdraw(each, wanted, why)
             if each is lease and lease.begun and current in wanted:
                 # Devices hang by themselves, too, several at once when a room gets hot.
-                decisions += self._attempts.lost(current, node.id, FailureReason.ENGINE_TIMEOUT, why, now)
+                decisions += self._attempts.hung(current, node, why, now)
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
         if lease.begun:

@@ -345,6 +345,46 @@ def test_what_hangs_every_engine_in_silence_is_given_up_alone(nodes: int) -> Non
     assert result.lost == 1
 
 
+class Told(Simulation):
+    """Keeps what was given up, with the nodes that had tried it."""
+
+    def follow(self, decisions: list[Decision] | None) -> None:
+        self.ends = [*getattr(self, "ends", ()), *(each for each in decisions or () if isinstance(each, GiveUp))]
+        super().follow(decisions)
+
+
+@pytest.mark.parametrize(("silent", "at_most"), [(False, 3), (True, 4)])
+def test_what_hangs_engines_ends_on_the_third_of_many(silent: bool, at_most: int) -> None:
+    """Where the engines are silent it may take a copy of it that another one has been at meanwhile."""
+    work = [Work(chunk, tuple(SubtaskId(f"{task}.{chunk}") for task in range(3))) for chunk in range(40)]
+    costs = {id: (bundle.chunk, Tokens(1000, 60, 10**9 if id == "1.20" else 60)) for bundle in work for id in bundle.subtasks}
+    schedule = Schedule()
+    schedule.add("r", work, 0.0)
+    simulation = Told(schedule, costs, [SimulatedNode(NodeId(f"n{place}"), 300.0, silent=silent) for place in range(8)])
+    for node in simulation.nodes:
+        simulation.join(node)
+    simulation.run(limit=1800.0)
+    (end,) = simulation.ends
+    assert end.subtask == "1.20"
+    assert 3 <= len(end.nodes) <= at_most
+
+
+def test_a_node_that_hangs_again_and_again_is_one_sign_against_what_it_hangs_with() -> None:
+    """It has done nothing in between, so it is the node; with nobody else to try it, it is given up all the same."""
+    schedule, now, hangs = Schedule(), 0.0, 0
+    decisions = schedule.add("r", two_bundles()[:1], 0.0) + schedule.node_joined(A, 0.0, models=MODELS)
+    while not schedule.finished:
+        assert schedule._book.losses <= 1
+        for lease in grants(decisions):
+            schedule.progress(lease.lease, X, 0, 0, 0, now)
+        now = max(now + 0.01, schedule.wakes_at)
+        decisions = schedule.tick(now)
+        for each in [each for each in decisions if isinstance(each, Withdraw)]:
+            hangs += 1
+            decisions += schedule.failed(each.lease, X, FailureReason.CANCELLED, "Cancelled.", now)
+    assert 1 < hangs <= 1 + MAX_ATTEMPTS
+
+
 def test_a_node_that_comes_back_in_time_does_what_the_other_one_failed() -> None:
     """Its lid was closed for ten seconds."""
     schedule = Schedule()
