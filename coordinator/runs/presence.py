@@ -44,8 +44,9 @@ class Presence:
     def up(self, node: NodeInfo, now: float) -> None:
         """A node is connected, or something about it changed."""
         before = self._nodes.get(node.id)
-        if before is not None and (candidates(before), before.slots) == (candidates(node), node.slots):
+        if before is not None and candidates(before) == candidates(node):
             self._nodes[node.id] = node
+            self._apply(self._schedule.node_resized(node.id, node.slots, now))
             if (before.state, before.draining) != (node.state, node.draining):
                 for part in self._runs:
                     if fitting(node, part.need) is not None:
@@ -107,7 +108,7 @@ class Presence:
         for part in self._runs:
             if fitting(node, part.need) and not (still and fitting(still, part.need)):
                 self._runs.tell(part, NodeGone(node.id, node.name, why))
-        self._apply(self._schedule.node_gone(node.id, why, now))
+        self._apply(self._schedule.node_gone(node.id, why, now, vanished=still is None))
         self._take_back(node.id)
 
     def _refresh(self, node: NodeInfo, now: float) -> None:

@@ -248,6 +248,11 @@ class Node:
             self.worked, self.crowded_at = self.clock(now), now
             self.crowd = leases
 
+    def resize(self, slots: int, now: float) -> None:
+        """It works on another number of leases at once: what that gains is to be measured anew."""
+        self.worked, self.crowded_at = self.clock(now), now
+        self.width = Width(slots)
+
     def cached(self, reader: Reader, run: str, chunk: int) -> bool:
         """Whether its prompt cache begins with the chunk after what it holds."""
         return self.cache == (run, chunk) and self.loaded is reader

@@ -65,6 +65,7 @@ class Overdue:
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
         if lease.begun:
+            lease.run.moved = now
             # One that hangs may well answer that it has stopped, and hang with the next thing that it is given.
             node.record.failures = max(node.record.failures, FAILURES_BEFORE_PAUSE - 1)
             self.set_aside(node, now)

@@ -1,5 +1,6 @@
 """Which node takes what next, and who takes over what another is late with."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +21,7 @@ from edgenode.types import SubtaskId
 STALE: Final = 0.04
 # Whoever would be later than the others by no more than this share of what is left takes the bundle.
 SLACK: Final = 0.01
-# How many of the bundles that wait for a node other than those that failed them are looked through for one node.
+# How many of the bundles that wait for a node other than those that failed them are looked through for one node at a time.
 RETRIES_SEEN: Final = 32
 # In a pool with more leases an idle node waits for the next round of comparing all with all.
 SMALL_POOL: Final = 32
@@ -122,11 +123,13 @@ class Placement:
                 continue
             foreseen = self._foresee(run, now)
             reader = choose(book.readers, node, run, foreseen.typical, foreseen.finish - now)
-            for chunk in list(run.retries)[:RETRIES_SEEN] if run.retries else ():
+            for chunk in list(itertools.islice(run.retries, RETRIES_SEEN)):
                 # Whoever may take it does: those who may not are no better finishers.
                 may = tuple(id for id in run.retries[chunk] if self._attempts.may(node, id, now))
                 if may:
                     return run, reader, chunk, may + tuple(run.waiting.get(chunk, ()))
+                if len(run.retries) > RETRIES_SEEN:  # next time others are looked at
+                    run.retries.move_to_end(chunk)
             first = self._next_chunk(node, run)
             if first is not None and (subtasks := self._fitting(node, reader, run, first, now)):
                 return run, reader, first, subtasks

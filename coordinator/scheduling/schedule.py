@@ -89,14 +89,7 @@ class Schedule:
         return decisions + self._placement.feed_idle(now)
 
     def node_joined(
-        self,
-        node: NodeId,
-        now: float,
-        *,
-        models: Sequence[Candidate],
-        ready: bool = True,
-        resting: bool = False,
-        slots: int = 1,
+        self, node: NodeId, now: float, *, models: Sequence[Candidate], ready: bool = True, resting: bool = False, slots: int = 1
     ) -> list[Decision]:
         """A node can be given work for its models, which are in its own order of preference. `slots` is how many leases it can work
         on at once; whether more than one pays is measured. When its models change it is gone and joins anew. `ready` and `resting`
@@ -123,6 +116,13 @@ class Schedule:
         # Without it, what others failed may be for them again.
         return self._placement.feed(known, now) + self._probe(known, now) if ready else self._feed_all(now)
 
+    def node_resized(self, node: NodeId, slots: int, now: float) -> list[Decision]:
+        """The node can work on another number of leases at once. What it holds it keeps."""
+        if (known := self._book.nodes.get(node)) is None or known.width.slots == slots:
+            return []
+        known.resize(slots, now)
+        return self._placement.feed(known, now)
+
     def node_suspect(self, node: NodeId, now: float) -> list[Decision]:
         """The node has not been heard: it gets nothing new, what it has not begun goes back, the rest is taken over by whoever is
         sooner. `node_ready` ends it."""
@@ -138,8 +138,8 @@ class Schedule:
                 decisions += self._book.withdraw(lease, wanted, unheard) + self._book.requeue(lease, wanted, unheard)
         return decisions + self._feed_all(now)
 
-    def node_gone(self, node: NodeId, why: str, now: float) -> list[Decision]:
-        """A node vanished: all it held goes back, first in line. Counts as a failure of what it was working on."""
+    def node_gone(self, node: NodeId, why: str, now: float, *, vanished: bool = True) -> list[Decision]:
+        """A node is gone: all it held goes back, first in line. That it vanished may be for what it was working on, and counts."""
         gone = self._book.leave(node, now)
         if gone is None:
             return []
@@ -148,7 +148,7 @@ class Schedule:
         for lease in tuple(gone.leases):
             wanted = tuple(lease.wanted)
             # Subtasks are done in order: the first open one alone was in work, and may be what took the node down.
-            first = wanted[:1] if lease.running and wanted[:1] == tuple(lease.awaited)[:1] else ()
+            first = wanted[:1] if vanished and lease.running and wanted[:1] == tuple(lease.awaited)[:1] else ()
             self._book.leases.pop(lease.id, None)
             if self._book.is_probe(lease):
                 continue
@@ -190,11 +190,12 @@ class Schedule:
         if held is None:
             return []
         before, begun = (held.speed.changes, held.speed.known), held.begun
-        if measure.take_progress(held, subtask, prompt_tokens, read_tokens, completion_tokens, now):
-            held.node.gets_on(now)
-            held.run.moved = now
-            self._learnt(held, before)
-        if begun == held.begun:
+        if not measure.take_progress(held, subtask, prompt_tokens, read_tokens, completion_tokens, now):
+            return []
+        held.node.gets_on(now)
+        held.run.moved = now
+        self._learnt(held, before)
+        if begun:
             return []
         # Only now it can be foreseen when it will be done.
         self._book.wakes.add(held.due, held)
@@ -252,8 +253,6 @@ class Schedule:
                 taken_back = self._overdue.look_at(what, now)
                 decisions += taken_back
                 if what.stuck and taken_back:
-                    if what.begun:
-                        what.run.moved = now
                     decisions += self._feed_all(now)
             elif isinstance(what, Node) and self._book.nodes.get(what.id) is what:
                 self._overdue.end_pause(what, now)

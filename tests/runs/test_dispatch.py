@@ -12,7 +12,7 @@ import pytest
 
 from coordinator.documents.chunks import estimate_tokens
 from coordinator.errors import RunError
-from coordinator.events import Cancelled, Event, NodeGone, NodeJoined, NodeState, Retried
+from coordinator.events import Cancelled, Event, Lost, NodeGone, NodeJoined, NodeState, Retried
 from coordinator.minions import prompts
 from coordinator.nodes.news import Heard, Up
 from coordinator.nodes.pairing import Trust
@@ -258,6 +258,24 @@ async def test_a_run_hears_of_nodes_that_may_read_for_it(tmp_path: Path) -> None
         assert {grant.model for grant in run.grants} == {"large"}
         assert run.is_whole
         assert undemanding.is_whole
+
+
+async def test_another_number_of_slots_takes_nothing_back(tmp_path: Path) -> None:
+    """A node's server was started anew with fewer: it works on, and nobody is told that it has gone."""
+    gate = asyncio.Event()
+    engine = ScriptedEngine(lambda _: gate, slots=4)
+    async with dispatching(tmp_path, engine) as (dispatcher, (node,)):
+        run = Run("run", 3)
+        task = asyncio.create_task(run.on(dispatcher))
+        await until(lambda: engine.seen)
+        engine.slots = 2
+        engine.become(engine.state)
+        await until(lambda: dispatcher._schedule._book.nodes[node].width.slots == 2)
+        gate.set()
+        await task
+    assert run.presence == [(NodeJoined, node)]
+    assert not any(isinstance(event, Lost | Cancelled) for event in run.events)
+    assert run.is_whole
 
 
 async def test_a_pool_that_is_closed_ends_its_runs(tmp_path: Path) -> None:

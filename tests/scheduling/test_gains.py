@@ -46,6 +46,21 @@ def test_slots_are_used_as_far_as_they_gain(gains: tuple[float, ...], width: int
         assert node.most <= 2 or width != 1
 
 
+def test_a_node_that_gets_other_slots_keeps_what_it_holds() -> None:
+    """The server that it asks was started anew with more or fewer of them: nothing is lost, and what they gain is measured anew."""
+    work = [Work(chunk, (SubtaskId(str(chunk)),)) for chunk in range(2)]
+    schedule = Schedule()
+    schedule.add("", work, 0.0)
+    node = NodeId("n")
+    schedule.node_joined(node, 0.0, models=(FIRST,), slots=4)
+    for now, slots in ((1.0, 2), (2.0, 8)):
+        schedule.node_resized(node, slots, now)
+        (lease,) = schedule._book.nodes[node].leases
+        assert schedule._book.nodes[node].width.slots == slots
+    assert schedule._book.losses == 0
+    assert schedule.settled(lease.id, SubtaskId("0"), 3.0) is not None
+
+
 def test_a_lease_sent_ahead_is_not_begun_beside_another() -> None:
     """Bundles take less than a round trip, so the next is on the node already: one at a time is asked for until wider is tried."""
     node = SimulatedNode(NodeId("n"), 500_000.0, gains=(1.0, 1.0))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from coordinator.scheduling.decisions import Candidate, Decision, Finish, GiveUp, Grant, Withdraw, Work
 from coordinator.scheduling.limits import LEASE_SECONDS, MAX_ATTEMPTS, PATIENCE_SECONDS, RESTING_SECONDS, STUCK_SECONDS
+from coordinator.scheduling.placement import RETRIES_SEEN
 from coordinator.scheduling.schedule import Schedule
 from coordinator.scheduling.simulated import SimulatedNode, Tokens
 from coordinator.scheduling.simulator import Simulation
@@ -343,6 +344,24 @@ def test_what_hangs_every_engine_in_silence_is_given_up_alone(nodes: int) -> Non
     assert schedule.finished
     assert simulation.given_up == {"1.3"}
     assert result.lost == 1
+
+
+def test_what_one_node_may_not_take_hides_nothing_that_it_may() -> None:
+    """More has failed on it for good than is looked through at a time, and stands before what failed on another one."""
+    bundles = [Work(number, (SubtaskId(f"s{number}"),)) for number in range(RETRIES_SEEN + 8)]
+    schedule, now = Schedule(), 0.0
+    decisions = schedule.add("r", bundles, now) + schedule.node_joined(A, now, models=MODELS)
+    other = grants(schedule.node_joined(B, now, models=MODELS))[0]
+    schedule.node_ready(B, False, now)
+    while leases := [each for each in grants(decisions) if each.node == A]:
+        now += 1.0
+        schedule.progress(leases[0].lease, leases[0].subtasks[0], 0, 0, 0, now)
+        decisions = schedule.failed(leases[0].lease, leases[0].subtasks[0], FailureReason.BAD_REPLY, "no", now)
+    decisions = schedule.failed(other.lease, other.subtasks[0], FailureReason.BAD_REPLY, "no", now)
+    for _ in range(3):
+        now += 1.0
+        decisions += schedule.tick(now)
+    assert [(each.node, each.subtasks) for each in grants(decisions)] == [(A, other.subtasks)]
 
 
 class Told(Simulation):
