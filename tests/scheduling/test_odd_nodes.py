@@ -348,20 +348,28 @@ def test_what_hangs_every_engine_in_silence_is_given_up_alone(nodes: int) -> Non
 
 def test_what_one_node_may_not_take_hides_nothing_that_it_may() -> None:
     """More has failed on it for good than is looked through at a time, and stands before what failed on another one."""
-    bundles = [Work(number, (SubtaskId(f"s{number}"),)) for number in range(RETRIES_SEEN + 8)]
     schedule, now = Schedule(), 0.0
-    decisions = schedule.add("r", bundles, now) + schedule.node_joined(A, now, models=MODELS)
-    other = grants(schedule.node_joined(B, now, models=MODELS))[0]
+    work = [Work(number, (SubtaskId(str(number)),)) for number in range(3 * RETRIES_SEEN)]
+    taken = grants(schedule.add("r", work, now) + schedule.node_joined(A, now, models=MODELS))
+    (other,) = grants(schedule.node_joined(B, now, models=MODELS))
     schedule.node_ready(B, False, now)
-    while leases := [each for each in grants(decisions) if each.node == A]:
-        now += 1.0
-        schedule.progress(leases[0].lease, leases[0].subtasks[0], 0, 0, 0, now)
-        decisions = schedule.failed(leases[0].lease, leases[0].subtasks[0], FailureReason.BAD_REPLY, "no", now)
-    decisions = schedule.failed(other.lease, other.subtasks[0], FailureReason.BAD_REPLY, "no", now)
-    for _ in range(3):
-        now += 1.0
-        decisions += schedule.tick(now)
-    assert [(each.node, each.subtasks) for each in grants(decisions)] == [(A, other.subtasks)]
+    failed = 0
+    while taken:
+        now += 0.1
+        lease = taken.pop(0)
+        (subtask,) = lease.subtasks
+        if lease.chunk == other.chunk:
+            return
+        # In turn, so that it is not set aside.
+        if lease.chunk % 2:
+            taken += grants(schedule.settled(lease.lease, subtask, now) or [])
+        else:
+            failed += 1
+            taken += grants(schedule.failed(lease.lease, subtask, FailureReason.BAD_REPLY, "no", now))
+        if failed == RETRIES_SEEN + 1:
+            taken += grants(schedule.failed(other.lease, other.subtasks[0], FailureReason.BAD_REPLY, "no", now))
+        taken += grants(schedule.tick(now))
+    pytest.fail("it was never given what it could have done")
 
 
 class Told(Simulation):
