@@ -7,7 +7,7 @@ from typing import Final
 from coordinator.scheduling.backlog import Run
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Decision
-from coordinator.scheduling.holdings import Node, SubtaskState
+from coordinator.scheduling.holdings import Lease, Node, SubtaskState
 from coordinator.scheduling.limits import (
     CHANCE,
     FAILURES_BEFORE_PAUSE,
@@ -45,13 +45,13 @@ class Attempts:
             state.final_on.add(node)
         return self._give_up_failed(subtask, state)
 
-    def hung(self, subtask: SubtaskId, node: Node, message: str, now: float) -> list[Decision]:
-        """The node hung with it, maybe by chance. One that has done nothing since it failed last says less of the subtask than of
-        itself: that ends it only when it is so with all."""
-        state = self._book.subtasks.get(subtask)
+    def hung(self, subtask: SubtaskId, lease: Lease, message: str, now: float) -> list[Decision]:
+        """A node hung with it, maybe by chance. One that never began with it, or has done nothing since it failed last, says less
+        of the subtask than of itself: that ends it only when it is so with all."""
+        state, node = self._book.subtasks.get(subtask), lease.node
         if state is None:
             return []
-        if node.record.failures:
+        if not lease.begun or node.record.failures:
             self.refused(subtask, node.id, FailureReason.ENGINE_TIMEOUT, message, now)
             return []
         state.hangs += 1

@@ -30,7 +30,7 @@ class SubtaskState:
     """How often each node failed it; 0 for those that only went away, hung or refused it, which may not be its fault."""
     final_on: set[NodeId] = field(default_factory=set)
     refusals: dict[NodeId, int] = field(default_factory=dict)
-    """How often each node refused it, or hung with it and had done nothing since it failed last."""
+    """How often each node refused it or did not begin with it, or hung with it and had done nothing since it failed last."""
     losses: int = 0
     """How often one that was well until then went away or hung with it."""
     hangs: int = 0

@@ -50,7 +50,7 @@ class Overdue:
 
     def _expire(self, lease: Lease, now: float) -> list[Decision]:
         """Takes everything back from a node that is overdue. It gets nothing more until it has answered, nor for a while."""
-        why = "The node showed no progress."
+        why = "The node showed no progress." if lease.begun else "The node did not begin with it."
         node = lease.node
         self._placement.changed()
         decisions: list[Decision] = []
@@ -59,9 +59,9 @@ class Overdue:
             current = next(iter(each.awaited))
             wanted = tuple(each.wanted)
             decisions += self._book.withdraw(each, wanted, why)
-            if each is lease and lease.begun and current in wanted:
+            if each is lease and current in wanted:
                 # Devices hang by themselves, too, several at once when a room gets hot.
-                decisions += self._attempts.hung(current, node, why, now)
+                decisions += self._attempts.hung(current, lease, why, now)
                 decisions += self._book.requeue(lease, (current,), why)
             decisions += self._book.requeue(each, wanted, why)
         if lease.begun:

@@ -31,6 +31,7 @@ MAX_ROUND_SECONDS: Final = 1.0
 MAX_LEVELS: Final = 64
 # Of the late leases, so many are considered for each idle node.
 CANDIDATES: Final = 8
+# At once, and with those that hung: if it is what nodes hang with, it should not cost many.
 MAX_COPIES: Final = 4
 
 
@@ -268,15 +269,14 @@ class Placement:
 
     def _alone(self, reader: Reader, lease: Lease, subtask: SubtaskId, now: float) -> bool:
         """Whether nobody but `lease` is at it; or all who are would take longer: whoever took it over may be late too."""
-        holders = self._book.subtasks[subtask].holders
+        state = self._book.subtasks[subtask]
+        holders = state.holders
+        if len(holders) + state.hangs >= MAX_COPIES:
+            return False
         if len(holders) == 1:
             return True
         mine = reader.speed.seconds(lease.run.bundle(lease.work.chunk, 1))
-        return (
-            reader.speed.known
-            and len(holders) < MAX_COPIES
-            and all(self._book.leases[id].remaining(now) * (1 - WORTH_TAKING) > mine for id in holders)
-        )
+        return reader.speed.known and all(self._book.leases[id].remaining(now) * (1 - WORTH_TAKING) > mine for id in holders)
 
     def _current(self, lease: Lease, now: float) -> float:
         """Seconds left of the subtask in work."""

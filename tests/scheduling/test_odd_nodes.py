@@ -380,9 +380,9 @@ class Told(Simulation):
         super().follow(decisions)
 
 
-@pytest.mark.parametrize(("silent", "at_most"), [(False, 3), (True, 4)])
-def test_what_hangs_engines_ends_on_the_third_of_many(silent: bool, at_most: int) -> None:
-    """Where the engines are silent it may take a copy of it that another one has been at meanwhile."""
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_hangs_engines_ends_on_the_third_of_many(silent: bool) -> None:
+    """Beside it there may be a copy that was sent while the third was late."""
     work = [Work(chunk, tuple(SubtaskId(f"{task}.{chunk}") for task in range(3))) for chunk in range(40)]
     costs = {id: (bundle.chunk, Tokens(1000, 60, 10**9 if id == "1.20" else 60)) for bundle in work for id in bundle.subtasks}
     schedule = Schedule()
@@ -393,7 +393,7 @@ def test_what_hangs_engines_ends_on_the_third_of_many(silent: bool, at_most: int
     simulation.run(limit=1800.0)
     (end,) = simulation.ends
     assert end.subtask == "1.20"
-    assert 3 <= len(end.nodes) <= at_most
+    assert len(end.nodes) in (3, 4)
 
 
 def test_a_node_that_hangs_again_and_again_is_one_sign_against_what_it_hangs_with() -> None:
