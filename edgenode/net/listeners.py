@@ -84,7 +84,7 @@ class Listeners:
         try:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
-            await asyncio.wait([starting])
+            await asyncio.gather(starting, return_exceptions=True)
             raise
 
     async def _follow(self, port: int) -> None:
