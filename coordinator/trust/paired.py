@@ -125,8 +125,8 @@ class PairedNodes:
 
     def remove(self, name_or_id: str) -> PairedNode:
         """Shuts out the paired node that a person means by its name, its id or its id's beginning, and returns it as it is kept
-        now. A full id counts whatever can be read of it. Raises `UsageError` for none or several."""
-        id = NodeId(name_or_id if is_identity(name_or_id) else self._meant(name_or_id))
+        now. A full id that nobody is called counts whatever can be read of it. Raises `UsageError` for none or several."""
+        id = self._meant(name_or_id)
         with self._removals.changing():
             self._removals.mark(id, self._records.path(id), now_utc())
         node = self.get(id)
@@ -155,10 +155,17 @@ class PairedNodes:
             if node is not None and node.removed is None:
                 self._write(replace(node, certificate_ends=ends))
 
-    def _meant(self, name_or_id: str) -> str:
-        names: dict[str, str] = {id: id for id in self._records.unread() if is_identity(id)}
-        names |= {node.id: node.name for node in self.all()}
-        return find_named(name_or_id, ((id, name, id) for id, name in names.items()), "paired device")
+    def _meant(self, name_or_id: str) -> NodeId:
+        names: dict[str, str] = {}
+        try:
+            names |= {id: id for id in self._records.unread() if is_identity(id)}
+            names |= {node.id: node.name for node in self.all()}
+        except HomeError:
+            if not is_identity(name_or_id):
+                raise
+        if is_identity(name_or_id) and name_or_id not in names.values():  # a device may call itself so
+            names.setdefault(name_or_id, name_or_id)
+        return NodeId(find_named(name_or_id, ((id, name, id) for id, name in names.items()), "paired device"))
 
     def _write(self, node: PairedNode) -> None:
         if not is_identity(node.id):

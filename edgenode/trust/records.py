@@ -163,17 +163,17 @@ def parse_date(text: str) -> datetime:
 def find_named(told: str, known: Iterable[tuple[str, str, T]], what: str) -> T:
     """The one of `known` (id, name, value) that a person means by a name, an id, or the beginning of an id.
 
-    Raises `UsageError` when it is none or several. `what` is the kind of thing, for that sentence ("coordinator").
+    Raises `UsageError` when it is none or several: a name that looks like the id of another is no better than that id, since peers
+    choose their names. `what` is the kind of thing, for that sentence ("coordinator").
     """
     items = list(known)
-    exact = [item for item in items if told in (item[0], item[1])]
-    begun = [item for item in items if len(told) >= SHORTEST_ID_BEGINNING and item[0].startswith(told)]
-    found = exact or begun
+    is_beginning = len(told) >= SHORTEST_ID_BEGINNING
+    found = [item for item in items if told in (item[0], item[1]) or (is_beginning and item[0].startswith(told))]
     if len(found) == 1:
         return found[0][2]
     shown = clean_line(told, 60)
     if found:
         listed = ", ".join(f"{id} ({name})" for id, name, _ in found)
-        raise UsageError(f"“{shown}” may be any of these {what}s: {listed}. Give the id.")
+        raise UsageError(f"“{shown}” may be any of these {what}s: {listed}. Give the id or its first digits.")
     listed = ", ".join(name for _, name, _ in items) or "none"
     raise UsageError(f"No {what} is called “{shown}”. Known: {listed}.")

@@ -127,7 +127,8 @@ class NodeTrust:
         return self.coordinator(of)
 
     def renew(self, leaf: Certificate) -> TrustedCoordinator:
-        """Replaces the node's certificate by one of the same authority that ends later.
+        """Replaces the node's certificate by one of the same authority that ends later; by any where the one in use is not valid
+        yet, since the clock by which it was made must have been ahead.
 
         Raises `TrustError` for one that ends earlier, is not this node's, or is of an authority that is not trusted.
         """
@@ -135,7 +136,7 @@ class NodeTrust:
             for one in self.trusted():
                 if one.certificate.subject == leaf.issuer:
                     self._check_leaf(one.certificate, leaf)
-                    if leaf.not_valid_after_utc < one.leaf.not_valid_after_utc:
+                    if one.leaf.not_valid_before_utc <= now_utc() and leaf.not_valid_after_utc < one.leaf.not_valid_after_utc:
                         raise TrustError("The coordinator sent a certificate that ends before the one in use.")
                     self._write(one.authority, one.certificate, leaf, one.since, one.via)
                     return self.coordinator(one.authority)
@@ -143,7 +144,7 @@ class NodeTrust:
 
     def untrust(self, name_or_id: str) -> tuple[AuthorityId, str]:
         """Drops a coordinator, remembers that, and returns its id and its name (the id again where nobody knows that). A full id
-        counts whatever can be read of it. Raises `UsageError` when `name_or_id` means none, or several."""
+        that nobody is called counts whatever can be read of it. Raises `UsageError` when `name_or_id` means none, or several."""
         names: dict[str, str] = {}
         try:
             names |= {id: id for id in self._records.unread() if is_identity(id)}
@@ -151,11 +152,12 @@ class NodeTrust:
         except EdgenodeError:
             if not is_identity(name_or_id):
                 raise
-        known = ((id, name, id) for id, name in names.items())
-        of = name_or_id if is_identity(name_or_id) else find_named(name_or_id, known, "coordinator")
+        if is_identity(name_or_id) and name_or_id not in names.values():  # a coordinator may call itself so
+            names.setdefault(name_or_id, name_or_id)
+        of = find_named(name_or_id, ((id, name, id) for id, name in names.items()), "coordinator")
         with self._removals.changing():
             self._removals.mark(of, self._records.path(of), now_utc())
-        return AuthorityId(of), names.get(of, of)
+        return AuthorityId(of), names[of]
 
     def is_removed(self, authority: AuthorityId) -> bool:
         """Whether it was dropped. Raises `HomeError` when that cannot be told."""
@@ -221,7 +223,7 @@ class NodeTrust:
             return Verdict.EXPIRED
         if now < certificate.not_valid_before_utc:
             return Verdict.NOT_YET_VALID
-        if now > by.leaf.not_valid_after_utc:
+        if not by.leaf.not_valid_before_utc <= now <= by.leaf.not_valid_after_utc:
             return Verdict.OWN_EXPIRED
         return Verdict.TRUSTED
 

@@ -60,6 +60,24 @@ def test_a_node_is_found_by_what_a_person_types(tmp_path: Path) -> None:
     assert len(nodes.all()) == 3
 
 
+def test_a_node_that_is_named_like_an_id_is_found(tmp_path: Path) -> None:
+    """Devices choose their names: by it a device is removed itself; where another has that id neither is until it is clear."""
+    nodes = PairedNodes(tmp_path)
+    nodes.add(paired(B, "c" * 32))
+    removed = nodes.remove("c" * 32)
+    assert removed.id == B
+    assert nodes.all() == ()
+    nodes.add(paired(A, "pi"))
+    for named in (A, A[:12]):
+        nodes.add(paired(B, named), nodes.removal(B))
+        with pytest.raises(UsageError, match="Give the id or its first digits"):
+            nodes.remove(named)
+        assert nodes.remove(A[:10]).id == A
+        nodes.add(paired(A, "pi"), nodes.removal(A))
+        assert nodes.remove(B).id == B
+        assert [node.id for node in nodes.all()] == [A]
+
+
 def test_a_removed_node_is_not_forgotten(tmp_path: Path) -> None:
     """It is no longer among the paired, nothing that it does changes that, and only a new pairing brings it back."""
     nodes = PairedNodes(tmp_path)

@@ -105,6 +105,21 @@ def test_two_coordinators_of_one_name(node: NodeTrust) -> None:
     assert [one.authority for one in node.trusted()] == [other.id]
 
 
+def test_a_coordinator_that_is_named_like_an_id_is_dropped(node: NodeTrust) -> None:
+    """It chose its name: by that it is dropped itself, and where another has that id neither is until it is clear."""
+    anna = Ca("anna@laptop")
+    odd, evil = Ca("ab" * 16), Ca(anna.id)
+    pair(odd, node)
+    assert node.untrust("ab" * 16) == (odd.id, "ab" * 16)
+    assert node.trusted() == ()
+    pair(anna, node)
+    pair(evil, node)
+    with pytest.raises(UsageError, match="Give the id or its first digits"):
+        node.untrust(anna.id)
+    assert node.untrust(evil.id) == (evil.id, anna.id)
+    assert node.untrust(anna.id) == (anna.id, "anna@laptop")
+
+
 @pytest.mark.parametrize("fault", ["full disk", "no file can be made", "unreadable invitation"])
 def test_no_invitation_outlives_the_removal(node: NodeTrust, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost laptop is shut out for good though nothing could be written, or what the device was given could not be read."""
@@ -318,6 +333,16 @@ def test_renewal_only_moves_the_end_later(node: NodeTrust) -> None:
             node.renew(leaf)
     assert node.trusted() == (kept,)
     assert node.renew(later) == kept
+
+
+def test_a_certificate_of_a_clock_that_was_ahead_gives_way(node: NodeTrust) -> None:
+    """Also to one that ends earlier, and until then the coordinator hears that it is the node's own that does not count."""
+    ca = Ca()
+    node.trust(ca.certificate, node_leaf(ca, node, timedelta(days=400)), "code")
+    assert node.verdict(coordinator_leaf(ca), now_utc()) is Verdict.OWN_EXPIRED
+    kept = node.renew(node_leaf(ca, node))
+    assert node.trusted() == (kept,)
+    assert node.verdict(coordinator_leaf(ca), now_utc()) is Verdict.TRUSTED
 
 
 def test_verdicts(node: NodeTrust) -> None:
