@@ -254,7 +254,7 @@ def _verdict(target: Target, greeting: Greeting, name: str) -> Iterator[Finding]
         case Verdict.OWN_EXPIRED:
             yield warning(
                 "certificate-expired",
-                f"The certificate of {name} has expired.",
+                f"The certificate of {name} has expired or is not valid yet.",
                 "It is renewed when the two meet: coordinator nodes",
             )
         case None if paired:

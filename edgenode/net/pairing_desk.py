@@ -37,7 +37,7 @@ _VERDICTS: Final = {
     Verdict.EXPIRED: "has a certificate that has expired. It makes a new one by itself, unless a clock is wrong.",
     Verdict.NOT_YET_VALID: "has a certificate that is not valid yet by the clock of this device: set both clocks.",
     Verdict.WRONG_ROLE: "shows the certificate of a node, which may not give work.",
-    Verdict.OWN_EXPIRED: "cannot connect because this device's certificate for it has expired; it will renew it.",
+    Verdict.OWN_EXPIRED: "cannot connect because this device's certificate for it is not valid now; it will renew it.",
 }
 
 

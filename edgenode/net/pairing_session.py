@@ -67,9 +67,7 @@ def _keep(keep: Callable[[], None]) -> None:
     try:
         keep()
     except EdgenodeError as error:
-        raise PairingStopped(
-            Refused(RefusalReason.INVALID, "It could not keep the outcome, and is not paired."), message=str(error)
-        ) from error
+        raise PairingStopped(Refused(RefusalReason.INVALID, "It could not keep the outcome."), message=str(error)) from error
 
 
 async def _tell(send: Send, refusal: Refused) -> None:

@@ -69,7 +69,8 @@ class Machine:
 
 
 def explain(refusal: Refused, name: str, kind: SecretKind | None) -> str:
-    """A node's refusal as a sentence for whoever sits at the coordinator. `name` is what the node calls itself."""
+    """A node's refusal as a sentence for whoever sits at the coordinator. `name` is what the node calls itself;
+    `kind` is None for a renewal."""
     name = name or "The device"
     match refusal.reason:
         case RefusalReason.WINDOW_CLOSED:
@@ -89,7 +90,7 @@ def explain(refusal: Refused, name: str, kind: SecretKind | None) -> str:
         case RefusalReason.BUSY:
             return f"{name} is busy with somebody else's pairing: try again in a moment."
         case _:
-            return f"{name} broke the pairing off: {refusal.message or 'it gave no reason.'}"
+            return f"{name} broke the {'pairing' if kind else 'renewal'} off: {refusal.message or 'it gave no reason.'}"
 
 
 def out_of_turn(frame: PairingFrame) -> PairingError:

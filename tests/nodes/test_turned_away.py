@@ -1,6 +1,7 @@
 """Nodes that only dial out and are not let in, or do not let this coordinator in: what either side says of it."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,31 @@ async def test_a_coordinator_that_was_dropped_says_so(tmp_path: Path, monkeypatc
             await seen(roster, is_joined)
         gone = await seen(roster, lambda info: info.state is NodeState.GONE)
         assert "no address of it is known" in gone.why
+
+
+@pytest.mark.parametrize("dials_in", [False, True])
+async def test_a_certificate_that_is_not_valid_yet_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int, dials_in: bool
+) -> None:
+    """A coordinator whose clock was ahead once gives the device another by itself, whichever of the two dials."""
+    monkeypatch.setattr("coordinator.nodes.roster.running_nodes", tuple)
+    monkeypatch.setattr("edgenode.net.dial_out.WAIT_SECONDS", 0.0)
+    if dials_in:
+        monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
+    name, trust = unique("phone"), Trust.load()
+    its = paired(tmp_path, trust.authority)
+    ahead = its.renew(trust.authority.sign_node(its.key.public_key(), now_utc() + timedelta(days=400))).leaf
+    trust.paired.add(PairedNode(its.id, name, now_utc(), "code", ahead.not_valid_after_utc, (), dials_in))
+    join = (f"127.0.0.1:{port}",) if dials_in else ()
+    async with (
+        Node(NodeConfig(home=tmp_path, name=name, join=join), ScriptedEngine()),
+        Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster,
+    ):
+        await seen(roster, is_joined)
+    assert its.trusted()[0].leaf.not_valid_before_utc < now_utc()
+    kept = trust.paired.get(its.id)
+    assert kept is not None
+    assert kept.certificate_ends == its.trusted()[0].leaf.not_valid_after_utc
 
 
 @pytest.mark.parametrize("unread", [False, True])
