@@ -122,7 +122,9 @@ def _meant(node: str, code: str | None) -> tuple[str, str | None]:
 def _unpair(options: argparse.Namespace) -> int:
     removed = unpair(Trust.load(), options.node)
     if options.json:
-        print_json({"unpaired": removed.id, "name": removed.name})
+        print_json({"unpaired": removed.id, "name": removed.name, "known": removed.is_known})
+    elif not removed.is_known:
+        print(f"Nothing is known of {removed.id}. It is shut out from now on.")
     else:
         print(f"{removed.name} is shut out. Its connections to this coordinator end now.")
     return ANSWERED

@@ -40,6 +40,11 @@ class PairedNode:
     removed: datetime | None = None
     """When it was unpaired: it is shut out, and pairs again only when a person asks for it. Tells this time from every other."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it but that it was removed."""
+        return self.via != ""
+
 
 class PairedNodes:
     """One file for each node in a coordinator's folder, in one place while it is paired and in another once it was removed. Changes
@@ -52,7 +57,7 @@ class PairedNodes:
     def __init__(self, folder: Path) -> None:
         self._records = Records(folder / PAIRED, _parse_paired)
         self._removals = Removals(folder / REMOVED, SUFFIX)
-        self._shut_out = Records(folder / REMOVED, _parse, "The device stays shut out.")
+        self._shut_out = Records(folder / REMOVED, _parse, "The device stays shut out.", may_be_empty=True)
 
     def all(self) -> tuple[PairedNode, ...]:
         """The paired ones, ordered by id; those that were removed are not among them."""
@@ -60,7 +65,9 @@ class PairedNodes:
 
     def removed(self) -> tuple[PairedNode, ...]:
         """Those that were shut out and of which something is known, ordered by id."""
-        known = (replace(node, removed=self.removal(node.id)) for node in self._shut_out.all().values())
+        # Where its file could not be moved as it was removed, it is among the others.
+        kept = self._records.all() | self._shut_out.all()
+        known = (replace(kept[id], removed=self._removals.of(id)) for id in sorted(kept))
         return tuple(node for node in known if node.removed is not None)
 
     def removal(self, id: NodeId) -> datetime | None:
@@ -69,8 +76,7 @@ class PairedNodes:
 
     def removals(self) -> frozenset[datetime]:
         """All that there are now, see `removal`."""
-        ids = (*self._shut_out.all(), *self._shut_out.unread())
-        return frozenset(filter(None, map(self._removals.of, ids)))
+        return self._removals.all()
 
     def get(self, id: NodeId) -> PairedNode | None:
         """Also a node that was removed: look at `removed`. None where it was never paired."""
@@ -81,10 +87,11 @@ class PairedNodes:
             removed = self.removal(id) if node is None else None
             if removed is None:
                 return node
-        with suppress(HomeError):
-            node = self._shut_out.get(id)
-            if node is not None:
-                return replace(node, removed=removed)
+        for records in (self._shut_out, self._records):
+            with suppress(HomeError):
+                node = records.get(id)
+                if node is not None:
+                    return replace(node, removed=removed)
         return PairedNode(id, id, removed, "", removed, removed=removed)
 
     def known(self, id: NodeId) -> PairedNode | None:

@@ -72,7 +72,9 @@ def _trusted(options: argparse.Namespace) -> int:
 def _untrust(options: argparse.Namespace) -> int:
     authority, name = _trust(options).untrust(options.coordinator)
     if options.json:
-        print_json({"untrusted": authority, "name": name})
+        print_json({"untrusted": authority, "name": name or authority, "known": name != ""})
+    elif not name:
+        print(f"This device knows of no coordinator {authority} that it works for. It is shut out from now on.")
     else:
         print(f"{name} is not trusted any more. Its connections to this device end now.")
     return ANSWERED

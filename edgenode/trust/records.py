@@ -31,16 +31,24 @@ _log = logging.getLogger(__name__)
 class Records(Generic[T]):
     """The records in `folder`, by name. `parse` makes one (no text) of a name and a file's values, and raises `ValueError`,
     `KeyError`, `TypeError` or an `EdgenodeError` for values that make no sense; `advice` is for a person who has such a file.
+    Where they `may_be_empty` an empty file is none.
 
     A file is read again only when it has changed, so asking often is cheap, and changes made by other processes count at once.
     A file that is damaged or cannot be read is skipped among the others, and warned of once; asked for by its name it is an error.
     May be used by several threads.
     """
 
-    def __init__(self, folder: Path, parse: Callable[[str, Values], T], advice: str = "Delete it, and pair again.") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        parse: Callable[[str, Values], T],
+        advice: str = "Delete it, and pair again.",
+        may_be_empty: bool = False,
+    ) -> None:
         self._folder = folder
         self._parse = parse
         self._advice = advice
+        self._may_be_empty = may_be_empty
         self._read: dict[str, tuple[_Stamp, T | str]] = {}
         """What each file held when it had that stamp, or what is wrong with it."""
 
@@ -112,7 +120,8 @@ class Records(Generic[T]):
                     # Removed since the folder was listed: no longer there.
                     with suppress(FileNotFoundError):
                         told = Path(entry.path).stat()
-                        found.append((entry.name.removesuffix(SUFFIX), (told.st_ino, told.st_mtime_ns, told.st_size)))
+                        if told.st_size or not self._may_be_empty:
+                            found.append((entry.name.removesuffix(SUFFIX), (told.st_ino, told.st_mtime_ns, told.st_size)))
         except FileNotFoundError:
             return []
         except OSError as error:

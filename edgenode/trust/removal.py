@@ -9,6 +9,7 @@ from typing import Final
 
 from edgenode.errors import HomeError
 from edgenode.home import changing
+from edgenode.trust.records import MAX_RECORDS
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -17,8 +18,9 @@ MICROSECOND: Final = timedelta(microseconds=1)
 class Removals:
     """The marks in `folder`, each named after who was shut out and `suffix`. Changes by other processes count at once.
 
-    The date of a mark tells one removal from every other. It is compared for being the same and never with a clock, so that no
-    clock that was wrong lets somebody in or keeps somebody out. Every method raises `HomeError` when the folder cannot be used.
+    The date of a mark tells one removal from every other, but for one of the same in the same tick of the file system's clock (2 s
+    on FAT). It is compared for being the same and never with a clock, so that no clock that was wrong lets somebody in or keeps
+    somebody out. Every method raises `HomeError` when the folder cannot be used.
     """
 
     def __init__(self, folder: Path, suffix: str = "") -> None:
@@ -41,6 +43,17 @@ class Removals:
         except OSError as error:
             raise HomeError(f"{self._path(id)} cannot be read: {error.strerror}.") from error
         return EPOCH + time // 1_000 * MICROSECOND
+
+    def all(self) -> frozenset[datetime]:
+        """When each that there is a mark of was shut out, of the first `MAX_RECORDS` by name."""
+        try:
+            names = sorted(path.name for path in self._folder.iterdir() if path.name.endswith(self._suffix))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise HomeError(f"The folder {self._folder} cannot be read: {error.strerror}.") from error
+        ids = [name.removesuffix(self._suffix) for name in names]
+        return frozenset(filter(None, map(self.of, ids[:MAX_RECORDS])))
 
     def mark(self, id: str, record: Path, when: datetime) -> None:
         """Shuts it out. The mark is made of the record that says it was let in, where there is one: to rename needs no room on a

@@ -143,17 +143,18 @@ class NodeTrust:
         raise TrustError("The coordinator sent a certificate by an authority that is not trusted here.")
 
     def untrust(self, name_or_id: str) -> tuple[AuthorityId, str]:
-        """Drops a coordinator, remembers that, and returns its id and its name (the id again where nobody knows that). A full id
-        that nobody is called counts whatever can be read of it. Raises `UsageError` when `name_or_id` means none, or several."""
+        """Drops a coordinator, remembers that, and returns its id and its name: the id again where that cannot be read, nothing
+        where there is no such coordinator. A full id that nobody is called counts whatever can be read of it. Raises `UsageError`
+        when `name_or_id` means none, or several."""
         names: dict[str, str] = {}
         try:
             names |= {id: id for id in self._records.unread() if is_identity(id)}
-            names |= {one.authority: one.name for one in self.trusted()}
+            names |= {one.authority: one.name or one.authority for one in self.trusted()}
         except EdgenodeError:
             if not is_identity(name_or_id):
                 raise
         if is_identity(name_or_id) and name_or_id not in names.values():  # a coordinator may call itself so
-            names.setdefault(name_or_id, name_or_id)
+            names.setdefault(name_or_id, "")
         of = find_named(name_or_id, ((id, name, id) for id, name in names.items()), "coordinator")
         with self._removals.changing():
             self._removals.mark(of, self._records.path(of), now_utc())

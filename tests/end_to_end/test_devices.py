@@ -166,10 +166,19 @@ def test_a_coordinator_that_is_not_trusted_any_more_is_told_why(start_node: Star
 def test_unknown_names_are_sentences(tmp_path: Path, start_node: Start) -> None:
     """The typo, the folder without a node, the node that does not run."""
     assert run("coordinator", "unpair", "nobody").status == 2
+    unknown = "f" * 32
+    told = run("coordinator", "unpair", unknown)
+    assert (told.out, told.err) == (f"Nothing is known of {unknown}. It is shut out from now on.\n", "")
+    assert run("coordinator", "invite").err == ""
     assert run("edgenode", "trusted", "--home", tmp_path / "empty").status == 1
     assert not (tmp_path / "empty").exists()
     node = start_node()
     assert run("edgenode", "untrust", "nobody", *home(node, tmp_path)).status == 2
+    told = run("edgenode", "untrust", unknown, *home(node, tmp_path))
+    assert (told.out, told.err) == (
+        f"This device knows of no coordinator {unknown} that it works for. It is shut out from now on.\n",
+        "",
+    )
     node.process.terminate()
     node.process.wait(timeout=PATIENCE)
     assert "does not run" in run("edgenode", "pair", *home(node, tmp_path)).err

@@ -138,6 +138,42 @@ def test_a_node_is_unpaired_on_a_full_disk(tmp_path: Path) -> None:
     assert PairedNodes(tmp_path).all() == ()
 
 
+def test_a_node_that_is_not_known_is_shut_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By its full id: it is told as one of which nothing is known, and its mark, which holds nothing, is no damaged record."""
+    removed = PairedNodes(tmp_path).remove(A)
+    assert (removed.id, removed.is_known) == (A, False)
+    fresh = PairedNodes(tmp_path)
+    assert (fresh.get(A), fresh.removed(), fresh.removals()) == (removed, (), {removed.removed})
+    assert ours(caplog) == []
+    with pytest.raises(TrustError, match="was unpaired while it was being paired"):
+        fresh.add(paired())
+    fresh.add(paired(), removed.removed)
+    assert fresh.is_paired(A)
+
+
+def test_a_node_is_unpaired_though_its_record_cannot_be_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on Windows, while another process reads it: it is out at once, and still known by its name."""
+    nodes, rename = PairedNodes(tmp_path), Path.replace
+
+    def fails(self: Path, target: Path) -> Path:
+        if target.parent.name == "removed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(self, target)
+
+    nodes.add(paired())
+    with monkeypatch.context() as fault:
+        fault.setattr(Path, "replace", fails)
+        removed = nodes.remove("kitchen-pi")
+    assert removed == replace(paired(), removed=removed.removed)
+    assert removed.is_known
+    fresh = PairedNodes(tmp_path)
+    fresh.met(A, "new name", [], dials_in=False)
+    assert (fresh.all(), fresh.removed(), fresh.get(A)) == ((), (removed,), removed)
+    assert ours(caplog) == []
+
+
 @pytest.mark.parametrize("fault", ["damaged", "unreadable", "folder"])
 def test_a_node_is_unpaired_though_its_record_cannot_be_read(tmp_path: Path, fault: str) -> None:
     """By its full id, or the beginning of it; it stays out when that can be read again, until a person wants it back."""
