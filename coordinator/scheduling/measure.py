@@ -111,7 +111,10 @@ def take_outcome(lease: Lease, usage: Usage | None, now: float, error: Predictio
         if lease.work.reply_tokens > 0:
             run = lease.run
             run.replies += 0.05 * (min(10.0, written / lease.work.reply_tokens) - run.replies)
-    error.add(lease.predicted, seconds)
+    # Outcomes that were held up and came all at once seem to have taken no time: the engine knows better. What it says can only
+    # make its node slower, and no slower than the time that it had the lease.
+    told = min(usage.seconds, now - lease.granted) if usage is not None else 0.0
+    error.add(lease.predicted, max(seconds, told))
     # Of an engine that tells no progress the first outcome does not tell what of it was loading: the next one is better.
     teaches = not node.width.on_trial and not (lease.loads_for and len(lease.awaited) > 1)
     if lease.loading is not None:
@@ -121,10 +124,7 @@ def take_outcome(lease: Lease, usage: Usage | None, now: float, error: Predictio
         after, share = lease.halfway
         model.confirm(math.log(max(1e-3, share * seconds / max(after, 1e-3))) - 0.2)
     demand = reading(cached, lease.prompt, calls=1.0, written=written)
-    if usage is not None:
-        # Outcomes that were held up and came all at once seem to have taken no time: the engine knows better. What it says can
-        # only make its node slower, and no slower than the time that it had the lease.
-        seconds = max(seconds, min(usage.seconds, now - lease.granted))
+    seconds = max(seconds, told)
     if node.crowded_at <= lease.started:
         node.width.observe(node.crowd, seconds / max(1e-6, model.seconds(demand)))
     if teaches:
