@@ -126,6 +126,7 @@ class Node:
         self._scope = scope(config.interface, config.listen)
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(open_home(config.home or default_home()))
+            self.trust.make_room()
             trusted = self.trust.trusted()
             secret = secrets.token_bytes(SECRET_BYTES)
             desk = PairingDesk(self.trust, self.window, self.description, secret, self._report, invite=config.invite)

@@ -39,7 +39,9 @@ class Trust:
     def load(cls, folder: Path | None = None) -> Self:
         """From `folder`, by default the user's; made there when there is nothing. Raises `TrustError` or `HomeError`."""
         folder = folder or coordinator_folder()
-        return cls(Authority(folder), PairedNodes(folder), Invites(folder))
+        trust = cls(Authority(folder), PairedNodes(folder), Invites(folder))
+        trust.paired.make_room()
+        return trust
 
     def sign(self, key: PublicKey) -> Certificate:
         return self.authority.sign_node(key, now_utc())

@@ -55,9 +55,15 @@ class PairedNodes:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._records = Records(folder / PAIRED, _parse_paired)
+        # Not to delete it: a device of which nothing is kept is a stranger, who may be paired unasked.
+        advice = "Shut the device out by: coordinator unpair ID. Then it can be paired again."
+        self._records = Records(folder / PAIRED, _parse_paired, advice)
         self._removals = Removals(folder / REMOVED, SUFFIX)
         self._shut_out = Records(folder / REMOVED, _parse, "The device stays shut out.", may_be_empty=True)
+
+    def make_room(self) -> None:
+        """Makes a folder, if that can be done, without which nobody could be removed once the disk is full."""
+        self._removals.make_room()
 
     def all(self) -> tuple[PairedNode, ...]:
         """The paired ones, ordered by id; those that were removed are not among them."""
@@ -194,7 +200,7 @@ def _name(name: str) -> str:
 
 def _parse_paired(name: str, values: Values) -> PairedNode:
     if values.get("removed") is not None:
-        raise ValueError("an earlier version has unpaired the device; to keep it out: coordinator unpair ID")
+        raise ValueError("an earlier version has unpaired the device")
     return _parse(name, values)
 
 
@@ -203,7 +209,7 @@ def _parse(name: str, values: Values) -> PairedNode:
     if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
         raise TypeError("addresses is no list of texts")
     if not is_identity(name):
-        raise ValueError("it is not named after a device")
+        raise ValueError("it is not named after a device, and may be deleted")
     return PairedNode(
         id=NodeId(name),
         name=text_of(values, "name", NAME_CHARACTERS),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgenode.errors import HomeError
-from edgenode.home import changing
+from edgenode.home import changing, make_private_folder
 from edgenode.trust.records import MAX_RECORDS
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,9 +28,13 @@ class Removals:
         self._suffix = suffix
 
     def changing(self) -> AbstractContextManager[None]:
-        """Keeps other processes from shutting out and from letting in, for a change that depends on who is. Makes the folder: then
-        a mark needs no more room later."""
+        """Keeps other processes from shutting out and from letting in, for a change that depends on who is."""
         return changing(self._folder)
+
+    def make_room(self) -> None:
+        """Makes the folder, if that can be done, while there may be room for it: then a mark of a record needs none."""
+        with suppress(HomeError):
+            make_private_folder(self._folder)
 
     def of(self, id: str) -> datetime | None:
         """When it was shut out; None for one that is not."""

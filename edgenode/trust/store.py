@@ -160,6 +160,10 @@ class NodeTrust:
             self._removals.mark(of, self._records.path(of), now_utc())
         return AuthorityId(of), names[of]
 
+    def make_room(self) -> None:
+        """Makes a folder, if that can be done, without which nobody could be dropped once the disk is full."""
+        self._removals.make_room()
+
     def is_removed(self, authority: AuthorityId) -> bool:
         """Whether it was dropped. Raises `HomeError` when that cannot be told."""
         return self.removal(authority) is not None

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -123,6 +124,14 @@ async def test_untrusting_ends_open_streams_and_their_work(tmp_path: Path, anna:
             async with connection(node, anna):
                 pass
     assert engine.cancelled
+
+
+async def test_a_home_of_an_earlier_version_has_room_for_removals(tmp_path: Path, anna: Authority) -> None:
+    """It lacks their folder, which is made as the node starts: by the time that a coordinator is dropped the disk may be full."""
+    paired(tmp_path / "node", anna)
+    shutil.rmtree(tmp_path / "node" / "removed")
+    async with serving_node(tmp_path / "node"):
+        assert (tmp_path / "node" / "removed").is_dir()
 
 
 @pytest.mark.parametrize("name", ["trusted", "removed"])

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.nodes.pairing import Trust
 from coordinator.trust.invites import Invites
 from coordinator.trust.paired import PairedNode, PairedNodes
 from edgenode.errors import HomeError, TrustError, UsageError
@@ -174,6 +176,22 @@ def test_a_node_is_unpaired_though_its_record_cannot_be_moved(
     assert ours(caplog) == []
 
 
+def test_a_home_of_an_earlier_version_has_room_for_removals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lacks their folder, which a coordinator makes as it begins: later the disk may be full."""
+    folder = tmp_path / "coordinator"
+    Trust.load(folder).paired.add(paired())
+    shutil.rmtree(folder / "removed")
+    trust = Trust.load(folder)
+
+    def fails(*_: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as fault, full_disk():
+        fault.setattr(os, "mkdir", fails)
+        trust.paired.remove(A)
+    assert not trust.paired.is_paired(A)
+
+
 @pytest.mark.parametrize("fault", ["damaged", "unreadable", "folder"])
 def test_a_node_is_unpaired_though_its_record_cannot_be_read(tmp_path: Path, fault: str) -> None:
     """By its full id, or the beginning of it; it stays out when that can be read again, until a person wants it back."""
@@ -217,8 +235,10 @@ def test_a_node_that_an_earlier_version_unpaired_stays_out(tmp_path: Path) -> No
     values = json.loads(record.read_text(encoding="utf-8"))
     record.write_text(json.dumps({**values, "removed": START.isoformat()}), encoding="utf-8")
     assert nodes.all() == ()
-    with pytest.raises(HomeError, match="an earlier version has unpaired the device"):
+    with pytest.raises(HomeError, match="an earlier version has unpaired the device") as told:
         nodes.get(A)
+    # Then it would be a stranger, whom an old invitation brings back.
+    assert "elete" not in str(told.value)
     removed = nodes.remove(A)
     assert removed.name == "kitchen-pi"
     assert nodes.removed() == (removed,)
@@ -395,7 +415,7 @@ def test_a_record_that_cannot_be_read_is_not_written_over(tmp_path: Path, monkey
         unreadable(fault, path)
         is_an_error("cannot be read: Input/output error")
     path.write_bytes(b"{")
-    is_an_error("is damaged and was skipped .* Delete it, and pair again")
+    is_an_error("is damaged and was skipped .* Shut the device out by: coordinator unpair ID")
 
 
 def test_damaged_records_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
