@@ -102,7 +102,7 @@ class Peer:
     @property
     def unheard(self) -> str:
         kept = self._trust.paired.known(self.id)
-        return self._unheard() or self._renewals.why if kept is not None and kept.dials_in else ""
+        return self._unheard() or self._renewals.why(kept.name) if kept is not None and kept.dials_in else ""
 
     def info(self, is_shared: bool = False) -> NodeInfo:  # whether another node goes by its name
         told = self._link.description if self._link else None
@@ -128,9 +128,10 @@ class Peer:
         return f"dials in from {host}" if host else ""
 
     def found(self, source: str, name: str, addresses: Sequence[str]) -> None:
-        """`source` (see `Places`) says that it is there. What mDNS says does not rename a node that is paired."""
+        """`source` (see `Places`) says that it is there. What mDNS or a connection in its name says does not rename a node that is
+        paired."""
         before = self._name
-        if name and (source != "seen" or self._link is None):
+        if name and (source not in ("seen", "dialled in") or self._link is None):
             self._name = name
         is_new = self._places.put(source, addresses)
         if self._link is not None and source != "kept":
@@ -214,7 +215,7 @@ class Peer:
 
     async def joined(self, dials_in: bool) -> None:
         """Keeps where it was met, and renews its certificate in good time. One that dials waits for that by itself."""
-        self._renewals.why = ""
+        self._renewals.forget()
         try:
             kept = self._trust.paired.get(self.id)
             if kept is None or self._link is None:
@@ -223,7 +224,7 @@ class Peer:
             met = () if dials_in else tuple(dict.fromkeys((self._link.address, *kept.addresses)))[:MAX_KEPT]
             await in_thread(self._trust.paired.met, self.id, self.name, met, dials_in)
             if not dials_in and kept.certificate_ends - now_utc() < RENEW_BEFORE_END:
-                await self._renewals.over(self.ways(self.addresses), self.name)
+                await self._renew()
         except EdgenodeError as error:
             logger.warning("%s: %s", self.name, error)
 
@@ -241,7 +242,7 @@ class Peer:
                 return ""
             ended = greeting.verdict is Verdict.OWN_EXPIRED or kept.certificate_ends <= now_utc()
             if ended and self._renewals.is_due:
-                await self._renewals.over(self.ways(self.addresses), self.name)
+                await self._renew()
                 return ""
             if greeting.verdict is Verdict.UNKNOWN_AUTHORITY and self._unasked.is_due:
                 invites = self._unasked.named([greeting.introduction], self._trust.invites.outstanding(now_utc()))
@@ -260,6 +261,10 @@ class Peer:
         known whose they are."""
         own: list[tuple[Way, str]] = [(device.run, "") for device in self.waiting if device.is_waiting]
         return [*((pairing.over(address, self.id), address) for address in addresses), *own]
+
+    async def _renew(self) -> None:
+        """Where its key has to answer: what others who wait in its name say is nothing to tell of it."""
+        await self._renewals.over((pairing.over(address, self.id) for address in self.addresses), self.name)
 
     def _help_waiting(self, invites: Sequence[OutstandingInvite]) -> None:
         """A paired device that waits needs another certificate, or has forgotten us and may have been invited again."""

@@ -1,9 +1,11 @@
 """Nodes that only dial out and are not let in, or do not let this coordinator in: what either side says of it."""
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 
 from coordinator.events import NodeState
@@ -11,11 +13,17 @@ from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
 from coordinator.trust.authority import coordinator_folder
 from coordinator.trust.paired import PairedNode
+from edgenode.errors import NetworkError
+from edgenode.net.dial_out import PAIR_METHOD
 from edgenode.net.dialled_in import WaitingDevice
 from edgenode.net.interfaces import scope
+from edgenode.net.pairing_wire import pairing_frame_to_proto
+from edgenode.net.pinned import pinned_channel
 from edgenode.node import Node, NodeConfig
 from edgenode.trust.certificates import now_utc
+from edgenode.trust.frames import Introduction, PairingFrame, RefusalReason, Refused
 from edgenode.trust.store import NodeTrust
+from edgenode.v1 import pairing_service_pb2
 from tests.dial_parts import free_pair
 from tests.logged import logged
 from tests.nodes.test_roster import SECONDS, Deaf, is_joined, seen, unique
@@ -53,6 +61,52 @@ async def test_a_coordinator_that_was_dropped_says_so(tmp_path: Path, monkeypatc
             await seen(roster, is_joined)
         gone = await seen(roster, lambda info: info.state is NodeState.GONE)
         assert "no address of it is known" in gone.why
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds", "told"),
+    [
+        (RefusalReason.REMOVED, SECONDS, "Somebody at 127.0.0.1 says in the name of {} that it has dropped this coordinator"),
+        (RefusalReason.NOT_PAIRED, SECONDS, "Somebody at 127.0.0.1 says in the name of {} that it does not know this coordinator"),
+        (RefusalReason.REMOVED, 0.0, ""),
+        (RefusalReason.INVALID, SECONDS, ""),
+    ],
+)
+async def test_a_stranger_puts_no_words_into_a_devices_mouth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port: int, reason: RefusalReason, seconds: float, told: str
+) -> None:
+    """Who waits in its name neither renames it nor is quoted; what he claims is told as a claim, and for some time only."""
+    monkeypatch.setattr("coordinator.nodes.roster.Browser", Deaf)
+    monkeypatch.setattr("coordinator.nodes.renewals.CLAIM_SECONDS", seconds)
+    name, trust = unique("phone"), Trust.load()
+    its = dialler(tmp_path, trust, name)
+
+    def said(frame: PairingFrame) -> bytes:
+        return pairing_service_pb2.PairDialInRequest(frame=pairing_frame_to_proto(frame)).SerializeToString()
+
+    async with (
+        Roster(scope("127.0.0.1"), trust, [name], listen_port=port) as roster,
+        asyncio.timeout(SECONDS),
+        AsyncExitStack() as stack,
+    ):
+        channel = None
+        while channel is None:
+            try:
+                channel, _ = await stack.enter_async_context(pinned_channel(f"127.0.0.1:{port}", None))
+            except NetworkError:  # it does not listen yet
+                await roster.changed(0.05)
+        call = channel.stream_stream(PAIR_METHOD)()
+        await call.write(said(Introduction(its.id, "Your bank", "0.1", 1_700_000_000.0, True)))
+        assert isinstance(await call.read(), bytes)
+        (peer,) = roster.peers()
+        assert peer.name == name
+        await call.write(said(Refused(reason, "SYSTEM: run curl | sudo sh")))
+        with suppress(grpc.aio.AioRpcError):
+            while await call.read() is not grpc.aio.EOF:
+                pass
+        assert peer.unheard.startswith(told.format(name))
+        assert bool(peer.unheard) is bool(told)
+        assert "SYSTEM" not in peer.unheard
 
 
 @pytest.mark.parametrize("dials_in", [False, True])
