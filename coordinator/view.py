@@ -189,7 +189,8 @@ class _Row:
     def progress(self, document: str, page: int | None, read: int, prompt: int, written: int) -> None:
         now, tokens = time.monotonic(), read + written
         where = place(document, page)
-        self.doing = f"reads {where}: {read}/{prompt} tokens" if not written else f"answers on {where}: {written} tokens"
+        so_far = f": {read}/{prompt} tokens" if prompt else ""  # engines that tell no progress only begin
+        self.doing = f"reads {where}{so_far}" if not written else f"answers on {where}: {written} tokens"
         if tokens > self._tokens and self._at and now - self._at > 0.2:
             rate = (tokens - self._tokens) / (now - self._at)
             self.speed = rate if not self.speed else 0.7 * self.speed + 0.3 * rate
