@@ -35,6 +35,7 @@ class Pool:
     def __init__(
         self, scope: Scope, trust: Trust, only: Collection[str], join: Sequence[str], listen_port: int | None, config: Config
     ) -> None:
+        self._nodes = tuple(only)
         self._roster = Roster(scope, trust, only, join, listen_port)
         self._dispatcher = Dispatcher(self._roster)
         self._config = config
@@ -148,7 +149,7 @@ class Pool:
         """As `ask`, as the events of the run; the last is `Ended` with the answer, or an error is raised. Leaving the loop early
         and closing the iterator stops the run on every node."""
         self._check_open()
-        options = running.Options(_reading(read), show_names, max_egress, dry_run, background=background)
+        options = running.Options(_reading(read), show_names, max_egress, dry_run, background=background, nodes=self._nodes)
         # One path alone is what people give first; as a sequence it would be taken apart into its characters.
         paths = [Path(each) for each in ([documents] if isinstance(documents, str | os.PathLike) else documents)]
         if not paths:
@@ -169,7 +170,7 @@ class Pool:
     ) -> AsyncIterator[Event]:
         """Goes on with an earlier run where it was, as the events of it: nothing that was done is done again, and no usable
         reply is paid for again; where none was usable, the supervisor is asked anew. `run` is its id, the beginning of it, or
-        "last". `background` as for `ask`.
+        "last". `background` as for `ask`. It is read by the nodes of this pool, whichever it was asked of.
 
         What failed is read again where nodes and documents allow it. An answer that there is stands if it was paid for, or if
         nothing was read since; else the pool makes it anew. With `again` whoever is configured makes another, and a supervisor is

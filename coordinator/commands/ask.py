@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from coordinator.account import print_answer
@@ -17,7 +17,7 @@ from coordinator.pool import Pool
 from coordinator.runs.aggregate import make_answer
 from coordinator.runs.folders import RUN_HELP
 from coordinator.runs.journal import Journal
-from coordinator.runs.run import resumable
+from coordinator.runs.run import nodes_asked, resumable
 from coordinator.types import Answer, Reading, RunId, Status
 from coordinator.view import Lines, LiveView, Silent, Terminal, View
 from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json
@@ -102,7 +102,7 @@ def _ask(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
         )
 
-    return _run(options, events)
+    return _run(options, events, lambda: options.node)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -115,10 +115,10 @@ def _resume(options: argparse.Namespace) -> int:
             again=options.again,
         )
 
-    return _run(options, events)
+    return _run(options, events, lambda: options.node or nodes_asked(runs_dir(), options.run))
 
 
-def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Event]]) -> int:
+def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Event]], nodes: Callable[[], Collection[str]]) -> int:
     config = load_config(supervisor_model=options.supervisor_model)
     run: RunId | None = None
     answer: Answer | None = None
@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Eve
 
     async def watch() -> None:
         nonlocal run, answer
-        async with Pool.discover(nodes=options.node, config=config, **network(options)) as pool:
+        async with Pool.discover(nodes=nodes(), config=config, **network(options)) as pool:
             async for event in events(pool):
                 if isinstance(event, RunStarted):
                     run = event.run

@@ -29,7 +29,8 @@ from edgenode.threads import in_thread
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a question is asked. `max_egress` is in characters, None for the default share. With `again` the supervisor is asked
-    although there is an answer, or an earlier request may have been paid for. A `background` run lets others read first."""
+    although there is an answer, or an earlier request may have been paid for. A `background` run lets others read first. `nodes`
+    are the only ones that the pool may use, by name or id, none for all: they are kept for who goes on with the run."""
 
     reading: Reading = Reading.AUTO
     show_names: bool = False
@@ -37,6 +38,7 @@ class Options:
     dry_run: bool = False
     again: bool = False
     background: bool = False
+    nodes: tuple[str, ...] = ()
 
 
 async def ask(
@@ -68,7 +70,7 @@ async def ask(
             max_egress=options.max_egress,
         )
         sources = [asdict(Source.of(document)) for document in documents]
-        journal.set_value("asked", {"reading": options.reading.value, "sources": sources})
+        journal.set_value("asked", {"reading": options.reading.value, "sources": sources, "nodes": options.nodes})
         journal.set_value("kept", asdict(kept))
         tell = Recorder(journal, emit)
         tell(RunStarted(journal.run, question))
@@ -90,7 +92,8 @@ async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, o
     with Journal.look(runs, run) as journal:
         if not journal.running and not options.again and not options.dry_run and (answer := _final_answer(journal)) is not None:
             emit(RunStarted(journal.run, resumable(journal).question))
-            how = f"To have it made anew, which a supervisor charges for: coordinator resume {journal.run} --again"
+            charged = ", which the supervisor charges for" if config.supervisor is not None else ""
+            how = f"To have it made anew{charged}: coordinator resume {journal.run} --again"
             emit(Warned(f"{_ANSWERED} {how}"))
             emit(Ended(answer))
             return answer
@@ -104,6 +107,12 @@ async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, o
         tell = Recorder(journal, emit)
         tell(RunStarted(journal.run, kept.question))
         return await _carry_on(dispatcher, config, journal, kept, options, None, tell)
+
+
+def nodes_asked(runs: Path, run: str) -> tuple[str, ...]:
+    """The only nodes that a run was to use, by name or id; none for all. Raises `RunError`."""
+    with Journal.look(runs, run) as journal:
+        return tuple((journal.value("asked") or {}).get("nodes", ()))
 
 
 def resumable(journal: Journal) -> Kept:

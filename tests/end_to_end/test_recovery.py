@@ -313,3 +313,18 @@ def test_no_such_run_is_a_sentence(arguments: tuple[str, ...]) -> None:
     done = run("coordinator", *arguments)
     assert (done.status, done.out) == (1, "")
     assert "There are no runs yet." in done.err
+
+
+def test_a_run_goes_on_with_the_nodes_that_it_was_asked_of(start_node: Start, lease: Path) -> None:
+    """Whose documents only one device may read, they are not read by others when the run is resumed, unless that is asked for."""
+    # Slow enough to be killed in the middle, however late it is.
+    chosen, other = start_node("--speed", "1000:100"), start_node()
+    for runs_before, (named, readers) in enumerate((((), {chosen.name}), (("--node", other.name), {chosen.name, other.name}))):
+
+        def begun(journal: Journal, before: int = runs_before) -> bool:
+            return len(list_runs(runs())) > before and bool(journal.ended_subtasks())
+
+        kill_when(begun, "ask", "--read", "all", "--node", chosen.name, lease, QUESTION)
+        assert show()["subtasks_ended"] < show()["plan"]["subtasks"]
+        assert answered_at_home(run("coordinator", "resume", "--json", "last", *named))
+        assert {each["name"] for each in show()["nodes"]} == readers
