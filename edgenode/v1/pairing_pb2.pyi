@@ -98,7 +98,7 @@ class _PairingVerdictEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper.
     PAIRING_VERDICT_NOT_YET_VALID: _PairingVerdict.ValueType  # 4
     PAIRING_VERDICT_WRONG_ROLE: _PairingVerdict.ValueType  # 5
     PAIRING_VERDICT_OWN_EXPIRED: _PairingVerdict.ValueType  # 6
-    """The certificate is fine, but the node's own for this authority has expired."""
+    """The certificate is fine, but the node's own for this authority has expired or is not valid yet."""
 
 class PairingVerdict(_PairingVerdict, metaclass=_PairingVerdictEnumTypeWrapper):
     """What a node thinks of a certificate that is shown to it."""
@@ -111,7 +111,7 @@ PAIRING_VERDICT_EXPIRED: PairingVerdict.ValueType  # 3
 PAIRING_VERDICT_NOT_YET_VALID: PairingVerdict.ValueType  # 4
 PAIRING_VERDICT_WRONG_ROLE: PairingVerdict.ValueType  # 5
 PAIRING_VERDICT_OWN_EXPIRED: PairingVerdict.ValueType  # 6
-"""The certificate is fine, but the node's own for this authority has expired."""
+"""The certificate is fine, but the node's own for this authority has expired or is not valid yet."""
 Global___PairingVerdict: typing_extensions.TypeAlias = PairingVerdict
 
 @typing.final

@@ -256,6 +256,8 @@ Global___Refusal: typing_extensions.TypeAlias = Refusal
 
 @typing.final
 class Progress(google.protobuf.message.Message):
+    """The first of each subtask, all zero, says that the node has begun it."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     LEASE_ID_FIELD_NUMBER: builtins.int
