@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from coordinator.types import AggregationRequest, Answer, Finding, RunId
+from coordinator.types import AggregationRequest, Answer, Finding, Gap, RunId
 from edgenode.types import DeviceStatus, EngineState, LeaseId, Model, NodeId
 
 
@@ -56,6 +56,15 @@ class DocumentRead:
 class DocumentSkipped:
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentGap:
+    """Something that a document holds is not in its text, and will not be read."""
+
+    label: str
+    name: str
+    gap: Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +193,7 @@ Event = (
     RunStarted
     | DocumentRead
     | DocumentSkipped
+    | DocumentGap
     | NodeJoined
     | NodeGone
     | NodeChanged

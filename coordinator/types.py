@@ -10,6 +10,84 @@ from edgenode.types import FailureReason, NodeId
 
 RunId = NewType("RunId", str)
 
+# Longer ones are text and no labels.
+_MAX_ROW_LABEL = 80
+_MAX_COLUMN_NAME = 60
+
+
+class SectionKind(StrEnum):
+    """What a document's format divides it into."""
+
+    PAGE = "page"
+    SHEET = "sheet"
+    SLIDE = "slide"
+    MESSAGE = "message"
+    CHAPTER = "chapter"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a document that its format numbers. It reaches from `start` to the start of the next one, and may begin in the
+    middle of a sentence, as a page does."""
+
+    kind: SectionKind
+    number: int
+    """From 1, as a viewer counts: the physical page, the position of the sheet."""
+    start: int
+    label: str = ""
+    """What the document itself calls it: the printed page number where that differs, the sheet's name, a message's subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table's row, `text[start:end]`, which is not empty."""
+
+    start: int
+    end: int
+    name: str = ""
+    """The name of its column, from the table's header; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table, `text[start:end]`. It is a quotation of its own. `cells` lie within it, in order, and do not overlap; a row
+    of which the text says the columns' names already (a record of a CSV file) has cells without names."""
+
+    start: int
+    end: int
+    cells: tuple[Cell, ...]
+    label: str = ""
+    """Where it stands in its file, for a person: "row 7" of a sheet."""
+
+
+class GapKind(StrEnum):
+    """Why something of a document is not in its text."""
+
+    SCAN = "scan"
+    """Pages that are pictures."""
+    PICTURE = "picture"
+    """A picture that may hold text, on a page that has text as well."""
+    HIDDEN = "hidden"
+    """Text that nobody sees, which was left out."""
+    UNDECODABLE = "undecodable"
+    """A font or an encoding that does not tell which characters it shows."""
+    PLACEHOLDER = "placeholder"
+    """A page that only asks to be opened in another program."""
+    DAMAGED = "damaged"
+    NOT_READ = "not_read"
+    """Something of another kind, such as an attachment that is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that a document holds and its text does not."""
+
+    kind: GapKind
+    reason: str
+    """As a clause that begins with what it is about: "pages 3, 4 are pictures without text"."""
+    pages: tuple[int, ...] = ()
+    """Numbers of the sections it concerns, where it concerns some of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -21,12 +99,62 @@ class Document:
     """What the user calls it: the path as given, or as found in the folder given."""
     path: Path
     text: str
-    page_starts: tuple[int, ...] = ()
-    """Offset at which each page starts, ascending, the first 0; empty where the format has no pages."""
+    sections: tuple[Section, ...] = ()
+    """In order of `start`; empty where the format has none."""
+    rows: tuple[Row, ...] = ()
+    """Rows of tables in order of `start`; none overlaps another."""
+    gaps: tuple[Gap, ...] = ()
+    part: str = ""
+    """Which part of the file it is, where the file holds several documents: the name of an attachment."""
+
+    @property
+    def pages(self) -> int | None:
+        """How many pages it has, None where its format has none."""
+        return sum(section.kind is SectionKind.PAGE for section in self.sections) or None
+
+    def section_at(self, offset: int) -> Section | None:
+        """The section that holds `offset`."""
+        position = bisect.bisect_right(self.sections, offset, key=lambda section: section.start)
+        return self.sections[position - 1] if position else None
 
     def page_at(self, offset: int) -> int | None:
         """Number of the page (from 1) that holds `offset`, None where there are no pages."""
-        return bisect.bisect_right(self.page_starts, offset) or None
+        section = self.section_at(offset)
+        return section.number if section is not None and section.kind is SectionKind.PAGE else None
+
+    def where(self, offset: int) -> str:
+        """Where `offset` is, for a person: "page 4 (printed iii)", "sheet Flats, row 7", "line 12"."""
+        section, row = self.section_at(offset), self.row_at(offset)
+        if section is None:
+            return row.label if row is not None and row.label else f"line {self.text.count(chr(10), 0, offset) + 1}"
+        if section.kind is SectionKind.PAGE:
+            return f"page {section.number}" + (f" (printed {section.label})" if section.label else "")
+        place = f"{section.kind.value} {section.label or section.number}"
+        return f"{place}, {row.label}" if row is not None and row.label else place
+
+    def row_at(self, offset: int) -> Row | None:
+        """The row of a table that holds `offset`."""
+        position = bisect.bisect_right(self.rows, offset, key=lambda row: row.start)
+        row = self.rows[position - 1] if position else None
+        return row if row is not None and offset < row.end else None
+
+    def quote(self, start: int, end: int) -> str:
+        """What stands from `start` to `end`, as it is quoted: the text itself, but whole cells of a table's row with the names of
+        their columns, and after the row's first cell, which mostly says what the row is about: "Month: January | Rent: 410.20"."""
+        row = self.row_at(start)
+        if row is None or end > row.end or not any(cell.name for cell in row.cells):
+            return self.text[start:end]
+        cells = [cell for cell in row.cells if start <= cell.start and cell.end <= end]
+        if not cells or any(cell.start < edge < cell.end for cell in row.cells for edge in (start, end)):
+            return self.text[start:end]
+        first = row.cells[0]
+        if cells[0] is not first and first.end - first.start <= _MAX_ROW_LABEL:
+            cells.insert(0, first)
+        return " | ".join(self._named(cell) for cell in cells)
+
+    def _named(self, cell: Cell) -> str:
+        value = " ".join(self.text[cell.start : cell.end].split())
+        return f"{cell.name[:_MAX_COLUMN_NAME]}: {value}" if cell.name else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +167,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A piece of a document short enough to be a quotation. `text` is `document.text[start:end]` with white space folded to
+    """A piece of a document short enough to be a quotation. `text` is `document.quote(start, end)` with white space folded to
     single spaces; it is what a reader chooses from."""
 
     start: int
@@ -87,11 +215,13 @@ class Place:
     page: int | None
     start: int
     end: int
+    where: str = ""
+    """As `Document.where` tells it. It may hold names of the document's own, so it stays in the house."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A reader chose a quotation that really is in its chunk. `quote` is `document.text[start:end]`; `answer` is the model's own
+    """A reader chose a quotation that really is in its chunk. `quote` is `document.quote(start, end)`; `answer` is the model's own
     short answer and is verified by nobody."""
 
     task: int
@@ -164,13 +294,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """`document` is the document's name; `quote` is its extracted text from `start` to `end`."""
+    """`document` is the document's name; `quote` is what it says from `start` to `end` (`Document.quote`)."""
 
     document: str
     page: int | None
     start: int
     end: int
     quote: str
+    where: str = ""
+    """The page, sheet, row or line, for a person."""
 
 
 @dataclass(frozen=True, slots=True)

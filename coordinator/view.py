@@ -14,6 +14,7 @@ from rich.text import Text
 from coordinator.account import place, several
 from coordinator.events import (
     Aggregating,
+    DocumentGap,
     DocumentRead,
     DocumentSkipped,
     Event,
@@ -136,7 +137,7 @@ class LiveView:
                 self._stage = "Reading"
             case Aggregating(by, model, findings):
                 self._stage = f"{model} ({'in the cloud' if by == 'supervisor' else 'at home'}) puts {findings} findings together …"
-        if isinstance(event, DocumentSkipped | NodeGone | SupervisorTrouble | Warned | Planned | RunStarted) and (
+        if isinstance(event, DocumentSkipped | DocumentGap | NodeGone | SupervisorTrouble | Warned | Planned | RunStarted) and (
             line := _line(event)
         ):
             self._console.print(Text(line), soft_wrap=True)
@@ -226,6 +227,8 @@ def _line(event: Event) -> str:
             return f"{label}: {clean_line(name, 200)}, {characters:,} characters" + (f", {several(pages, 'page')}" if pages else "")
         case DocumentSkipped(name, reason):
             return f"Skipped {clean_line(name, 200)}: {clean_line(reason, 300)}"
+        case DocumentGap(label, name, gap):
+            return f"Not all of {label} ({clean_line(name, 200)}) can be read: {clean_line(gap.reason, 300)}"
         case NodeJoined(node):
             model = node.models[0].name if node.models else "no model"
             note = _note(node)

@@ -4,7 +4,9 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
@@ -14,8 +16,10 @@ from coordinator.runs.database import forget
 from coordinator.runs.folders import NO_RUNS, RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.story import list_stories, story_json, story_lines, story_of, summary_json, summary_line
+from coordinator.types import Document
 from coordinator.view import Terminal
 from edgenode.console import ANSWERED, Commands, add_common, print_json
+from edgenode.text import clean_line
 
 
 def add_to(commands: Commands) -> None:
@@ -112,12 +116,16 @@ def _text(options: argparse.Namespace) -> int:
     from coordinator.documents.ingest import read_documents  # loads the PDF and Word readers, which only this command needs at once
 
     documents, skipped = read_documents([options.document])
-    if len(documents) != 1:
+    if not documents:
         reason = " ".join(f"{each.name}: {each.reason}" for each in skipped) or f"{options.document} is not one document."
         raise DocumentError(reason)
     document = documents[0]
+    gaps = [f"{gap.reason[0].upper()}{gap.reason[1:]}." for gap in document.gaps]
+    inside = (f"{each.name} is a document of its own; --json prints its text." for each in documents[1:] if not options.json)
+    for line in (*gaps, *(f"{each.name}: {each.reason}" for each in skipped), *inside):
+        print(clean_line(line, 400), file=sys.stderr)
     if options.json:
-        print_json({"name": document.name, "page_starts": document.page_starts, "text": document.text})
+        print_json({**_told(documents[0]), "inside": [_told(each) for each in documents[1:]]})
     elif sys.stdout.isatty():
         print(document.text)
     else:
@@ -125,3 +133,14 @@ def _text(options: argparse.Namespace) -> int:
         sys.stdout.buffer.write(document.text.encode("utf-8"))
         sys.stdout.flush()
     return ANSWERED
+
+
+def _told(document: Document) -> dict[str, Any]:
+    """A document as JSON. Offsets are into its text."""
+    return {
+        "name": document.name,
+        "sections": [asdict(each) for each in document.sections],
+        "rows": [asdict(each) for each in document.rows],
+        "gaps": [asdict(each) for each in document.gaps],
+        "text": document.text,
+    }

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
-from coordinator.documents.sentences import capped, split_sentences
-from coordinator.types import Chunk, Document, Sentence
+from coordinator.documents.sentences import MAX_SENTENCE_CHARACTERS, capped, split_sentences
+from coordinator.types import Chunk, Document, Row, Sentence
 
 TARGET_TOKENS: Final = 900
 """Estimated tokens of an ordinary chunk: about 520 real ones of English prose, 720 of Japanese. Small models read short texts
@@ -81,15 +80,47 @@ class _Piece:
 
 def _pieces(document: Document, max_tokens: int) -> list[_Piece]:
     text = document.text
-    edges = (*(document.page_starts or (0,)), len(text))
+    sentences = [part for sentence in _sentences(document) for part in _fitting(text, sentence, max_tokens)]
     pieces: list[_Piece] = []
-    for start, end in pairwise(edges):
-        sentences = [part for sentence in split_sentences(text, start, end) for part in _fitting(text, sentence, max_tokens)]
-        for position, sentence in enumerate(sentences):
-            following = sentences[position + 1].start if position + 1 < len(sentences) else None
-            ragged = following is not None and text.count("\n", sentence.end, following) < 2
-            pieces.append(_Piece(sentence, _line_tokens(sentence.text), ragged))
+    for position, sentence in enumerate(sentences):
+        following = sentences[position + 1].start if position + 1 < len(sentences) else None
+        ragged = following is not None and text.count("\n", sentence.end, following) < 2
+        pieces.append(_Piece(sentence, _line_tokens(sentence.text), ragged))
     return pieces
+
+
+def _sentences(document: Document) -> Iterator[Sentence]:
+    """All of a document: the sentences of its text, and each row of a table as a sentence of its own, or as several where it is
+    too long."""
+    at = 0
+    for row in document.rows:
+        yield from split_sentences(document.text, at, row.start)
+        yield from _row_sentences(document, row)
+        at = row.end
+    yield from split_sentences(document.text, at)
+
+
+def _row_sentences(document: Document, row: Row) -> Iterator[Sentence]:
+    whole = _quoted(document, row.start, row.end)
+    if len(whole.text) <= MAX_SENTENCE_CHARACTERS or not row.cells:
+        yield whole
+        return
+    group: Sentence | None = None
+    for cell in row.cells:
+        longer = _quoted(document, group.start if group else cell.start, cell.end)
+        if group is not None and len(longer.text) > MAX_SENTENCE_CHARACTERS:
+            yield group
+            longer = _quoted(document, cell.start, cell.end)
+        group = longer
+        if len(group.text) > MAX_SENTENCE_CHARACTERS:  # one long cell
+            yield from split_sentences(document.text, cell.start, cell.end)
+            group = None
+    if group is not None:
+        yield group
+
+
+def _quoted(document: Document, start: int, end: int) -> Sentence:
+    return Sentence(start, end, " ".join(document.quote(start, end).split()))
 
 
 def _fitting(text: str, sentence: Sentence, max_tokens: int) -> Iterator[Sentence]:

@@ -2,24 +2,21 @@
 
 import io
 import logging
-import re
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import mammoth
 from pypdf import PageObject, PdfReader
 
 from coordinator.documents.encodings import decode
+from coordinator.documents.extract import Extract, checked, clean
 from coordinator.documents.html import declared_encoding, html_text
 from coordinator.errors import DocumentError
-
-MAX_CHARACTERS: Final = 20_000_000
-"""Some 5,000 dense pages: a pool would read it for days."""
+from coordinator.types import Gap, GapKind, Section, SectionKind
 
 MAX_PDF_PAGES: Final = 20_000
 MAX_PDF_SECONDS: Final = 600.0
@@ -30,9 +27,6 @@ MAX_DOCX_XML_BYTES: Final = 10_000_000
 """Of what is parsed, unpacked: about 2,000 pages. The parser takes some 6 s and 30 MB of memory for a megabyte of it."""
 
 PAGE_BREAK: Final = "\n\n"
-
-_LINE_ENDS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_UNWANTED: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]")
 
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _FOREIGN: Final = (
@@ -48,32 +42,15 @@ _FOREIGN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Extract:
-    text: str
-    page_starts: tuple[int, ...] = ()
-    gaps: tuple[str, ...] = ()
-    """What could not be read of it, each as a clause."""
-
-
-def clean(text: str) -> str:
-    """`text` that any program can take: line ends as "\\n", no control characters beside it and tab, no soft hyphens or byte order
-    marks, nothing that UTF-8 cannot hold. Otherwise as it was."""
-    text = _LINE_ENDS.sub("\n", text)
-    text = _UNWANTED.sub("", text)
-    # Pairs of surrogates, which some PDF fonts yield, become their character; lone ones the replacement character.
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def read_text(data: bytes) -> Extract:
     for magic, kind in _FOREIGN:
         if data.startswith(magic):
             raise DocumentError(f"it is not text but {kind}")
-    return Extract(_checked(clean(decode(data))))
+    return Extract(checked(clean(decode(data))))
 
 
 def read_html(data: bytes) -> Extract:
-    return Extract(_checked(html_text(clean(decode(data, declared_encoding(data))))))
+    return Extract(checked(html_text(clean(decode(data, declared_encoding(data))))))
 
 
 def read_docx(data: bytes) -> Extract:
@@ -96,17 +73,17 @@ def read_docx(data: bytes) -> Extract:
         markup = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(_no_image)).value
     except Exception as error:  # a damaged file can raise anything: XML, zip, key, type and recursion errors were seen
         raise DocumentError("it is damaged: Word documents of this kind cannot be unpacked") from error
-    return Extract(_checked(clean(html_text(clean(markup)))))
+    return Extract(checked(clean(html_text(clean(markup)))))
 
 
 def read_pdf(data: bytes) -> Extract:
     with _silent_pypdf():
         pages, broken, pictures = _pdf_pages(data)
     text = PAGE_BREAK.join(pages)
-    starts: list[int] = []
+    sections: list[Section] = []
     at = 0
-    for page in pages:
-        starts.append(at)
+    for number, page in enumerate(pages, 1):
+        sections.append(Section(SectionKind.PAGE, number, at))
         at += len(page) + len(PAGE_BREAK)
     if not text.strip():
         if broken:
@@ -114,22 +91,13 @@ def read_pdf(data: bytes) -> Extract:
         raise DocumentError("its pages hold no text, only pictures: it is probably a scan; run OCR over it first")
     gaps = []
     if broken:
-        gaps.append(f"{_numbers(broken)} damaged and could not be read; the others were")
+        gaps.append(Gap(GapKind.DAMAGED, f"{_numbers(broken)} damaged and could not be read; the others were", tuple(broken)))
     if pictures:
-        gaps.append(f"{_numbers(pictures)} only a picture and could not be read; the others were")
-    return Extract(_checked(text), tuple(starts), tuple(gaps))
+        gaps.append(
+            Gap(GapKind.SCAN, f"{_numbers(pictures)} only a picture and could not be read; the others were", tuple(pictures))
+        )
+    return Extract(checked(text), tuple(sections), (), tuple(gaps))
 
-
-KINDS: Final[Mapping[str, Callable[[bytes], Extract]]] = {
-    ".txt": read_text,
-    ".md": read_text,
-    ".markdown": read_text,
-    ".html": read_html,
-    ".htm": read_html,
-    ".pdf": read_pdf,
-    ".docx": read_docx,
-}
-"""The reader for each file name's ending, in lower case. Each raises DocumentError, with a reason, and nothing else."""
 
 _pypdf_lock: Final = threading.Lock()
 
@@ -201,14 +169,6 @@ def _numbers(pages: list[int]) -> str:
         return f"page {pages[0]} is"
     shown = ", ".join(map(str, pages[:10]))
     return f"pages {shown}{' and more' if len(pages) > 10 else ''} are"
-
-
-def _checked(text: str) -> str:
-    if not text.strip():
-        raise DocumentError("there is no text in it")
-    if len(text) > MAX_CHARACTERS:
-        raise DocumentError(f"it holds more than {MAX_CHARACTERS:,} characters; split it and try again")
-    return text
 
 
 def _no_image(_: Any) -> dict[str, str]:

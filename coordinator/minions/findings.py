@@ -63,8 +63,8 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
     return Answered(
         task=task.index,
         chunk=chunk.index,
-        place=Place(document.label, document.page_at(start), start, end),
-        quote=document.text[start:end],
+        place=Place(document.label, document.page_at(start), start, end, document.where(start)),
+        quote=document.quote(start, end),
         answer=clean_line(answer, MAX_ANSWER_CHARACTERS),
         node=node,
     )
@@ -113,7 +113,7 @@ def _retrieved(task: Task, chunk: Chunk, sentence: Sentence, documents: Mapping[
     return Retrieved(
         task=task.index,
         chunk=chunk.index,
-        place=Place(document.label, document.page_at(sentence.start), sentence.start, sentence.end),
-        quote=document.text[sentence.start : sentence.end],
+        place=Place(document.label, document.page_at(sentence.start), sentence.start, sentence.end, document.where(sentence.start)),
+        quote=document.quote(sentence.start, sentence.end),
         score=round(score, 4),
     )

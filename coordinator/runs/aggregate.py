@@ -138,13 +138,15 @@ async def aggregate(
     entries = [selection.entries[position] for position in reply.citations]
     if not reply.found and by == "home":
         entries = sorted(selection.entries, key=lambda entry: entry.strength)[:STRONGEST_SHOWN]
-    cited = tuple(
-        Citation(kept.names[finding.place.document], finding.place.page, finding.place.start, finding.place.end, finding.quote)
-        for finding in (entry.finding for entry in entries)
-    )
+    cited = tuple(_citation(kept.names[finding.place.document], finding) for finding in (entry.finding for entry in entries))
     # What a small model says beside "not found" is of no use (measured: nonsense each time); a supervisor says what is missing.
     text = reply.answer if reply.found or by == "supervisor" else ""
     return make_answer(journal, kept, status, text, by, cited)
+
+
+def _citation(name: str, finding: Answered | Retrieved) -> Citation:
+    place = finding.place
+    return Citation(name, place.page, place.start, place.end, finding.quote, place.where)
 
 
 def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str, citations: tuple[Citation, ...]) -> Answer:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coordinator.documents.ingest import read_documents
@@ -23,10 +23,12 @@ class Source:
     name: str
     path: str
     digest: str
+    part: str = ""
+    """Which of the documents inside the file, as `Document.part`."""
 
     @classmethod
     def of(cls, document: Document) -> "Source":
-        return cls(document.label, document.name, os.path.abspath(document.path), _digest(document))  # noqa: PTH100 (links stay)
+        return cls(document.label, document.name, os.path.abspath(document.path), _digest(document), document.part)  # noqa: PTH100 (links stay)
 
 
 def read_again(sources: Sequence[Source]) -> tuple[Document, ...]:
@@ -37,16 +39,16 @@ def read_again(sources: Sequence[Source]) -> tuple[Document, ...]:
     for source in sources:
         if not os.path.lexists(source.path):
             raise DocumentError(f"{source.name} is no longer at {source.path}. {_ADVICE}")
-    documents, skipped = read_documents([Path(source.path) for source in sources])
-    found = {str(document.path): document for document in documents}
+    documents, skipped = read_documents([Path(path) for path in dict.fromkeys(source.path for source in sources)])
+    found = {(str(document.path), document.part): document for document in documents}
     reasons = {each.name: each.reason for each in skipped}
     again: list[Document] = []
     for source in sources:
-        document = found.get(source.path)
+        document = found.get((source.path, source.part))
         if document is None:
             reason = reasons.get(source.path, "It is now the same file as another of the documents.")
             raise DocumentError(f"{source.name} cannot be read any more: {reason} {_ADVICE}")
-        document = Document(source.label, source.name, document.path, document.text, document.page_starts)
+        document = replace(document, label=source.label, name=source.name)
         if _digest(document) != source.digest:
             raise DocumentError(f"{source.name} has changed since the run was begun. {_ADVICE}")
         again.append(document)
@@ -71,8 +73,9 @@ _ADVICE = "Put it back as it was and resume again, or ask the question anew. Wha
 
 
 def _digest(document: Document) -> str:
-    pages = ",".join(map(str, document.page_starts))
-    return hashlib.sha256(f"{pages}\n{document.text}".encode("utf-8", "surrogatepass")).hexdigest()
+    # Rows and sections, too: they decide how the text is divided and quoted.
+    places = repr((document.sections, document.rows))
+    return hashlib.sha256(f"{places}\n{document.text}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _key(instruction: str, chunk: Chunk) -> str:

@@ -8,6 +8,7 @@ from coordinator.errors import RunError
 from coordinator.events import (
     Aggregating,
     Cancelled,
+    DocumentGap,
     DocumentSkipped,
     Ended,
     Event,
@@ -65,6 +66,8 @@ class Recorder:
                 return "sitting", {"number": self._journal.sitting}
             case DocumentSkipped(name, reason):
                 return "skipped", {"name": name, "reason": reason}
+            case DocumentGap(_, name, gap):
+                return "skipped", {"name": name, "reason": f"{gap.reason[0].upper()}{gap.reason[1:]}."}
             case NodeJoined(node):
                 self._told[node.id] = (node.state, bool(node.draining))
                 model = node.models[0].name if node.models else ""

@@ -11,7 +11,7 @@ from coordinator.config import Config
 from coordinator.documents.chunks import typical_tokens
 from coordinator.documents.ingest import read_documents
 from coordinator.errors import DocumentError, NoNodes, RunError
-from coordinator.events import DocumentRead, DocumentSkipped, Ended, RunStarted, Warned
+from coordinator.events import DocumentGap, DocumentRead, DocumentSkipped, Ended, RunStarted, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.plan import split_question
 from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, has_reply, make_answer, supervisor_of
@@ -170,7 +170,9 @@ async def _read_rest(
             dispatcher.expect()
             documents = await in_thread(read_again, [Source(**each) for each in journal.value("asked")["sources"]])
         for document in documents:
-            tell(DocumentRead(document.label, document.name, len(document.text), len(document.page_starts) or None))
+            tell(DocumentRead(document.label, document.name, len(document.text), document.pages))
+            for gap in document.gaps:
+                tell(DocumentGap(document.label, document.name, gap))
         await read(dispatcher, journal, kept.question, documents, tell, interactive=not options.background)
     except (DocumentError, NoNodes, OtherPlan) as error:
         if not whole:

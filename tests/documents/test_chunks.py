@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from coordinator.documents.chunks import MIN_TOKENS, TARGET_TOKENS, estimate_tokens, make_chunks, typical_tokens
 from coordinator.documents.sentences import split_sentences
-from coordinator.types import Document
+from coordinator.types import Cell, Document, Row, Section, SectionKind
 
 LEASE = (Path(__file__).parent / "data" / "lease_ja.md").read_text(encoding="utf-8")
 PROSE = "The tenant shall pay the rent on the first day of each month. Late payments bear interest, which is due at once.\n\n" * 200
 
 
 def document(text: str, label: str = "D1", page_starts: tuple[int, ...] = ()) -> Document:
-    return Document(label, f"{label}.txt", Path(f"{label}.txt"), text, page_starts)
+    sections = tuple(Section(SectionKind.PAGE, number, start) for number, start in enumerate(page_starts, 1))
+    return Document(label, f"{label}.txt", Path(f"{label}.txt"), text, sections)
 
 
 @given(
@@ -66,14 +67,53 @@ def test_chunks_end_with_paragraphs() -> None:
     assert all(chunk.sentences[0].text.startswith("The tenant") for chunk in chunks)
 
 
-def test_sentences_end_at_pages() -> None:
-    """A sentence that runs on over a page break is two, so that each has one page."""
-    text = "This runs on\n\nover the page."
-    starts = (0, text.index("over"))
+def test_a_sentence_goes_on_over_a_page() -> None:
+    """A page may end in the middle of a sentence, which stays one quotation on the page where it begins."""
+    text = "It runs on over the page. The next one is there."
+    made = document(text, page_starts=(0, text.index("over")))
 
-    (chunk,) = make_chunks([document(text.replace("\n\n", "  "), page_starts=starts)], max_tokens=100)
+    (chunk,) = make_chunks([made], max_tokens=100)
 
-    assert [sentence.text for sentence in chunk.sentences] == ["This runs on", "over the page."]
+    assert [sentence.text for sentence in chunk.sentences] == ["It runs on over the page.", "The next one is there."]
+    assert [made.page_at(sentence.start) for sentence in chunk.sentences] == [1, 2]
+
+
+def table(*rows: tuple[str, ...], names: tuple[str, ...]) -> Document:
+    text, found = "Before.\n\n", []
+    for row in rows:
+        start, cells = len(text), []
+        for name, value in zip(names, row, strict=True):
+            cells.append(Cell(len(text), len(text) + len(value), name))
+            text += f"{value}  "
+        found.append(Row(start, cells[-1].end, tuple(cells)))
+        text += "\n"
+    return Document("D1", "t.pdf", Path("t.pdf"), f"{text}\nAfter.", (), tuple(found))
+
+
+def test_a_row_of_a_table_is_a_quotation_with_its_columns_names() -> None:
+    """A row is one sentence, whatever stops its cells hold, and says what its numbers are."""
+    made = table(("Jan. 1. Rent", "410.20"), ("Feb.", "395.75"), names=("Month", "EUR"))
+
+    (chunk,) = make_chunks([made], max_tokens=500)
+
+    assert [sentence.text for sentence in chunk.sentences] == [
+        "Before.",
+        "Month: Jan. 1. Rent | EUR: 410.20",
+        "Month: Feb. | EUR: 395.75",
+        "After.",
+    ]
+    assert made.text[chunk.sentences[2].start : chunk.sentences[2].end].split() == ["Feb.", "395.75"]
+
+
+def test_a_long_row_is_several_quotations_each_with_the_rows_label() -> None:
+    """A record of forty columns is more than a quotation: each piece of it says which record it is of, and none is lost."""
+    values = tuple(f"value {number} of it" for number in range(40))
+    made = table(("Flat 7", *values), names=("flat", *(f"column {number}" for number in range(40))))
+
+    sentences = [sentence.text for chunk in make_chunks([made], max_tokens=1000) for sentence in chunk.sentences[1:-1]]
+
+    assert all(text.startswith("flat: Flat 7 | ") and len(text) < 400 for text in sentences)
+    assert all(any(f"column {number}: {value}" in text for text in sentences) for number, value in enumerate(values))
 
 
 def test_a_sentence_larger_than_a_chunk_is_cut_further() -> None:

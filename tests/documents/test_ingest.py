@@ -14,8 +14,9 @@ from pypdf import PdfReader, PdfWriter
 
 from coordinator.documents import readers
 from coordinator.documents.chunks import make_chunks
+from coordinator.documents.extract import MAX_CHARACTERS
 from coordinator.documents.ingest import read_documents
-from coordinator.types import Document
+from coordinator.types import Document, GapKind
 from edgenode.errors import UsageError
 
 PAGES = (
@@ -133,8 +134,8 @@ def test_a_pdf_keeps_its_pages(tmp_path: Path) -> None:
     """Each quotation of a PDF is text at its offsets, on the page it was printed on."""
     document = only(write(tmp_path / "lease.pdf", pdf(*PAGES)))
 
-    assert len(document.page_starts) == 3
-    assert document.page_starts[0] == 0
+    assert document.pages == 3
+    assert document.sections[0].start == 0
     for number, page in enumerate(PAGES, start=1):
         for quote in page.split(". "):
             assert document.page_at(document.text.index(quote)) == number
@@ -325,10 +326,11 @@ def test_a_pdf_with_a_scanned_page_is_read_and_the_page_named(tmp_path: Path) ->
     """The pages with text are there with their right numbers, and the user learns which one is missing."""
     path = write(tmp_path / "lease.pdf", pdf(PAGES[0], "", PAGES[1], picture_on=2))
 
-    (document,), (gap,) = read_documents([path])
+    (document,), skipped = read_documents([path])
 
+    assert not skipped
     assert document.page_at(document.text.index("Pets")) == 3
-    assert "page 2" in gap.reason.lower()
+    assert [(gap.kind, gap.pages) for gap in document.gaps] == [(GapKind.SCAN, (2,))]
 
 
 def test_a_pdf_whose_pages_contain_each_other_ends(tmp_path: Path) -> None:
@@ -372,15 +374,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "regular file" in reason(tmp_path / "pipe.txt")
 
 
-def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
     """Size is looked at before the file is in memory, and the amount of text before it is worked on."""
     path = tmp_path / "huge.txt"
     with path.open("wb") as file:
         file.truncate(200_000_001)  # sparse: takes no disk
     assert "larger than 200 MB" in reason(path)
 
-    monkeypatch.setattr(readers, "MAX_CHARACTERS", 10)
-    assert "characters" in reason(write(tmp_path / "long.txt", "More than ten."))
+    assert "characters" in reason(write(tmp_path / "long.txt", "a" * (MAX_CHARACTERS + 1)))
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -21,11 +21,25 @@ from coordinator.minions.findings import (
     retrieved_findings,
 )
 from coordinator.minions.plan import Plan, make_plan
-from coordinator.types import Abstained, Answered, Chunk, Document, Place, Reading, Rejected, Retrieved, Sentence, Task
+from coordinator.types import (
+    Abstained,
+    Answered,
+    Chunk,
+    Document,
+    Place,
+    Reading,
+    Rejected,
+    Retrieved,
+    Section,
+    SectionKind,
+    Sentence,
+    Task,
+)
 from edgenode.types import NodeId
 
 TEXT = "Lease.\fThe rent is\n  900 EUR. It is due on the ﬁrst day.\fＴｈｅ ｋｅｙｓ: ｶﾞﾚｰｼﾞ 鍵 2. The rent is 900 EUR."
-PAGES = (0, TEXT.index("\f") + 1, TEXT.rindex("\f") + 1)
+STARTS = (0, TEXT.index("\f") + 1, TEXT.rindex("\f") + 1)
+PAGES = tuple(Section(SectionKind.PAGE, number, start) for number, start in enumerate(STARTS, 1))
 DOCUMENT = Document("D7", "lease.pdf", Path("lease.pdf"), TEXT, PAGES)
 NODE = NodeId("node-1")
 TASK = Task(3, "What is the rent?")
@@ -48,7 +62,7 @@ def check(quote: object, answer: object = "900") -> Answered | Abstained | Rejec
 def test_chosen_sentence_is_answered_with_its_place() -> None:
     """A sentence of the chunk is verified, with its own offsets and page and the document's exact text."""
     finding = check("The rent is 900 EUR.", " 900\u202e EUR\x1b[31m\n ")
-    place = Place("D7", 2, SENTENCES[0].start, SENTENCES[0].end)
+    place = Place("D7", 2, SENTENCES[0].start, SENTENCES[0].end, "page 2")
     assert finding == Answered(3, 5, place, "The rent is\n  900 EUR.", "900 EUR [31m", NODE)
 
 
