@@ -189,7 +189,11 @@ def story_lines(story: Story) -> Iterator[str]:
         for kind, count in story.passed_over.items():
             yield f"  … and {count:,} more of “{kind}”, which were counted only"
     yield ""
-    sent = [each for each in story.requests if each.state is not RequestState.DRY_RUN]
+    sent = [each for each in story.requests if each.was_sent]
+    failed = [each for each in story.requests if each.state is RequestState.NOT_SENT]
+    if failed:
+        yield "What could not be sent"
+        yield from (f"  {_request_line(each)}" for each in failed)
     yield "What was sent" if sent else "Nothing was sent."
     for each in sent:
         yield f"  {_request_line(each)}"

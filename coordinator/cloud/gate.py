@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn
 
 import httpx2
@@ -29,10 +30,6 @@ MAX_REPLY_BYTES = 4 * 2**20
 CONNECT_SECONDS = 20.0
 # A shorter key is a word that local servers want ("ollama", "none"). It guards nothing, and could be anywhere in a reply.
 SECRET_CHARACTERS = 16
-# Of a reply's headers, the ones that are of use.
-_REPLY_HEADERS = ("content-type", "retry-after", "x-request-id")
-# No connection, so nothing was asked. After any other failure the supervisor may have got the request, answered and charged.
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 
 
 class DryRun(EgressRefused):
@@ -138,12 +135,21 @@ class Gate:
         outgoing = self._outgoing(body)
         entry = self.journal.ledger.begin(url, model, body, "sending")
         log.info("Sending %d bytes to %s.", len(body), url)
+        written = False
+
+        async def trace(event: str, info: dict[str, Any]) -> None:
+            # A proxy's CONNECT is traced as well, and is not our request.
+            nonlocal written
+            written |= event.endswith("send_request_headers.started") and info["request"].method == b"POST"
+
+        outgoing.extensions["trace"] = trace
         try:
             async with asyncio.timeout(self.config.timeout_seconds):
                 response = await self._exchange(outgoing, send)
         except BaseException as error:
-            # Whatever ended it, a cancellation too: the ledger says so, and the error goes on its way.
-            self.journal.ledger.end(entry, None, None, error=self._words(error), lost=not isinstance(error, _NEVER_SENT))
+            # Whatever ended it, a cancellation too: the ledger says so, and the error goes on its way. Once the first byte was
+            # written the supervisor may have got the request, answered and charged.
+            self.journal.ledger.end(entry, None, None, error=self._words(error), lost=written)
             if isinstance(error, TimeoutError):
                 raise httpx2.ReadTimeout("no whole reply in time", request=request) from error
             raise
@@ -166,7 +172,9 @@ class Gate:
                     raise SupervisorGarbled(f"The supervisor's reply is larger than {MAX_REPLY_BYTES} bytes. Check its base URL.")
         finally:
             await incoming.aclose()
-        headers = {name: incoming.headers[name] for name in _REPLY_HEADERS if name in incoming.headers}
+        # Its headers may be anything: only the one that is of use goes on, if it can.
+        asked = incoming.headers.get("retry-after", "")
+        headers = {"retry-after": asked} if asked.isascii() else {}
         return httpx2.Response(incoming.status_code, headers=headers, content=self._without_key(bytes(body)))
 
     def _outgoing(self, body: bytes) -> httpx2.Request:
@@ -214,6 +222,8 @@ class _GatedClient(httpx2.AsyncClient):
             limits=httpx2.Limits(max_connections=1, max_keepalive_connections=0),
             # The user's proxies are used, but not to this machine: a proxy would carry the findings away unencrypted.
             trust_env=not gate.config.local,
+            # A reply's cookies would go with the next request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
         self._gate = gate
 

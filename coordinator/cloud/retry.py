@@ -7,6 +7,8 @@ from enum import StrEnum
 
 # Said by a gateway whose server did not answer it: bad gateway, gateway time-out, and what Cloudflare says (529 is no gateway's).
 _GATEWAY = frozenset({502, 504, *range(520, 528), 530})
+# No limit on requests lasts longer than a day, and no outage longer than a week is announced so.
+_BELIEVED_SECONDS = 7 * 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
 
@@ -77,11 +79,14 @@ def trouble_of(status: int, code: str) -> Trouble:
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks to wait, in either of its forms; None if it says nothing. `now` is Unix seconds."""
+    """Seconds that a Retry-After header asks to wait, in either of its forms; None if it says nothing that can be meant, such as a
+    wait of years. `now` is Unix seconds."""
     text = (header or "").strip()
-    if _SECONDS.fullmatch(text):
-        return float(text)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text[:80]).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
+        if _SECONDS.fullmatch(text):
+            seconds = float(text)
+        else:
+            seconds = max(0.0, email.utils.parsedate_to_datetime(text[:80]).timestamp() - now)
+    except (ValueError, TypeError, OverflowError, OSError):
         return None
+    return seconds if seconds <= _BELIEVED_SECONDS else None

@@ -17,6 +17,7 @@ from coordinator.cloud import reply
 from coordinator.cloud.gate import Gate
 from coordinator.cloud.retry import RetryPolicy, Trouble, retry_after, trouble_of
 from coordinator.errors import SupervisorError, SupervisorGarbled, SupervisorRejected, SupervisorUnavailable, SupervisorUnsure
+from coordinator.runs.records import RequestState
 from coordinator.types import Aggregate, AggregationRequest, LedgerRequest
 from edgenode.text import clean_line
 
@@ -112,7 +113,7 @@ class Supervisor:
     def _no_reply(self, cause: BaseException | None, timed_out: bool) -> "_Setback":
         """Whether anything was sent is in the ledger."""
         reason = clean_line(str(cause or ""), reply.MAX_MESSAGE) or type(cause).__name__
-        if self._gate.journal.ledger.unsure() is None:
+        if self._gate.journal.ledger.records()[-1].state is RequestState.NOT_SENT:
             return _Setback(Trouble.UNREACHABLE, f"cannot be reached ({reason})")
         if timed_out:
             return _Setback(Trouble.SILENT, f"gave no whole reply within {self._gate.config.timeout_seconds:g} seconds")
@@ -179,8 +180,10 @@ class Supervisor:
                 f"Another --supervisor-model may do better. {later}"
             )
         if setback.asked is not None and setback.asked > self._policy.patience_seconds:
-            until = f" (until {_clock(time.time() + setback.asked)})"
-            return SupervisorUnavailable(f"The supervisor at {host} asks to wait {setback.asked:.0f} seconds{until}. {later}")
+            until = f"{datetime.fromtimestamp(time.time() + setback.asked, UTC):%Y-%m-%d %H:%M} UTC"
+            return SupervisorUnavailable(
+                f"The supervisor at {host} asks to wait {setback.asked:.0f} seconds (until {until}). {later}"
+            )
         return SupervisorUnavailable(
             f"The supervisor at {host} {setback.words}{tried}. Check the network and try again later. {later}"
         )
@@ -204,10 +207,3 @@ def _import() -> None:
         raise SupervisorRejected(
             f"The Python package {error.name} is missing. Install it with: pip install 'edgenode[coordinator]'"
         ) from error
-
-
-def _clock(moment: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return "far in the future"

@@ -15,6 +15,7 @@ from coordinator.errors import DocumentError
 from coordinator.runs.database import forget
 from coordinator.runs.folders import NO_RUNS, RUN_HELP
 from coordinator.runs.journal import Journal
+from coordinator.runs.records import RequestState
 from coordinator.story import list_stories, story_json, story_lines, story_of, summary_json, summary_line
 from coordinator.types import Document
 from coordinator.view import Terminal
@@ -87,10 +88,12 @@ def _ledger(options: argparse.Namespace) -> int:
     def say(line: str) -> None:
         console.print(Text(line), soft_wrap=True)
 
-    if not requests:
+    if not any(each.was_sent for each in requests):
         say("Nothing was sent in this run.")
     for number, each in enumerate(requests, 1):
-        sent = "not sent (dry run)" if each.state == "dry_run" else f"{each.state}, HTTP status {each.status or 'none'}"
+        sent = f"{each.state}, HTTP status {each.status or 'none'}"
+        if not each.was_sent:
+            sent = "not sent (dry run)" if each.state is RequestState.DRY_RUN else "not sent"
         say(f"Request {number} to {each.url}, {len(each.body):,} bytes, {sent}{': ' + each.error if each.error else ''}")
         say(_pretty(each.body))
         if each.reply:

@@ -54,8 +54,8 @@ class RequestLedger:
         *,
         lost: bool = False,
     ) -> None:
-        """Writes what came of a request: its reply, or in `error` why there is none; with `lost` it may have been answered and paid
-        for all the same."""
+        """Writes what came of a request: its reply, or in `error` why there is none. Without a reply nothing was sent, unless it is
+        `lost`: then it may have been answered and paid for."""
         state = RequestState.LOST if lost else RequestState.ENDED
         row = (state, time.time(), status, body, prompt_tokens, completion_tokens, usd, error, request)
         try:
@@ -72,19 +72,19 @@ class RequestLedger:
             rows = self._database.connection.execute(f"SELECT {', '.join(columns)} FROM request ORDER BY id").fetchall()  # noqa: S608 (our own names)
         with self._database.sound():
             records = [dict(zip(columns, row, strict=True)) for row in rows]
-            return tuple(RequestRecord(**record | {"state": RequestState(record["state"])}) for record in records)
+            return tuple(RequestRecord(**record | {"state": _state(record["state"], record["status"])}) for record in records)
 
     def used(self, *, dry_run: bool = False) -> tuple[LedgerRequest, ...]:
         """What was sent, as a result shows it, or with `dry_run` what would have been."""
         return tuple(
             LedgerRequest(record.model, len(record.body), record.prompt_tokens, record.completion_tokens, record.usd)
             for record in self.records()
-            if (record.state is RequestState.DRY_RUN) == dry_run
+            if (record.state is RequestState.DRY_RUN if dry_run else record.was_sent)
         )
 
     def unsure(self) -> RequestRecord | None:
         """The request that was sent last, if nobody knows whether it was answered and paid for."""
-        sent = [record for record in self.records() if record.state is not RequestState.DRY_RUN]
+        sent = [record for record in self.records() if record.was_sent]
         return sent[-1] if sent and sent[-1].state in {RequestState.LOST, RequestState.SENDING} else None
 
     def take_over(self) -> None:
@@ -132,3 +132,8 @@ class RequestLedger:
 
     def _remove_reserve(self) -> None:
         (self._database.path.parent / RESERVE).unlink(missing_ok=True)
+
+
+def _state(kept: str, status: int | None) -> RequestState:
+    state = RequestState(kept)
+    return RequestState.NOT_SENT if state is RequestState.ENDED and status is None else state

@@ -17,7 +17,9 @@ class RequestState(StrEnum):
     DRY_RUN = "dry_run"
     """Written down, never sent."""
     ENDED = "ended"
-    """A reply came, or `error` tells why none did."""
+    """A reply came."""
+    NOT_SENT = "not_sent"
+    """No connection came about, so nothing was sent; `error` tells why. The file has it as one that ended without a status."""
     LOST = "lost"
     """No reply came, or the coordinator died before one did: whether the supervisor got it, and charged for it, is not known."""
 
@@ -40,6 +42,11 @@ class RequestRecord:
     completion_tokens: int | None
     usd: float | None
     error: str | None
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether any of it may have left."""
+        return self.state not in {RequestState.DRY_RUN, RequestState.NOT_SENT}
 
 
 @dataclass(frozen=True, slots=True)
