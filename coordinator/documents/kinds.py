@@ -15,7 +15,7 @@ READERS: Final[Mapping[str, str]] = {
     ".html": "readers.read_html",
     ".htm": "readers.read_html",
     ".pdf": "readers.read_pdf",
-    ".docx": "readers.read_docx",
+    **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), "word.reader.read_word"),
 }
 """By a file name's ending in lower case: the module in this package and its function. Modules are imported when they are needed, in
 the process that reads: their libraries take half a second and 60 MB."""
@@ -38,6 +38,6 @@ them."""
 
 def reader_of(ending: str) -> Reader:
     """The reader for files whose names end so; a kind that is not known is tried as plain text."""
-    module, _, function = READERS.get(ending, READERS[".txt"]).partition(".")
+    module, _, function = READERS.get(ending, READERS[".txt"]).rpartition(".")
     reader: Any = getattr(importlib.import_module(f"coordinator.documents.{module}"), function)
     return reader  # type: ignore[no-any-return]  # a test holds every entry against the type

@@ -4,12 +4,10 @@ import io
 import logging
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import mammoth
 from pypdf import PageObject, PdfReader
 
 from coordinator.documents.encodings import decode
@@ -21,10 +19,6 @@ from coordinator.types import Gap, GapKind, Section, SectionKind
 MAX_PDF_PAGES: Final = 20_000
 MAX_PDF_SECONDS: Final = 600.0
 """Looked at between pages. An ordinary page takes 5 to 50 ms here and ten times that on a small board."""
-
-MAX_DOCX_BYTES: Final = 400_000_000
-MAX_DOCX_XML_BYTES: Final = 10_000_000
-"""Of what is parsed, unpacked: about 2,000 pages. The parser takes some 6 s and 30 MB of memory for a megabyte of it."""
 
 PAGE_BREAK: Final = "\n\n"
 
@@ -51,29 +45,6 @@ def read_text(data: bytes) -> Extract:
 
 def read_html(data: bytes) -> Extract:
     return Extract(checked(html_text(clean(decode(data, declared_encoding(data))))))
-
-
-def read_docx(data: bytes) -> Extract:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-        if data.startswith(_OLE):
-            raise DocumentError(
-                "it is encrypted, or in the old Word format under a new name; save it as .docx without a password"
-            ) from error
-        raise DocumentError("it is damaged, or not a Word document") from error
-    if "word/document.xml" not in sizes:
-        raise DocumentError("it is damaged, or not a Word document: there is no word/document.xml in it")
-    xml = sum(size for name, size in sizes.items() if name.endswith((".xml", ".rels")))
-    # The archive's own figures can be trusted so far: reading stops at the size it declares.
-    if sum(sizes.values()) > MAX_DOCX_BYTES or xml > MAX_DOCX_XML_BYTES:
-        raise DocumentError("it unpacks to more than a document of 2,000 pages does; split it, or save it as PDF, and try again")
-    try:
-        markup = mammoth.convert_to_html(io.BytesIO(data), convert_image=mammoth.images.img_element(_no_image)).value
-    except Exception as error:  # a damaged file can raise anything: XML, zip, key, type and recursion errors were seen
-        raise DocumentError("it is damaged: Word documents of this kind cannot be unpacked") from error
-    return Extract(checked(clean(html_text(clean(markup)))))
 
 
 def read_pdf(data: bytes) -> Extract:
@@ -169,7 +140,3 @@ def _numbers(pages: list[int]) -> str:
         return f"page {pages[0]} is"
     shown = ", ".join(map(str, pages[:10]))
     return f"pages {shown}{' and more' if len(pages) > 10 else ''} are"
-
-
-def _no_image(_: Any) -> dict[str, str]:
-    return {}

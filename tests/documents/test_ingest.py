@@ -16,6 +16,7 @@ from coordinator.documents import readers
 from coordinator.documents.chunks import make_chunks
 from coordinator.documents.extract import MAX_CHARACTERS
 from coordinator.documents.ingest import read_documents
+from coordinator.documents.xml import MAX_XML_BYTES
 from coordinator.types import Document, GapKind
 from edgenode.errors import UsageError
 
@@ -287,7 +288,7 @@ def test_a_named_file_of_unknown_kind_is_tried_as_text(tmp_path: Path) -> None:
         ("scan.pdf", pdf("", "", picture_on=1), "OCR"),
         ("junk.docx", b"no archive at all", "damaged"),
         ("half.docx", docx(paragraph("Text."))[:150], "damaged"),
-        ("locked.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "encrypted"),
+        ("locked.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "encrypted"),
         ("broken.docx", docx("<w:p><unclosed>"), "damaged"),
         ("empty-inside.docx", docx(""), "no text"),
     ],
@@ -308,12 +309,12 @@ def test_an_archive_that_is_no_word_document(tmp_path: Path) -> None:
 
 def test_a_word_document_that_is_a_bomb(tmp_path: Path) -> None:
     """What unpacks to gigabytes is refused by its declared size, before it is unpacked; so is XML that nests for ever."""
-    bomb = docx(paragraph("x"), **{"word/styles.xml": b"0" * (readers.MAX_DOCX_XML_BYTES + 1)})
+    bomb = docx(paragraph("x" * MAX_XML_BYTES))
     assert len(bomb) < 100_000
     assert "unpacks" in reason(write(tmp_path / "bomb.docx", bomb))
 
     depth = 30_000
-    nested = docx("<w:p>" + "<w:r>" * depth + "</w:r>" * depth + "</w:p>")
+    nested = docx("<w:p>" + "<w:ins>" * depth + paragraph("x") + "</w:ins>" * depth + "</w:p>")
     assert "damaged" in reason(write(tmp_path / "nested.docx", nested))
 
 

@@ -31,7 +31,6 @@ BORDERS = {
     "numpy": ("coordinator.documents", "coordinator.scheduling"),
     "pypdf": ("coordinator.documents",),
     "selectolax": ("coordinator.documents",),
-    "mammoth": ("coordinator.documents",),
     "bm25s": ("coordinator.documents",),
     "charset_normalizer": ("coordinator.documents",),
     "rich": ("coordinator.view", "coordinator.account", "coordinator.nodes_view", "coordinator.commands"),

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # What phones and small boards can do without.
 ENGINES = ("xllamacpp", "llama_cpp", "uvicorn", "numpy")
-READERS = ("pypdf", "mammoth", "bm25s", "rich", "coordinator")
+READERS = ("pypdf", "bm25s", "rich", "coordinator")
 CLOUD = ("openai", "genai_prices")
 
 

@@ -1,0 +1,136 @@
+"""Text put together from paragraphs, tables and sections, with the places of each: what most readers make their `Extract` with."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from coordinator.documents.extract import Extract, Part, checked, clean
+from coordinator.types import Cell, Gap, Row, Section, SectionKind
+
+SEPARATOR: Final = " | "
+
+_NUMBER: Final = re.compile(r"[(\-−+~<>≈]?\s*[$€£¥￥]?\s*[\d０-９][\d０-９.,'’\s/:%％‰()\-−+]*\s*(?:[$€£¥￥円]|EUR|USD|JPY|CHF|%)?")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row as it is read: a text for each column, "" where nothing stands. Spanned cells hold their text in each place."""
+
+    cells: Sequence[str]
+    header: bool = False
+    """Whether the file says that it is a header."""
+    label: str = ""
+    """As `Row.label`."""
+
+
+class Builder:
+    """Collects what a reader finds, in reading order. All text is cleaned as it comes in."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._length = 0
+        self._after = ""
+        """What stands between the last piece and the next, once there is one."""
+        self._rows: list[Row] = []
+        self._sections: list[tuple[SectionKind, int, str]] = []
+        self._placed: list[Section] = []
+        self.gaps: list[Gap] = []
+        self.parts: list[Part] = []
+
+    def section(self, kind: SectionKind, number: int, label: str = "") -> None:
+        """What comes next belongs to it."""
+        self._sections.append((kind, number, fold(clean(label))))
+
+    def paragraph(self, text: str) -> None:
+        """Adds lines of text as a paragraph; nothing, if there is no text in it."""
+        text = "\n".join(filter(None, (" ".join(line.split()) for line in clean(text).split("\n"))))
+        if text:
+            self._add(text, after="\n\n")
+
+    def table(self, rows: Iterable[TableRow]) -> None:
+        """Adds a table, a line for each row. A single column is layout, and its cells are paragraphs."""
+        rows = [TableRow([fold(clean(cell)) for cell in row.cells], row.header, row.label) for row in rows]
+        rows = [row for row in rows if any(row.cells)]
+        if all(len(row.cells) < 2 for row in rows):
+            for row in rows:
+                self.paragraph(row.cells[0])
+            return
+        headers = _headers(rows)
+        names = _names(rows[:headers])
+        for position, row in enumerate(rows):
+            line = SEPARATOR.join(row.cells)
+            start = self._add(line, after="\n")
+            if position >= headers:
+                self._rows.append(_row(row, start, names))
+        self._after = "\n\n"
+
+    def extract(self) -> Extract:
+        """Raises `DocumentError` where there is no text, or too much."""
+        text = checked("".join(self._pieces)) if self._pieces or not self.parts else ""
+        return Extract(text, tuple(self._placed), tuple(self._rows), tuple(self.gaps), tuple(self.parts))
+
+    def _add(self, text: str, after: str) -> int:
+        if self._pieces:
+            self._pieces.append(self._after)
+            self._length += len(self._after)
+        start = self._length
+        # An empty section has no place of its own: it begins where the next one does.
+        self._placed += [Section(kind, number, start, label) for kind, number, label in self._sections]
+        self._sections.clear()
+        self._pieces.append(text)
+        self._length += len(text)
+        self._after = after
+        return start
+
+
+def fold(text: str) -> str:
+    """`text` on one line."""
+    return " ".join(text.split())
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell holds an amount, a date in figures, or the like, and no name of a column."""
+    return bool(_NUMBER.fullmatch(text.strip()))
+
+
+def _row(row: TableRow, start: int, names: Sequence[str]) -> Row:
+    cells: list[Cell] = []
+    at = start
+    for position, value in enumerate(row.cells):
+        if value:
+            name = names[position] if position < len(names) else ""
+            cells.append(Cell(at, at + len(value), "" if name == value else name))
+        at += len(value) + len(SEPARATOR)
+    return Row(start, at - len(SEPARATOR), tuple(cells), row.label)
+
+
+def _headers(rows: Sequence[TableRow]) -> int:
+    """How many of the first rows hold names of columns: those that the file marks; else the first, if it looks like names above
+    a table of figures. A wrong name would be a lie in each quotation, so in doubt there are none."""
+    marked = 0
+    while marked < len(rows) - 1 and rows[marked].header:
+        marked += 1
+    if marked or len(rows) < 2:
+        return marked
+    first, rest = rows[0].cells, [row.cells for row in rows[1:]]
+    if sum(map(bool, first)) < max(2, len(first) - 1) or any(is_number(cell) and not _is_year(cell) for cell in first):
+        return 0
+    figures = [
+        position
+        for position in range(len(first))
+        if (column := [row[position] for row in rest if position < len(row) and row[position]])
+        and sum(map(is_number, column)) > len(column) / 2
+    ]
+    return 1 if figures else 0
+
+
+def _is_year(text: str) -> bool:
+    return bool(re.fullmatch(r"(?:FY\s?)?(?:19|20)\d\d(?:/\d\d)?|令和\d+年度?|\d{4}年度?", text.strip()))
+
+
+def _names(headers: Sequence[TableRow]) -> list[str]:
+    """Of each column: what its headers say from the top down, each word of it once."""
+    columns = max((len(row.cells) for row in headers), default=0)
+    told = [[row.cells[position] for row in headers if position < len(row.cells)] for position in range(columns)]
+    return [" ".join(dict.fromkeys(filter(None, column))) for column in told]
