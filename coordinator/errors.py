@@ -15,6 +15,10 @@ class RunError(EdgenodeError):
     """A run's kept state cannot be found, read or written."""
 
 
+class RunBusy(RunError):
+    """Another process is at the run. It is sound, and can be used once that process ends."""
+
+
 class EgressRefused(EdgenodeError):
     """The gate stopped a request: too large, or holding what must not leave. Nothing was sent."""
 

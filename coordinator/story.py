@@ -74,7 +74,7 @@ def list_stories(runs: Path) -> tuple[Summary, ...]:
     summaries = []
     for run in list_runs(runs):
         try:
-            with Journal.look(runs, run) as journal:
+            with Journal.look(runs, run) as journal, journal.sound():
                 summaries.append(_summary(journal))
         except RunError as error:
             summaries.append(Summary(run, begun(run), "", "unreadable", (), 0.0, str(error)))
@@ -82,6 +82,12 @@ def list_stories(runs: Path) -> tuple[Summary, ...]:
 
 
 def story_of(journal: Journal) -> Story:
+    """Raises `RunError` where what was kept makes no sense."""
+    with journal.sound():
+        return _story(journal)
+
+
+def _story(journal: Journal) -> Story:
     kept = journal.value("kept") or {}
     events = journal.events()
     counts: dict[str, Counter[str]] = {}

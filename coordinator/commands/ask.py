@@ -15,7 +15,8 @@ from coordinator.events import Ended, Event, RunStarted
 from coordinator.output import NO_ANSWER, answer_json
 from coordinator.pool import Pool
 from coordinator.runs.aggregate import make_answer
-from coordinator.runs.folders import RUN_HELP
+from coordinator.runs.database import last_run
+from coordinator.runs.folders import LAST, RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.runs.run import nodes_asked, resumable
 from coordinator.types import Answer, Reading, RunId, Status
@@ -106,6 +107,9 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
+    if options.run == LAST:
+        options.run = last_run(runs_dir())
+
     def events(pool: Pool) -> AsyncIterator[Event]:
         return pool.resume(
             options.run,

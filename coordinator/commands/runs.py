@@ -61,9 +61,11 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    with Journal.look(runs_dir(), options.run) as journal:
+    with Journal.look(runs_dir(), options.run) as journal, journal.sound():
         story = story_of(journal)
-    print_json(story_json(story)) if options.json else _print(story_lines(story))
+        told = story_json(story)
+        lines = tuple(story_lines(story))
+    print_json(told) if options.json else _print(lines)
     return ANSWERED
 
 

@@ -4,6 +4,7 @@ Whoever carries a run on holds a lock beside the file; others may look into it m
 """
 
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -14,9 +15,11 @@ from typing import Final
 
 import filelock
 
-from coordinator.errors import RunError
-from coordinator.runs.folders import existing_folder, new_folder
+from coordinator.errors import RunBusy, RunError
+from coordinator.runs.folders import LAST, NO_RUNS, existing_folder, list_runs, new_folder
 from coordinator.types import RunId
+
+log = logging.getLogger(__name__)
 
 FILE: Final = "run.sqlite3"
 LOCK: Final = "lock"
@@ -174,7 +177,7 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                raise RunError(
+                raise RunBusy(
                     f"The run's file {self.path} is locked by another program. End that one; the run is kept: "
                     f"coordinator resume {self.run}"
                 ) from error
@@ -193,7 +196,7 @@ class Database:
         """Inside, what was read is decoded; what cannot be was not written by us."""
         try:
             yield
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             raise RunError(self._damaged()) from error
 
     def _damaged(self) -> str:
@@ -204,16 +207,16 @@ class Database:
         try:
             self._lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.05)
         except filelock.Timeout:
-            raise RunError(f"The run {self.run} is in use by another coordinator. Wait until that one ends.") from None
+            raise RunBusy(f"The run {self.run} is in use by another coordinator. Wait until that one ends.") from None
         except OSError as error:
             raise RunError(
                 f"The run's folder {self.path.parent} cannot be written: {error.strerror}. Look at the disk and its permissions."
             ) from error
 
     def _held_elsewhere(self) -> bool:
-        if not (self.path.parent / LOCK).exists():
-            return False
         try:
+            if not (self.path.parent / LOCK).exists():
+                return False
             with self._lock.acquire(timeout=0):
                 return False
         except filelock.Timeout:
@@ -281,10 +284,32 @@ def forget(runs: Path, run: str) -> None:
         raise RunError(f"The run {run} cannot be deleted whole: {error.strerror or error}. Remove {folder} yourself.") from error
 
 
+def last_run(runs: Path) -> RunId:
+    """The run that was begun last, of those that can be understood; each one that is passed over is logged. Raises `RunError` when
+    there is none."""
+    kept = list_runs(runs)
+    for run in reversed(kept):
+        try:
+            Database.look(runs, run).close()
+        except RunBusy:
+            pass  # by another process, which will have understood it
+        except RunError as error:
+            log.warning("The run %s is passed over: %s", run, error)
+            continue
+        return run
+    raise RunError(f"None of the runs in {runs} can be read." if kept else NO_RUNS)
+
+
 def _find(runs: Path, run: str) -> tuple[RunId, Path]:
-    folder = existing_folder(runs, run)
+    folder = existing_folder(runs, last_run(runs) if run == LAST else run)
     path = folder / FILE
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise RunError(f"The run's folder {folder} cannot be entered: {error.strerror}. Look at its permissions.") from error
+    if not there and path.exists():
+        raise RunError(f"{path} is no file, so it holds no run. It is left as it is; remove {folder} yourself.")
+    if not there:
         raise RunError(
             f"The run {folder.name} was interrupted before anything was kept. Remove it with: coordinator forget {folder.name}"
         )

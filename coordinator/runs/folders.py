@@ -17,6 +17,7 @@ _BEGINNING = re.compile(r"[0-9][0-9a-f-]{0,19}", re.ASCII)
 _NAMED: Final = 3
 # Runs whose ids have this beginning in common were begun in the same minute: one was probably meant for the other.
 _NEAR: Final = len("20261122-0315")
+_LATEST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 NO_RUNS: Final = "There are no runs yet. One is made by: coordinator ask DOCUMENT... QUESTION"
 
 
@@ -36,7 +37,8 @@ def new_folder(runs: Path) -> RunId:
     Raises `OSError`, and `RunError` when `runs` cannot be listed."""
     while True:
         kept = list_runs(runs)
-        after = begun(kept[-1]) + timedelta(seconds=1) if kept else datetime.min.replace(tzinfo=UTC)
+        last = begun(kept[-1]) if kept else datetime.min.replace(tzinfo=UTC)
+        after = min(last, _LATEST) + timedelta(seconds=1)
         run = f"{max(datetime.now(UTC), after):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         try:
             (runs / run).mkdir(mode=0o700)

@@ -8,6 +8,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self
@@ -73,6 +74,10 @@ class Journal:
 
     def close(self) -> None:
         self._database.close()
+
+    def sound(self) -> AbstractContextManager[None]:
+        """Inside, what was kept is made sense of: what makes none raises `RunError`."""
+        return self._database.sound()
 
     def set_value(self, key: str, value: Any) -> None:
         """Keeps a JSON-able value under `key`, over any earlier one."""

@@ -19,12 +19,13 @@ def keep_failure(journal: Journal, by: str, error: str) -> None:
 
 def kept_answer(journal: Journal, kept: Kept) -> Answer | None:
     """The answer that the run was given. None where it has none, or one that was kept without its citations."""
-    end = journal.value("end") or {}
-    if end.get("status") not in {Status.ANSWERED, Status.NOT_FOUND} or "citations" not in end:
-        return None
-    citations = tuple(Citation(**each) for each in end["citations"])
-    answer = make_answer(journal, kept, Status(end["status"]), end["text"], end["by"], citations)
-    return replace(answer, incomplete=incomplete(journal))
+    with journal.sound():
+        end = journal.value("end") or {}
+        if end.get("status") not in {Status.ANSWERED, Status.NOT_FOUND} or "citations" not in end:
+            return None
+        citations = tuple(Citation(**each) for each in end["citations"])
+        answer = make_answer(journal, kept, Status(end["status"]), end["text"], end["by"], citations)
+        return replace(answer, incomplete=incomplete(journal))
 
 
 def subtasks_read(journal: Journal) -> int:

@@ -111,7 +111,7 @@ async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, o
 
 def nodes_asked(runs: Path, run: str) -> tuple[str, ...]:
     """The only nodes that a run was to use, by name or id; none for all. Raises `RunError`."""
-    with Journal.look(runs, run) as journal:
+    with Journal.look(runs, run) as journal, journal.sound():
         return tuple((journal.value("asked") or {}).get("nodes", ()))
 
 
@@ -126,7 +126,8 @@ def resumable(journal: Journal) -> Kept:
         raise RunError(
             f"The run {journal.run} was interrupted in an edgenode that could not go on with one. Ask the question again."
         )
-    return Kept(**kept)
+    with journal.sound():
+        return Kept(**kept)
 
 
 def _final_answer(journal: Journal) -> Answer | None:
