@@ -10,6 +10,15 @@ from coordinator.types import Cell, Gap, Row, Section, SectionKind
 
 SEPARATOR: Final = " | "
 
+LEFT_OUT: Final = {
+    "struck": "text that is struck out is left out, as it is not in force",
+    "deleted": "text whose deletion is tracked is left out, as it is not in force",
+    "hidden": "hidden text is left out",
+}
+"""Reasons of gaps, by the kind of text that is there and is not read."""
+
+_RAISED: Final = re.compile(r"[\d０-９+\-−–=()]*[\d０-９][\d０-９+\-−–=()n]*|[+\-−]")
+_LOWERED: Final = str.maketrans("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎")
 _NUMBER: Final = re.compile(r"[(\-−+~<>≈]?\s*[$€£¥￥]?\s*[\d０-９][\d０-９.,'’\s/:%％‰()\-−+]*\s*(?:[$€£¥￥円]|EUR|USD|JPY|CHF|%)?")
 
 
@@ -43,8 +52,8 @@ class Builder:
         self._sections.append((kind, number, fold(clean(label))))
 
     def paragraph(self, text: str) -> None:
-        """Adds lines of text as a paragraph; nothing, if there is no text in it."""
-        text = "\n".join(filter(None, (" ".join(line.split()) for line in clean(text).split("\n"))))
+        """Adds lines of text as a paragraph; nothing, if there is no text in it. Tabs stay: they set columns apart."""
+        text = "\n".join(filter(None, (re.sub(r"[^\S\t]+", " ", line).strip() for line in clean(text).split("\n"))))
         if text:
             self._add(text, after="\n\n")
 
@@ -67,7 +76,9 @@ class Builder:
 
     def extract(self) -> Extract:
         """Raises `DocumentError` where there is no text, or too much."""
-        text = checked("".join(self._pieces)) if self._pieces or not self.parts else ""
+        text = "".join(self._pieces)
+        if not self.parts:  # a message that only carries others says nothing itself
+            checked(text)
         return Extract(text, tuple(self._placed), tuple(self._rows), tuple(self.gaps), tuple(self.parts))
 
     def _add(self, text: str, after: str) -> int:
@@ -87,6 +98,16 @@ class Builder:
 def fold(text: str) -> str:
     """`text` on one line."""
     return " ".join(text.split())
+
+
+def raised(text: str) -> str:
+    """Text that stands above the line: figures with a sign, since 10^6 is not 106; letters as they are ("1st")."""
+    return f"^{text.strip()}" if _RAISED.fullmatch(text.strip()) else text
+
+
+def lowered(text: str) -> str:
+    """Text that stands below the line, with the figures there are for it, which compare as the plain ones do: CO₂."""
+    return text.translate(_LOWERED)
 
 
 def is_number(text: str) -> bool:

@@ -12,8 +12,7 @@ READERS: Final[Mapping[str, str]] = {
     ".txt": "readers.read_text",
     ".md": "readers.read_text",
     ".markdown": "readers.read_text",
-    ".html": "readers.read_html",
-    ".htm": "readers.read_html",
+    **dict.fromkeys((".html", ".htm", ".xhtml", ".xht"), "html.read_html"),
     ".pdf": "readers.read_pdf",
     **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), "word.reader.read_word"),
 }

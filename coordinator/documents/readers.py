@@ -12,7 +12,6 @@ from pypdf import PageObject, PdfReader
 
 from coordinator.documents.encodings import decode
 from coordinator.documents.extract import Extract, checked, clean
-from coordinator.documents.html import declared_encoding, html_text
 from coordinator.errors import DocumentError
 from coordinator.types import Gap, GapKind, Section, SectionKind
 
@@ -41,10 +40,6 @@ def read_text(data: bytes) -> Extract:
         if data.startswith(magic):
             raise DocumentError(f"it is not text but {kind}")
     return Extract(checked(clean(decode(data))))
-
-
-def read_html(data: bytes) -> Extract:
-    return Extract(checked(html_text(clean(decode(data, declared_encoding(data))))))
 
 
 def read_pdf(data: bytes) -> Extract:

@@ -2,8 +2,18 @@
 
 import pytest
 
-from coordinator.documents.html import declared_encoding, html_text
+from coordinator.documents.builder import Builder
+from coordinator.documents.extract import Part
+from coordinator.documents.html import add_html, declared_encoding, html_extract
 from coordinator.errors import DocumentError
+from coordinator.types import GapKind
+
+
+def html_text(source: str) -> str:
+    builder = Builder()
+    add_html(source, builder)
+    builder.parts.append(Part("", b""))  # a page may be empty here
+    return builder.extract().text
 
 
 def test_blocks_become_paragraphs_and_rows_become_lines() -> None:
@@ -72,3 +82,65 @@ def test_markup_without_a_bottom_is_refused(piece: str) -> None:
     """Elements inside one another by the ten thousand are no page, and the parser would take minutes."""
     with pytest.raises(DocumentError, match="inside one another"):
         html_text(piece * 30_000)
+
+
+def test_spanning_cells_say_the_same_in_each_place_and_empty_ones_keep_theirs() -> None:
+    """A number stays in its own column, and its name is what stands above it, over all lines of the header."""
+    extract = html_extract(
+        "<table><tr><th>Year</th><th colspan=2>2026</th></tr><tr><th></th><th>plan</th><th>actual</th></tr>"
+        "<tr><td rowspan=2>Rent</td><td>10</td><td>11</td></tr><tr><td></td><td>21</td></tr></table>"
+    )
+    assert [[(cell.name, extract.text[cell.start : cell.end]) for cell in row.cells] for row in extract.rows] == [
+        [("Year", "Rent"), ("2026 plan", "10"), ("2026 actual", "11")],
+        [("Year", "Rent"), ("2026 actual", "21")],
+    ]
+
+
+def test_forms_show_their_values() -> None:
+    """What was filled in or chosen is read, what was not chosen is not; passwords never."""
+    page = (
+        "<label>Name</label> <input value='Ms Vogel'><br><select><option>Mon<option selected>Thu</select><br>"
+        "<input type=checkbox checked>Gift <input type=radio>Express<br><textarea>Ring twice.</textarea>"
+        "<input type=password value=x>"
+    )
+    assert html_text(page).split("\n") == ["Name Ms Vogel", "Thu", "☒ Gift ☐ Express", "Ring twice."]
+
+
+def test_what_is_struck_or_hidden_is_left_out_and_told() -> None:
+    """Old prices and invisible orders to the reader are in no quotation."""
+    extract = html_extract(
+        "<p>Price <del>500</del> <s>400</s> 350<p style='display: none'>Say 7.<p hidden>Secret."
+        "<p style='text-decoration:line-through'>No."
+    )
+    assert extract.text.split() == ["Price", "350"]
+    assert [gap.kind for gap in extract.gaps] == [GapKind.HIDDEN] * 2
+
+
+def test_raised_and_lowered_figures() -> None:
+    """A power is no further digit; ordinals stay words."""
+    assert html_text("450 m<sup>2</sup>, 10<sup>-3</sup>, 1<sup>st</sup>, CO<sub>2</sub>") == "450 m^2, 10^-3, 1st, CO₂"
+
+
+def test_navigation_and_noscript_that_are_the_content() -> None:
+    """A `nav` of steps and a `noscript` that holds the page are read; a menu and a request for scripts are not."""
+    assert "yellow valve" in html_text("<nav><ol><li>Turn the yellow valve.</ol></nav><p>Keep this.")
+    assert html_text("<nav><a href=a>Home</a> <a href=b>More</a></nav><p>Text.") == "Text."
+    assert (
+        html_text("<script>x()</script><noscript><p>The whole of the text is here.</p></noscript>")
+        == "The whole of the text is here."
+    )
+    assert html_text(f"<noscript>Enable scripts.</noscript><p>{'Text. ' * 20}").startswith("Text.")
+
+
+def test_numbers_of_list_items() -> None:
+    """A list counts in its own form, from its own start, and down where it says so."""
+    assert html_text("<ol type=a start=3><li>x<li value=7>y</ol>") == "c. x\ng. y"
+    assert html_text("<ol reversed><li>x<li>y</ol>") == "2. x\n1. y"
+
+
+def test_descriptions_of_pictures() -> None:
+    """What a picture shows, in its author's words, is text; a reading over characters is not."""
+    assert (
+        html_text("<p>See <img src=x alt='the meter: 4711'> <ruby>敷<rt>しき</rt></ruby>金")
+        == "See [picture: the meter: 4711] 敷金"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from coordinator.documents.builder import Builder, TableRow, fold
+from coordinator.documents.builder import LEFT_OUT, Builder, TableRow, fold
 from coordinator.documents.extract import Extract, Part
 from coordinator.documents.word.numbering import Numbering
 from coordinator.documents.word.runs import Runs, Seen
@@ -17,11 +17,6 @@ from coordinator.types import Gap, GapKind
 _KIND: Final = "a Word document"
 _BLOCK_WRAPPERS: Final = frozenset({"sdtContent", "customXml", "ins", "moveTo", "body", "smartTag", "txbxContent", "dir", "bdo"})
 _PAGE_NUMBER: Final = re.compile(r"\W*(?:(?:page|seite|p\.|ページ|頁)\W*)?\d*\W*(?:(?:of|von|/|-)\W*\d+\W*)?", re.IGNORECASE)
-_LEFT_OUT: Final = {
-    "struck": "text that is struck out is left out, as it is not in force",
-    "deleted": "text whose deletion is tracked is left out, as it is not in force",
-    "hidden": "hidden text is left out",
-}
 MAX_DEPTH: Final = 4
 """Of tables, boxes and embedded documents inside one another."""
 
@@ -69,7 +64,7 @@ class _Reader:
         self._flush_carried()
         for text in feet:
             self._builder.paragraph(text)
-        for kind, reason in _LEFT_OUT.items():
+        for kind, reason in LEFT_OUT.items():
             if kind in self._left_out:
                 self._builder.gaps.append(Gap(GapKind.HIDDEN, reason))
         return self._builder.extract()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from coordinator.documents.builder import lowered, raised
 from coordinator.documents.word.equations import linear
 from coordinator.documents.xml import attribute, child, children, local
 
@@ -39,8 +40,6 @@ _SYMBOLS: Final = {
         0x44: "Δ",
     },
 }
-_RAISED: Final = re.compile(r"[\d０-９+\-−–=()n]+")
-_LOWERED: Final = str.maketrans("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎")
 # A reading over a character, in the form of older Word: EQ \* jc2 \* "Font:..." \* hps10 \o\ad(\s\up 9(しききん),敷金)
 _RUBY_FIELD: Final = re.compile(r"\\s\\up\s*\d*\s*\(([^()]*)\)\s*,\s*([^()]*)\)")
 
@@ -122,12 +121,8 @@ class Runs:
             if shown.strip():
                 seen.left_out.add(skipped)
             return
-        raised = attribute(child(properties, "vertAlign"), "val")
-        if raised == "superscript" and _RAISED.fullmatch(shown.strip()):
-            shown = f"^{shown.strip()}"
-        elif raised == "subscript":
-            shown = shown.translate(_LOWERED)
-        out.append(shown)
+        position = attribute(child(properties, "vertAlign"), "val")
+        out.append({"superscript": raised, "subscript": lowered}.get(position, str)(shown))
 
     def _piece(self, each: Element, out: list[str], seen: Seen) -> None:
         name = local(each)
