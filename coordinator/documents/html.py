@@ -336,7 +336,7 @@ def _is_menu(node: LexborNode) -> bool:
 def _is_content(node: LexborNode) -> bool:
     """Whether a `noscript` holds the page, and not a request to switch scripts on: it says more than all the rest."""
     page = node
-    while page.parent is not None:
+    while page.parent is not None and page.tag != "html":
         page = page.parent
     inside = len(node.text(deep=True).strip())
     scripts = sum(len(each.text(deep=True)) for each in page.css("script, style"))
