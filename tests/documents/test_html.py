@@ -129,7 +129,7 @@ def test_navigation_and_noscript_that_are_the_content() -> None:
         html_text("<script>x()</script><noscript><p>The whole of the text is here.</p></noscript>")
         == "The whole of the text is here."
     )
-    assert html_text(f"<noscript>Enable scripts.</noscript><p>{'Text. ' * 20}").startswith("Text.")
+    assert html_text(f"<body><noscript>Enable scripts.</noscript><p>{'Text. ' * 20}").startswith("Text.")
 
 
 def test_numbers_of_list_items() -> None:
