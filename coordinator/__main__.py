@@ -14,16 +14,20 @@ def main() -> int:
 def _load() -> Callable[[], int]:
     # gRPC would print its own log lines before our sentences.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
-        from coordinator import cli
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package in {"coordinator", "edgenode"}:
-            raise
-        # A node is installed without what only a coordinator needs.
-        print(f"The package {package} is missing. Install it with: pip install 'edgenode[coordinator]'", file=sys.stderr)
-        return lambda: 1
-    return cli.main
+    from coordinator import cli
+
+    def act() -> int:
+        try:
+            return cli.main()
+        except ModuleNotFoundError as error:
+            package = (error.name or "").split(".")[0]
+            if package in {"coordinator", "edgenode"}:
+                raise
+            # A node is installed without what only a coordinator needs.
+            print(f"The package {package} is missing. Install it with: pip install 'edgenode[coordinator]'", file=sys.stderr)
+            return 1
+
+    return act
 
 
 if __name__ == "__main__":

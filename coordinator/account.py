@@ -8,7 +8,8 @@ from rich.text import Text
 
 from coordinator.cloud import prices
 from coordinator.config import SupervisorConfig
-from coordinator.types import Answer, NodeWork, Status
+from coordinator.types import Answer, Status
+from coordinator.words import place, several, work_done
 from edgenode.text import clean_line
 
 QUOTE_CHARACTERS: Final = 300
@@ -72,19 +73,3 @@ def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: Superv
     say(f"Sent to the supervisor: {requests}, {size:,} bytes, {tokens_in:,} tokens in, {tokens_out:,} out{cost}.")
     say(f"Sending the whole documents would have taken about {ledger.whole_document_tokens:,} tokens{instead}.")
     say(f"Exactly what was sent: coordinator ledger {answer.run}")
-
-
-def work_done(node: NodeWork) -> str:
-    """Subtasks, the answer put together, or both."""
-    done = [several(node.subtasks, "subtask")] if node.subtasks or not node.aggregations else []
-    return " and ".join([*done, *(["the answer put together"] if node.aggregations else [])])
-
-
-def several(count: int, what: str) -> str:
-    """ "1 page", "1,200 pages"."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def place(document: str, page: int | None) -> str:
-    """ "lease.pdf p. 3", or the document alone where it has no pages."""
-    return f"{document} p. {page}" if page else document

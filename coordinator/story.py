@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from coordinator.account import place, several, work_done
 from coordinator.errors import RunError
 from coordinator.runs.folders import begun, list_runs
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import incomplete, subtasks_missing
 from coordinator.runs.records import KeptEvent, RequestRecord, RequestState
 from coordinator.types import NodeWork, RunId
+from coordinator.words import place, several, work_done
 from edgenode.text import clean_line
 
 QUESTION_CHARACTERS: Final = 60

@@ -11,7 +11,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.account import place, several
 from coordinator.events import (
     Aggregating,
     DocumentGap,
@@ -32,6 +31,7 @@ from coordinator.events import (
     Warned,
 )
 from coordinator.types import Answered, Failed, Finding, Rejected, Retrieved
+from coordinator.words import place, several
 from edgenode.text import clean_line
 from edgenode.types import NodeId
 

@@ -47,7 +47,8 @@ from demo import DATA, MODEL
 from demo_processes import BIN
 
 from coordinator.documents.chunks import TARGET_TOKENS
-from edgenode.engines.choose import BATCH_TOKENS, default_threads
+from edgenode.engines.choose import BATCH_TOKENS
+from edgenode.engines.known import default_threads
 
 NAME: Final = "bench"
 PACKAGES: Final = ("edgenode", "xllamacpp", "grpcio", "protobuf", "httpx2")

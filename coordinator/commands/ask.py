@@ -6,24 +6,24 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from coordinator.account import print_answer
 from coordinator.commands.options import add_network, network
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
 from coordinator.events import Ended, Event, RunStarted
 from coordinator.output import NO_ANSWER, answer_json
-from coordinator.pool import Pool
-from coordinator.runs.aggregate import make_answer
 from coordinator.runs.database import last_run
 from coordinator.runs.folders import LAST, RUN_HELP
 from coordinator.runs.journal import Journal
-from coordinator.runs.run import nodes_asked, resumable
+from coordinator.runs.outcome import make_answer, nodes_asked, resumable
 from coordinator.types import Answer, Reading, RunId, Status
-from coordinator.view import Lines, LiveView, Silent, Terminal, View
 from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.text import names_a_file
+
+if TYPE_CHECKING:
+    from coordinator.pool import Pool
+    from coordinator.view import View
 
 EXIT = {Status.ANSWERED: ANSWERED, Status.DRY_RUN: ANSWERED, Status.NOT_FOUND: NOT_FOUND}
 
@@ -93,7 +93,7 @@ def _ask(options: argparse.Namespace) -> int:
     if names_a_file(question):
         raise UsageError(f"There is no question: the last argument, {question}, is a file. Give the question last, in quotes.")
 
-    def events(pool: Pool) -> AsyncIterator[Event]:
+    def events(pool: "Pool") -> AsyncIterator[Event]:
         return pool.stream(
             question,
             names,
@@ -110,7 +110,7 @@ def _resume(options: argparse.Namespace) -> int:
     if options.run == LAST:
         options.run = last_run(runs_dir())
 
-    def events(pool: Pool) -> AsyncIterator[Event]:
+    def events(pool: "Pool") -> AsyncIterator[Event]:
         return pool.resume(
             options.run,
             show_names=options.show_names,
@@ -122,7 +122,13 @@ def _resume(options: argparse.Namespace) -> int:
     return _run(options, events, lambda: options.node or nodes_asked(runs_dir(), options.run))
 
 
-def _run(options: argparse.Namespace, events: Callable[[Pool], AsyncIterator[Event]], nodes: Callable[[], Collection[str]]) -> int:
+def _run(
+    options: argparse.Namespace, events: "Callable[[Pool], AsyncIterator[Event]]", nodes: Callable[[], Collection[str]]
+) -> int:
+    from coordinator.account import print_answer
+    from coordinator.pool import Pool
+    from coordinator.view import Terminal
+
     config = load_config(supervisor_model=options.supervisor_model)
     run: RunId | None = None
     answer: Answer | None = None
@@ -184,7 +190,9 @@ def _interrupted(run: RunId | None, began: float) -> tuple[str, dict[str, Any]]:
     return f"Interrupted. {which}: it may have been answered and charged. What was done until then is kept; {how}", kept
 
 
-def _view(options: argparse.Namespace) -> View:
+def _view(options: argparse.Namespace) -> "View":
+    from coordinator.view import Lines, LiveView, Silent, Terminal
+
     if options.json:
         return Silent()
     console = Terminal(stderr=True)

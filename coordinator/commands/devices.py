@@ -7,19 +7,18 @@ import getpass
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from coordinator.commands.options import add_network, network
-from coordinator.events import NodeInfo
-from coordinator.nodes.pair_node import unpair
-from coordinator.nodes.pairing import Trust
-from coordinator.pool import Pool
-from coordinator.trust.invites import LIFE
-from coordinator.trust.paired import PairedNode
 from edgenode.console import ANSWERED, Commands, add_common, print_json
 from edgenode.errors import UsageError
 from edgenode.threads import in_thread
-from edgenode.trust.token import format_token
+from edgenode.trust.token import INVITE_LIFE
+
+if TYPE_CHECKING:
+    from coordinator.events import NodeInfo
+    from coordinator.trust.paired import PairedNode
 
 if sys.platform == "win32":
     termios = None
@@ -57,15 +56,19 @@ def add_to(commands: Commands) -> None:
         description="Prints a token with which one device can be paired without a code: EDGENODE_INVITE=TOKEN edgenode start. "
         "(What stands in the arguments, as with --invite TOKEN, can be read by every user of the device.)",
     )
-    invite.add_argument("--days", type=_days, default=LIFE.days, metavar="N", help=f"how long it is good (default: {LIFE.days})")
+    invite.add_argument(
+        "--days", type=_days, default=INVITE_LIFE.days, metavar="N", help=f"how long it is good (default: {INVITE_LIFE.days})"
+    )
     add_common(invite)
     invite.set_defaults(act=_invite)
 
 
 def _pair(options: argparse.Namespace) -> int:
+    from coordinator.pool import Pool
+
     wanted, code = _meant(options.node, options.code)
 
-    async def ask(node: NodeInfo) -> str:
+    async def ask(node: "NodeInfo") -> str:
         if code is not None:
             return code
         if not sys.stdin.isatty():
@@ -75,7 +78,7 @@ def _pair(options: argparse.Namespace) -> int:
         except EOFError:
             raise UsageError("No code was typed, and nothing was paired.") from None
 
-    async def carry_out() -> PairedNode:
+    async def carry_out() -> "PairedNode":
         async with Pool.discover(**network(options)) as pool:
             return await pool.pair(wanted, ask)
 
@@ -120,6 +123,9 @@ def _meant(node: str, code: str | None) -> tuple[str, str | None]:
 
 
 def _unpair(options: argparse.Namespace) -> int:
+    from coordinator.nodes.pair_node import unpair
+    from coordinator.nodes.pairing import Trust
+
     removed = unpair(Trust.load(), options.node)
     if options.json:
         print_json({"unpaired": removed.id, "name": removed.name, "known": removed.is_known})
@@ -131,6 +137,9 @@ def _unpair(options: argparse.Namespace) -> int:
 
 
 def _invite(options: argparse.Namespace) -> int:
+    from coordinator.nodes.pairing import Trust
+    from edgenode.trust.token import format_token
+
     invite = Trust.load().invites.make(life=timedelta(days=options.days))
     token = format_token(invite)
     if options.json:

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 
-from coordinator.nodes.doctor import examine
 from edgenode.commands.doctor import tell
 from edgenode.console import Commands, add_common, add_interface
 
@@ -21,4 +20,6 @@ def add_to(commands: Commands) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from coordinator.nodes.doctor import examine
+
     return tell(asyncio.run(examine(options.host, options.interface)), options.json)

@@ -2,19 +2,17 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Mapping
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from coordinator.commands.options import add_network, network
-from coordinator.events import NodeInfo
-from coordinator.nodes_view import WHY_CHARACTERS, print_nodes, watch_nodes
-from coordinator.output import node_json
-from coordinator.pool import Pool
-from coordinator.view import Terminal
 from edgenode.console import ANSWERED, Commands, add_common, print_json
 from edgenode.text import clean_line
+
+if TYPE_CHECKING:
+    from coordinator.events import NodeInfo
+    from coordinator.pool import Pool
 
 
 def add_to(commands: Commands) -> None:
@@ -26,6 +24,11 @@ def add_to(commands: Commands) -> None:
 
 
 def _nodes(options: argparse.Namespace) -> int:
+    from coordinator.nodes_view import print_nodes
+    from coordinator.output import node_json
+    from coordinator.pool import Pool
+    from coordinator.view import Terminal
+
     pool = Pool.discover(**network(options))
     if options.watch:
         asyncio.run(_watch(pool, options.json))
@@ -39,13 +42,16 @@ def _nodes(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
-async def _find(pool: Pool) -> tuple[tuple[NodeInfo, ...], dict[str, str]]:
+async def _find(pool: "Pool") -> tuple[tuple["NodeInfo", ...], dict[str, str]]:
     async with pool:
         found = await pool.nodes()
         return found, _unreachable(pool)
 
 
-async def _watch(pool: Pool, as_json: bool) -> None:
+async def _watch(pool: "Pool", as_json: bool) -> None:
+    from coordinator.nodes_view import watch_nodes
+    from coordinator.view import Terminal
+
     async def settle() -> None:
         await pool.nodes()
         _complain(_unreachable(pool))
@@ -54,11 +60,12 @@ async def _watch(pool: Pool, as_json: bool) -> None:
         await watch_nodes(Terminal(), pool.watch(), as_json, settle=settle)
 
 
-def _unreachable(pool: Pool) -> dict[str, str]:
+def _unreachable(pool: "Pool") -> dict[str, str]:
     return {address: why or "No node has answered there yet." for address, why in pool.unreachable.items()}
 
 
 def _complain(unreachable: Mapping[str, str]) -> None:
-    console = Console(stderr=True)
+    from coordinator.nodes_view import WHY_CHARACTERS
+
     for address, why in unreachable.items():
-        console.print(Text(f"--join {address}: {clean_line(why, WHY_CHARACTERS)}"), soft_wrap=True)
+        print(f"--join {address}: {clean_line(why, WHY_CHARACTERS)}", file=sys.stderr)

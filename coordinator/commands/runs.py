@@ -8,8 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
 from coordinator.config import runs_dir
 from coordinator.errors import DocumentError
 from coordinator.runs.database import forget
@@ -18,7 +16,6 @@ from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.story import list_stories, story_json, story_lines, story_of, summary_json, summary_line
 from coordinator.types import Document
-from coordinator.view import Terminal
 from edgenode.console import ANSWERED, Commands, add_common, print_json
 from edgenode.text import clean_line
 
@@ -70,9 +67,8 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _print(lines: Iterable[str]) -> None:
-    console = Terminal()
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        print(line)
 
 
 def _ledger(options: argparse.Namespace) -> int:
@@ -85,30 +81,27 @@ def _ledger(options: argparse.Namespace) -> int:
              "body": each.body.decode("utf-8", "replace"), "reply": each.reply.decode("utf-8", "replace") if each.reply else None}
             for each in requests]})  # fmt: skip
         return ANSWERED
-    console = Terminal()
-
-    def say(line: str) -> None:
-        console.print(Text(line), soft_wrap=True)
-
     if not any(each.was_sent for each in requests):
-        say("Nothing was sent in this run.")
+        print("Nothing was sent in this run.")
     for number, each in enumerate(requests, 1):
         sent = f"{each.state}, HTTP status {each.status or 'none'}"
         if not each.was_sent:
             sent = "not sent (dry run)" if each.state is RequestState.DRY_RUN else "not sent"
-        say(f"Request {number} to {each.url}, {len(each.body):,} bytes, {sent}{': ' + each.error if each.error else ''}")
-        say(_pretty(each.body))
+        print(f"Request {number} to {each.url}, {len(each.body):,} bytes, {sent}{': ' + each.error if each.error else ''}")
+        print(_pretty(each.body))
         if each.reply:
-            say(f"Reply {number}, {len(each.reply):,} bytes")
-            say(_pretty(each.reply))
+            print(f"Reply {number}, {len(each.reply):,} bytes")
+            print(_pretty(each.reply))
     return ANSWERED
 
 
 def _pretty(body: bytes) -> str:
+    """For a person; nothing in it can move the cursor of a terminal. `--json` has it to the byte."""
     try:
-        return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
-    except ValueError:
-        return body.decode("utf-8", "replace")
+        text = json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", "replace")
+    return "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _forget(options: argparse.Namespace) -> int:

@@ -3,8 +3,7 @@
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,19 +17,8 @@ from coordinator.minions import aggregation
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
-from coordinator.types import (
-    Abstained,
-    Answer,
-    Answered,
-    Citation,
-    Failed,
-    Finding,
-    FindingCounts,
-    Ledger,
-    Rejected,
-    Retrieved,
-    Status,
-)
+from coordinator.runs.outcome import Kept, make_answer
+from coordinator.types import Answer, Answered, Citation, Failed, Retrieved, Status
 
 # The budget of what leaves the house: this share of the documents' characters, and never less than this many characters.
 EGRESS_SHARE: Final = 0.05
@@ -41,19 +29,6 @@ HOME_BUDGET: Final = 8_000
 STRONGEST_SHOWN: Final = 5
 
 Emit = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What aggregation needs of a run, as the journal keeps it."""
-
-    question: str
-    names: dict[str, str]
-    """Label of each document -> its name."""
-    document_characters: int
-    whole_document_tokens: int
-    show_names: bool
-    max_egress: int | None
 
 
 def supervisor_of(config: Config, dry_run: bool) -> SupervisorConfig | None:
@@ -147,24 +122,3 @@ async def aggregate(
 def _citation(name: str, finding: Answered | Retrieved) -> Citation:
     place = finding.place
     return Citation(name, place.page, place.start, place.end, finding.quote, place.where)
-
-
-def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str, citations: tuple[Citation, ...]) -> Answer:
-    return Answer(
-        run=journal.run,
-        status=status,
-        text=text,
-        answered_by=by,
-        citations=citations,
-        findings=_count(journal.findings()),
-        nodes=tuple(journal.work().values()),
-        ledger=Ledger(journal.ledger.used(dry_run=status is Status.DRY_RUN), kept.document_characters, kept.whole_document_tokens),
-        seconds=round(journal.seconds(), 3),
-    )
-
-
-def _count(findings: Sequence[Finding]) -> FindingCounts:
-    def count(kind: type[Finding]) -> int:
-        return sum(isinstance(finding, kind) for finding in findings)
-
-    return FindingCounts(count(Answered), count(Retrieved), count(Abstained), count(Rejected), count(Failed))

@@ -1,10 +1,72 @@
 """How a run ended, as it is kept: its answer, and how much of what was to be read that answer rests on."""
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
-from coordinator.runs.aggregate import Kept, make_answer
+from coordinator.errors import RunError
 from coordinator.runs.journal import Journal
-from coordinator.types import Answer, Citation, Failed, Status
+from coordinator.types import (
+    Abstained,
+    Answer,
+    Answered,
+    Citation,
+    Failed,
+    Finding,
+    FindingCounts,
+    Ledger,
+    Rejected,
+    Retrieved,
+    Status,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What aggregation needs of a run, as the journal keeps it."""
+
+    question: str
+    names: dict[str, str]
+    """Label of each document -> its name."""
+    document_characters: int
+    whole_document_tokens: int
+    show_names: bool
+    max_egress: int | None
+
+
+def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str, citations: tuple[Citation, ...]) -> Answer:
+    return Answer(
+        run=journal.run,
+        status=status,
+        text=text,
+        answered_by=by,
+        citations=citations,
+        findings=_count(journal.findings()),
+        nodes=tuple(journal.work().values()),
+        ledger=Ledger(journal.ledger.used(dry_run=status is Status.DRY_RUN), kept.document_characters, kept.whole_document_tokens),
+        seconds=round(journal.seconds(), 3),
+    )
+
+
+def nodes_asked(runs: Path, run: str) -> tuple[str, ...]:
+    """The only nodes that a run was to use, by name or id; none for all. Raises `RunError`."""
+    with Journal.look(runs, run) as journal, journal.sound():
+        return tuple((journal.value("asked") or {}).get("nodes", ()))
+
+
+def resumable(journal: Journal) -> Kept:
+    """What a run was asked. Raises `RunError` where it cannot be gone on with."""
+    kept = journal.value("kept")
+    if kept is None:
+        raise RunError(
+            f"The run {journal.run} was interrupted before anything was kept. Remove it with: coordinator forget {journal.run}"
+        )
+    if not journal.value("read", False) and journal.value("asked") is None:
+        raise RunError(
+            f"The run {journal.run} was interrupted in an edgenode that could not go on with one. Ask the question again."
+        )
+    with journal.sound():
+        return Kept(**kept)
 
 
 def keep_answer(journal: Journal, answer: Answer) -> None:
@@ -61,3 +123,10 @@ def incomplete(journal: Journal, why: str = "") -> str:
 
 def _planned(journal: Journal) -> int:
     return int((journal.value("plan") or {}).get("subtasks", 0))
+
+
+def _count(findings: Sequence[Finding]) -> FindingCounts:
+    def count(kind: type[Finding]) -> int:
+        return sum(isinstance(finding, kind) for finding in findings)
+
+    return FindingCounts(count(Answered), count(Retrieved), count(Abstained), count(Rejected), count(Failed))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from coordinator.events import Event, NodeInfo
 from coordinator.scheduling.decisions import Candidate, GiveUp, Grant, Need
-from edgenode.engines.deterministic import NAME as DETERMINISTIC
+from edgenode.engines.known import DETERMINISTIC
 from edgenode.types import Completion, Failure, Lease, Progress, SubtaskId
 
 

@@ -20,7 +20,7 @@ from coordinator.runs.participants import fitting
 from coordinator.scheduling.decisions import Need
 from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.types import Document, Failed, Finding, Reading, Rejected, Retrieved
-from edgenode.engines.deterministic import NAME as DETERMINISTIC
+from edgenode.engines.known import DETERMINISTIC
 from edgenode.threads import in_thread
 from edgenode.types import NodeId
 

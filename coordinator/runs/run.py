@@ -14,11 +14,21 @@ from coordinator.errors import DocumentError, NoNodes, RunError
 from coordinator.events import DocumentGap, DocumentRead, DocumentSkipped, Ended, RunStarted, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.plan import split_question
-from coordinator.runs.aggregate import Emit, Kept, aggregate, egress_budget, has_reply, make_answer, supervisor_of
+from coordinator.runs.aggregate import Emit, aggregate, egress_budget, has_reply, supervisor_of
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.identity import Source, read_again
 from coordinator.runs.journal import Journal
-from coordinator.runs.outcome import failures, incomplete, keep_answer, keep_failure, kept_answer, subtasks_read
+from coordinator.runs.outcome import (
+    Kept,
+    failures,
+    incomplete,
+    keep_answer,
+    keep_failure,
+    kept_answer,
+    make_answer,
+    resumable,
+    subtasks_read,
+)
 from coordinator.runs.read import OtherPlan, read
 from coordinator.runs.recorder import Recorder
 from coordinator.types import Answer, Document, Reading, Status
@@ -107,27 +117,6 @@ async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, o
         tell = Recorder(journal, emit)
         tell(RunStarted(journal.run, kept.question))
         return await _carry_on(dispatcher, config, journal, kept, options, None, tell)
-
-
-def nodes_asked(runs: Path, run: str) -> tuple[str, ...]:
-    """The only nodes that a run was to use, by name or id; none for all. Raises `RunError`."""
-    with Journal.look(runs, run) as journal, journal.sound():
-        return tuple((journal.value("asked") or {}).get("nodes", ()))
-
-
-def resumable(journal: Journal) -> Kept:
-    """What a run was asked. Raises `RunError` where it cannot be gone on with."""
-    kept = journal.value("kept")
-    if kept is None:
-        raise RunError(
-            f"The run {journal.run} was interrupted before anything was kept. Remove it with: coordinator forget {journal.run}"
-        )
-    if not journal.value("read", False) and journal.value("asked") is None:
-        raise RunError(
-            f"The run {journal.run} was interrupted in an edgenode that could not go on with one. Ask the question again."
-        )
-    with journal.sound():
-        return Kept(**kept)
 
 
 def _final_answer(journal: Journal) -> Answer | None:

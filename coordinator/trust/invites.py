@@ -13,11 +13,10 @@ from edgenode.errors import UsageError
 from edgenode.text import clean_line
 from edgenode.trust.certificates import now_utc
 from edgenode.trust.records import Records, Values, date_of, parse_date, text_of
-from edgenode.trust.token import ID_BYTES, SECRET_BYTES, Invite
+from edgenode.trust.token import ID_BYTES, INVITE_LIFE, SECRET_BYTES, Invite
 from edgenode.types import AuthorityId, NodeId
 
 INVITES: Final = "invites"
-LIFE: Final = timedelta(days=7)
 NAME_CHARACTERS: Final = 60
 
 
@@ -44,7 +43,7 @@ class Invites:
         self._folder = folder
         self._records = Records(folder / INVITES, _parse)
 
-    def make(self, name: str | None = None, life: timedelta = LIFE) -> OutstandingInvite:
+    def make(self, name: str | None = None, life: timedelta = INVITE_LIFE) -> OutstandingInvite:
         """A new invitation for one device. Those that have ended are cleared away."""
         now = now_utc()
         for id, old in self._records.all().items():

@@ -5,8 +5,6 @@ import shlex
 import sys
 from urllib.parse import quote
 
-import segno
-
 from edgenode.types import NodeId
 
 # Half blocks draw two rows of a code in one line of text; terminals without them get the digits alone.
@@ -27,6 +25,8 @@ def show(node: NodeId, name: str, code: str, seconds: float) -> None:
     """Prints the code on standard output, with its QR code if that is a terminal that can show it."""
     print(f"Pairing code: {spaced(code)}  (for {seconds / 60:.0f} minutes)")
     if sys.stdout.isatty() and _can_show(_BLOCK):
+        import segno
+
         drawn = io.StringIO()
         segno.make(link(node, name, code), micro=False, error="l").terminal(drawn, compact=True, border=2)
         print(drawn.getvalue(), end="")

@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+from typing import TYPE_CHECKING
 
 from edgenode.console import Commands, add_common, add_home, add_interface, print_json
-from edgenode.doctor.examine import examine_node
-from edgenode.doctor.findings import Report, render, report_json
+
+if TYPE_CHECKING:
+    from edgenode.doctor.findings import Report
 
 
 def add_to(commands: Commands) -> None:
@@ -20,11 +22,15 @@ def add_to(commands: Commands) -> None:
     doctor.set_defaults(act=_doctor)
 
 
-def tell(report: Report, as_json: bool) -> int:
+def tell(report: "Report", as_json: bool) -> int:
     """Prints the report; the exit status tells whether there is a problem."""
+    from edgenode.doctor.findings import render, report_json
+
     print_json(report_json(report)) if as_json else print(render(report))
     return report.exit_status
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from edgenode.doctor.examine import examine_node
+
     return tell(asyncio.run(examine_node(options.home, options.interface)), options.json)

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgenode.console import ANSWERED, Commands, add_common, print_json
 from edgenode.models.progress import progress_bar, readable_size
-from edgenode.models.pull import pull
-from edgenode.models.store import Store, StoredModel
+
+if TYPE_CHECKING:
+    from edgenode.models.store import StoredModel
 
 
 def add_to(commands: Commands) -> None:
@@ -32,6 +33,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _models(options: argparse.Namespace) -> int:
+    from edgenode.models.store import Store
+
     with progress_bar() as report:
         listing = Store().listing(report)
     if options.json:
@@ -51,7 +54,7 @@ def _models(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _model_json(stored: StoredModel) -> dict[str, Any]:
+def _model_json(stored: "StoredModel") -> dict[str, Any]:
     model = stored.model
     return {
         "name": stored.name,
@@ -66,6 +69,9 @@ def _model_json(stored: StoredModel) -> dict[str, Any]:
 
 
 def _pull(options: argparse.Namespace) -> int:
+    from edgenode.models.pull import pull
+    from edgenode.models.store import Store
+
     with progress_bar() as report:
         fetched = pull(options.source, Store(), report)
     if options.json:
@@ -76,6 +82,8 @@ def _pull(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
+    from edgenode.models.store import Store
+
     removed = Store().remove(options.model)
     print_json({"removed": str(removed)}) if options.json else print(f"{removed} is removed.")
     return ANSWERED

@@ -4,13 +4,14 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenode.console import ANSWERED, Commands, add_common, add_interface, print_json
-from edgenode.net.discovery import Browser, Sighting
-from edgenode.net.interfaces import Scope, scope
-from edgenode.trust.running import running_nodes
-from edgenode.trust.store import KEY, NodeTrust
 from edgenode.types import NodeId
+
+if TYPE_CHECKING:
+    from edgenode.net.discovery import Sighting
+    from edgenode.net.interfaces import Scope
 
 # As long as a coordinator listens: a node that has just announced itself answers only the second question, a second later.
 LISTEN_SECONDS = 1.6
@@ -31,6 +32,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _peers(options: argparse.Namespace) -> int:
+    from edgenode.net.interfaces import scope
+
     own = _own(options.home)
     seen = asyncio.run(_listen(scope(options.interface)))
     others = sorted((each for each in seen if each.id not in own), key=lambda each: (each.name, each.id))
@@ -46,15 +49,20 @@ def _peers(options: argparse.Namespace) -> int:
 
 def _own(home: Path | None) -> set[NodeId]:
     """Who is no other: the node of `home`, or where none was named all that run on this device, whatever their homes are."""
+    from edgenode.trust.running import running_nodes
+    from edgenode.trust.store import KEY, NodeTrust
+
     if home is None:
         return {each.id for each in running_nodes()}
     return {NodeTrust(home).id} if (home / KEY).exists() else set()
 
 
-async def _listen(within: Scope) -> tuple[Sighting, ...]:
+async def _listen(within: "Scope") -> "tuple[Sighting, ...]":
+    from edgenode.net.discovery import Browser
+
     found: dict[NodeId, Sighting] = {}
 
-    def seen(sighting: Sighting) -> None:
+    def seen(sighting: "Sighting") -> None:
         found[sighting.id] = sighting
 
     def gone(id: NodeId) -> None:

@@ -8,22 +8,24 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenode.commands import code
 from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, add_join, port, print_json
 from edgenode.device.drain import MIN_BATTERY_PERCENT
 from edgenode.device.status import memory_bytes
-from edgenode.engines.choose import ENGINES, EngineSettings, choose_engine, default_threads, running_ollama
-from edgenode.engines.engine import Engine
+from edgenode.engines.known import ENGINES, default_threads
 from edgenode.errors import ModelError, UsageError
 from edgenode.home import default_home
 from edgenode.models.progress import progress_bar
-from edgenode.models.store import Store
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT, parse_host_port
-from edgenode.node import Node, NodeConfig
 from edgenode.threads import in_thread
 from edgenode.trust.token import parse_token
 from edgenode.types import MAX_SLOTS
+
+if TYPE_CHECKING:
+    from edgenode.engines.engine import Engine
+    from edgenode.node import Node, NodeConfig
 
 # A chunk of some hundred tokens, its instruction and the longest reply (900 tokens in Japanese).
 MIN_CONTEXT_TOKENS = 2_048
@@ -81,6 +83,8 @@ def _start(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> int:
+    from edgenode.node import Node
+
     main = asyncio.current_task()
     assert main is not None, "asyncio.run gives one"
     signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -112,7 +116,9 @@ async def _serve(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _config(options: argparse.Namespace) -> NodeConfig:
+def _config(options: argparse.Namespace) -> "NodeConfig":
+    from edgenode.node import NodeConfig
+
     token = options.invite or os.environ.get("EDGENODE_INVITE")
     return NodeConfig(
         home=options.home,
@@ -131,7 +137,7 @@ def _reporter(as_json: bool) -> Callable[[str], None]:
     return (lambda text: print_json({"event": text})) if as_json else (lambda text: print(text, flush=True))
 
 
-def _introduce(node: Node, as_json: bool) -> None:
+def _introduce(node: "Node", as_json: bool) -> None:
     told = node.description()
     trusted = node.trust.trusted()
     now = time.monotonic()
@@ -161,8 +167,11 @@ def _introduce(node: Node, as_json: bool) -> None:
     print("Ctrl-C stops it.", flush=True)
 
 
-async def _engine(options: argparse.Namespace) -> Engine:
+async def _engine(options: argparse.Namespace) -> "Engine":
     """The engine that was told or can be found; raises `ModelError` or `EngineError` with what to do."""
+    from edgenode.engines.choose import EngineSettings, choose_engine, running_ollama
+    from edgenode.models.store import Store
+
     home: Path = options.home or default_home()
     read, write = options.speed or (None, None)
     if options.speed and options.engine != "deterministic":

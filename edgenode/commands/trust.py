@@ -4,14 +4,16 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenode.commands import code
 from edgenode.console import ANSWERED, Commands, add_common, add_home, print_json
 from edgenode.errors import HomeError
 from edgenode.home import default_home
-from edgenode.net.pairing_client import open_window
-from edgenode.trust.running import RunningNode, running_nodes
-from edgenode.trust.store import KEY, NodeTrust
+
+if TYPE_CHECKING:
+    from edgenode.trust.running import RunningNode
+    from edgenode.trust.store import NodeTrust
 
 
 def add_to(commands: Commands) -> None:
@@ -42,6 +44,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _pair(options: argparse.Namespace) -> int:
+    from edgenode.net.pairing_client import open_window
+
     node = _running(_trust(options))
     digits, seconds = asyncio.run(open_window(node))
     if options.json:
@@ -80,7 +84,9 @@ def _untrust(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _trust(options: argparse.Namespace) -> NodeTrust:
+def _trust(options: argparse.Namespace) -> "NodeTrust":
+    from edgenode.trust.store import KEY, NodeTrust
+
     home: Path = options.home or default_home()
     # Looking must not make an identity: that is for the node which holds the home's lock.
     if not (home / KEY).exists():
@@ -90,7 +96,9 @@ def _trust(options: argparse.Namespace) -> NodeTrust:
     return NodeTrust(home)
 
 
-def _running(trust: NodeTrust) -> RunningNode:
+def _running(trust: "NodeTrust") -> "RunningNode":
+    from edgenode.trust.running import running_nodes
+
     for node in running_nodes():
         if node.id == trust.id:
             return node

@@ -15,7 +15,8 @@ from edgenode.doctor.facts import Dialled, Facts, OwnNode, Side, Trusted, Way
 from edgenode.doctor.findings import Report
 from edgenode.doctor.folders import unusable
 from edgenode.doctor.surroundings import look_around
-from edgenode.engines.choose import ENGINES, installed, running_ollama
+from edgenode.engines.choose import installed, running_ollama
+from edgenode.engines.known import ENGINES
 from edgenode.errors import EdgenodeError
 from edgenode.home import default_home, models_dir
 from edgenode.models.names import SUFFIX

@@ -6,21 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgenode.device.status import cores
 from edgenode.engines.child import ChildEngine
 from edgenode.engines.child_main import Orders
-from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import Engine
 from edgenode.engines.http import Flavour, HttpClient
+from edgenode.engines.known import DETERMINISTIC, LLAMA_CPP_PYTHON, XLLAMACPP, default_threads
 from edgenode.engines.process import module_command
 from edgenode.engines.served import ServedEngine, is_on_this_device
 from edgenode.errors import EngineError, UsageError
 from edgenode.types import Model
-
-XLLAMACPP: Final = "xllamacpp"
-LLAMA_CPP_PYTHON: Final = "llama-cpp-python"
-ENGINES: Final = (XLLAMACPP, LLAMA_CPP_PYTHON, DETERMINISTIC)
 
 CONTEXT_TOKENS: Final = 4096
 # At most: a device that reads too slowly for it gets smaller ones.
@@ -91,15 +86,6 @@ def choose_engine(settings: EngineSettings) -> Engine:
 def installed(engine: str) -> bool:
     """Whether the library of a child engine can be imported; it is not imported for that."""
     return engine in _LIBRARIES and importlib.util.find_spec(_LIBRARIES[engine]) is not None
-
-
-def default_threads() -> int:
-    """All cores but one, at least one.
-
-    llama.cpp's threads spin while they wait for one another: as soon as other programs want one of their cores, all of them crawl
-    (beside a busy process, 2 threads on 2 cores wrote 1 token a second, 1 thread 56).
-    """
-    return max(1, cores() - 1)
 
 
 async def running_ollama(environment: Mapping[str, str]) -> str | None:

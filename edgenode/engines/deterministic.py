@@ -9,10 +9,10 @@ from typing import Final, Self
 
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.filler import as_json, fill, tokens
+from edgenode.engines.known import DETERMINISTIC
 from edgenode.errors import ContextExceeded, EngineError
 from edgenode.types import Completion, EngineState, Model, Usage
 
-NAME: Final = "deterministic"
 STEP_TOKENS: Final = 64
 CATCH_UP_SECONDS: Final = 0.05
 """How far a device may be behind its clock because of this machine and still catch up. A process that was stopped does not."""
@@ -43,7 +43,7 @@ class DeterministicEngine:
     def __init__(
         self,
         *,
-        model: str = NAME,
+        model: str = DETERMINISTIC,
         parameters: int = 0,
         context_tokens: int = 4096,
         read_tokens_per_second: float | None = None,
@@ -51,7 +51,7 @@ class DeterministicEngine:
         slots: int = 1,
         batching: float = BATCHING,
     ) -> None:
-        self.name = NAME
+        self.name = DETERMINISTIC
         self.slots = slots
         self.models = (
             Model(

@@ -9,10 +9,14 @@ import binascii
 import hashlib
 import unicodedata
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from edgenode.errors import UsageError
 from edgenode.types import AuthorityId
+
+INVITE_LIFE: Final = timedelta(days=7)
+"""How long an invitation is good unless told otherwise."""
 
 VERSION: Final = 1
 AUTHORITY_BYTES: Final = 16

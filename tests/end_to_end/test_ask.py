@@ -17,9 +17,9 @@ from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retrie
 from coordinator.events import Reading as ReadingEvent
 from coordinator.pool import Pool
 from coordinator.types import Answer, Answered, Rejected, Status
-from edgenode.engines.deterministic import NAME as DETERMINISTIC
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import EngineProgress, Request
+from edgenode.engines.known import DETERMINISTIC
 from edgenode.errors import ContextExceeded, EngineCrashed, UsageError
 from edgenode.node import Node, NodeConfig
 from edgenode.types import Completion, Usage

@@ -12,8 +12,8 @@ from coordinator.commands.ask import _interrupted
 from coordinator.config import runs_dir
 from coordinator.errors import SupervisorRejected
 from coordinator.events import Aggregating, Ended, Event, Planned, Warned
-from coordinator.runs.aggregate import Kept
 from coordinator.runs.journal import Journal
+from coordinator.runs.outcome import Kept
 from coordinator.story import list_stories, story_of
 from coordinator.types import Answer
 from edgenode.engines.engine import Request

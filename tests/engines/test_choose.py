@@ -14,8 +14,9 @@ import pytest
 
 from edgenode.engines import choose
 from edgenode.engines.child import ChildEngine
-from edgenode.engines.choose import EngineSettings, choose_engine, default_threads, running_ollama
+from edgenode.engines.choose import EngineSettings, choose_engine, running_ollama
 from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.engines.known import default_threads
 from edgenode.engines.served import ServedEngine
 from edgenode.errors import EngineError, UsageError
 from edgenode.types import Model

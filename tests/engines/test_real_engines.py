@@ -11,8 +11,9 @@ import httpx2
 import pytest
 
 from edgenode.engines.child import ChildEngine
-from edgenode.engines.choose import ENGINES, LLAMA_CPP_PYTHON, XLLAMACPP, EngineSettings, choose_engine, installed
+from edgenode.engines.choose import EngineSettings, choose_engine, installed
 from edgenode.engines.engine import EngineProgress
+from edgenode.engines.known import ENGINES, LLAMA_CPP_PYTHON, XLLAMACPP
 from edgenode.errors import ContextExceeded, EngineCrashed, EngineError
 from edgenode.types import (
     AuthorityId,

@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
+from coordinator.config import runs_dir
+from coordinator.runs.journal import Journal
+
 ROOT = Path(__file__).resolve().parents[2]
 # What phones and small boards can do without.
 ENGINES = ("xllamacpp", "llama_cpp", "uvicorn", "numpy")
 READERS = ("pypdf", "bm25s", "rich", "coordinator")
 CLOUD = ("openai", "genai_prices")
+# What takes long to load, and is for commands that do something with nodes, models or documents.
+SLOW = {*ENGINES, *READERS, *CLOUD, "grpc", "google.protobuf", "zeroconf", "httpx2", "cryptography", "spake2", "segno", "tqdm"}
 
 
 def project() -> dict[str, Any]:
@@ -32,6 +37,32 @@ def test_importing_the_device_side_is_light(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({set(ENGINES + READERS + CLOUD)!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (loaded.returncode, loaded.stdout.split()) == (0, []), loaded.stderr
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("coordinator --help", "coordinator --version", "coordinator runs", "coordinator runs --json", "coordinator show last"),
+        *("coordinator ledger last", "coordinator ask --help", "coordinator resume --help", "coordinator nodes --help"),
+        *("coordinator pair --help", "coordinator doctor --help", "coordinator forget --help", "coordinator nonsense"),
+        *("edgenode --help", "edgenode --version", "edgenode start --help", "edgenode pair --help", "edgenode pull --help"),
+        *("edgenode doctor --help", "edgenode peers --help", "edgenode nonsense"),
+    ],
+)
+def test_a_look_loads_nothing_slow(typed: str) -> None:
+    """Help and what is kept are there at once: no network, no trust, no engine, no reader and no table drawing is loaded."""
+    with Journal.create(runs_dir()) as journal:
+        journal.set_value("kept", {"question": "When?"})
+    program, *arguments = typed.split()
+    code = (
+        f"import sys; from {program}.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(*sorted({SLOW - {'coordinator'}!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == "", done.stderr
+    assert done.stdout or arguments == ["nonsense"]
 
 
 def test_a_node_needs_little() -> None:
@@ -65,6 +96,6 @@ def test_the_device_side_imports_only_its_install() -> None:
 def test_the_coordinator_without_its_packages_says_what_to_install() -> None:
     """On a device that was installed as a node the other command is one sentence, not a traceback."""
     code = "import sys; sys.modules['rich'] = None; from coordinator.__main__ import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, "nodes"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.strip() == "The package rich is missing. Install it with: pip install 'edgenode[coordinator]'"

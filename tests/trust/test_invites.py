@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from coordinator.trust.authority import Authority
-from coordinator.trust.invites import LIFE, Invites
+from coordinator.trust.invites import Invites
 from edgenode.errors import HomeError, UsageError
 from edgenode.trust.certificates import now_utc
-from edgenode.trust.token import format_token, parse_token
+from edgenode.trust.token import INVITE_LIFE, format_token, parse_token
 from tests.logged import ours
 from tests.trust.faults import full_disk
 from tests.trust.people import damage
@@ -22,7 +22,7 @@ def test_an_invitation_is_kept_until_it_ends(tmp_path: Path) -> None:
     token = parse_token(format_token(made))
     assert (token.authority, token.id, token.secret) == (Authority(tmp_path).id, made.id, made.secret)
     assert made.name == "attic pi"
-    assert abs(made.ends - now_utc() - LIFE) < timedelta(minutes=1)
+    assert abs(made.ends - now_utc() - INVITE_LIFE) < timedelta(minutes=1)
     assert Invites(tmp_path).outstanding(made.ends) == ()
     (path,) = (tmp_path / "invites").glob("*.json")
     assert path.stat().st_mode & 0o077 == 0
