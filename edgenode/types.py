@@ -11,6 +11,8 @@ AuthorityId = NewType("AuthorityId", str)
 """A coordinator's authority: the first 32 hex digits of the SHA-256 of its public key. `NodeId` is made likewise."""
 
 MAX_SLOTS: Final = 64
+MAX_UINT32: Final = 2**32 - 1
+"""The largest count that a message carries."""
 """No device works on more requests at once to any profit."""
 
 

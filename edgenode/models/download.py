@@ -16,7 +16,7 @@ from edgenode import __version__
 from edgenode.errors import PullError
 from edgenode.models.facts import write_json
 from edgenode.models.foreign import describe
-from edgenode.models.gguf import MAGIC
+from edgenode.models.gguf import MAGIC, Announced, read_beginning
 from edgenode.models.progress import PullProgress, Report
 from edgenode.models.sources import is_allowed, is_loopback, shown_url
 from edgenode.text import clean_line
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import httpx2
 
 MAX_BYTES = 1 << 40
+# Vocabularies of 260,000 words take about 12 MB.
+MAX_HEADER_BYTES = 256 << 20
 MAX_REDIRECTS = 10
 MAX_RETRY_AFTER = 60.0
 MAX_VALIDATOR = 500
@@ -86,9 +88,18 @@ class Download:
     def run(self, report: Report, decline: Callable[[Offer], bool]) -> Offer:
         """Fetches the file or the rest of it, unless `decline` says that what is offered is not wanted.
 
-        Raises `PullError` (unreachable, refused, not a model, too large) and `OSError` (the disk). What was fetched stays for the
-        next call, also when this one is interrupted.
+        Raises `PullError` (unreachable, refused, not a model, too large), `ModelFileError` (a model's header that cannot be) and
+        `OSError` (the disk). What was fetched stays for the next call, also when this one is interrupted; of a file whose length
+        the server does not tell nothing stays.
         """
+        try:
+            return self._run(report, decline)
+        except BaseException:
+            if self._memory.exists() and self._recall().get("total") is None:
+                self.discard()
+            raise
+
+    def _run(self, report: Report, decline: Callable[[Offer], bool]) -> Offer:
         patience = self._patience
         with self._client() as client:
             failures = 0
@@ -214,23 +225,46 @@ class Download:
                 file.truncate()
             else:
                 self._remember(offer)
-            report(PullProgress(have, offer.total_bytes, what))
+            total = offer.total_bytes
+            report(PullProgress(have, total, what))
             next_check = have + ROOM_CHECK_BYTES
+            announced: Announced | None = None
+            next_look = have + BLOCK_BYTES
             for block in response.iter_raw(BLOCK_BYTES):
                 if not have and not block.startswith(MAGIC):
                     raise PullError(f"What {self._where()} gives is {describe(block)}. Name the address of the .gguf file itself.")
                 file.write(block)
                 have += len(block)
-                report(PullProgress(have, offer.total_bytes, what))
+                if total is None and announced is None and have >= next_look:
+                    # What the server does not tell, the model's header does. Looked for each time twice as much is there.
+                    next_look = 2 * have
+                    file.flush()
+                    announced = self._announced(have)
+                    self._room(max(0, announced.least_bytes - have) if announced else 0)
+                least = total or (announced.least_bytes if announced else None)
+                report(PullProgress(have, least, what))
                 if have >= next_check:
                     next_check = have + ROOM_CHECK_BYTES
-                    self._room(offer.total_bytes - have if offer.total_bytes else 0)
-                if have > (offer.total_bytes or MAX_BYTES):
-                    raise PullError(f"{self._where()} sends more than it announced, or than any model has. Check the address.")
-        if have < (offer.total_bytes or 0):
+                    self._room(max(0, (least or 0) - have))
+                if have > (total or (announced.most_bytes if announced else MAX_BYTES)):
+                    self.discard()
+                    raise PullError(f"{self._where()} sends more than was announced. Check the address.")
+        if total is None and have:
+            announced = announced or read_beginning(self.part, self._where())
+            total = announced.least_bytes if announced else have + 1
+        if have < (total or 0):
             raise _Broken("the connection broke")
         if not have:
             raise PullError(f"What {self._where()} gives is an empty file. Name the address of the .gguf file itself.")
+
+    def _announced(self, have: int) -> Announced | None:
+        """What the model's header says of its length; None while the `have` bytes that are there end within it."""
+        announced = read_beginning(self.part, self._where())
+        if announced is None and have > MAX_HEADER_BYTES:
+            raise PullError(f"{self._where()} sends a header that is larger than any model's. Check the address.")
+        if announced is not None and announced.least_bytes > MAX_BYTES:
+            raise PullError(f"{self._where()} is larger than any model. Check the address.")
+        return announced
 
     def _have(self) -> int:
         with contextlib.suppress(OSError):

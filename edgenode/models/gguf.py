@@ -15,6 +15,7 @@ from edgenode.models.foreign import describe
 from edgenode.models.gguf_tables import FILE_TYPES, TENSOR_TYPES
 from edgenode.models.progress import readable_size
 from edgenode.text import clean_line
+from edgenode.types import MAX_UINT32
 
 MAGIC = b"GGUF"
 # Bounds well above any real model (500 tensors and 300,000 tokens are usual), so that a hostile header costs seconds and
@@ -27,6 +28,7 @@ MAX_NAME_BYTES = 1024
 MAX_DIMENSIONS = 8
 MAX_NESTING = 3
 MAX_ALIGNMENT = 1 << 20
+MAX_ELEMENT_BYTES = 8
 KEPT_TEXT_BYTES = 1024
 SKIP_BYTES = 1 << 16
 
@@ -52,6 +54,19 @@ class GgufHeader:
     """Where the header ends and the weights begin, in bytes."""
     needed_bytes: int
     """How long the file must be to hold every tensor it announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """How long a file will be, as its header says."""
+
+    least_bytes: int
+    most_bytes: int
+    """`least_bytes` and padding, or more where a tensor is of a type whose size is not known."""
+
+
+class _EndsInHeader(ModelFileError):
+    """There is less of the file than its header needs."""
 
 
 def read_header(path: Path, called: str = "") -> GgufHeader:
@@ -80,6 +95,18 @@ def read_header(path: Path, called: str = "") -> GgufHeader:
     return header
 
 
+def read_beginning(path: Path, called: str) -> Announced | None:
+    """What a file announces of which only the beginning is there, or None while that ends within its header. Raises
+    `ModelFileError` as `read_header` does, and `OSError`."""
+    with path.open("rb") as file:
+        reader = _Reader(file, called, path.stat().st_size)
+        try:
+            header = reader.header()
+        except _EndsInHeader:
+            return None
+    return Announced(header.needed_bytes, max(header.needed_bytes, reader.most_bytes) + MAX_ALIGNMENT)
+
+
 class _Reader:
     """One pass over one header. `size` bounds everything: nothing in a file can be longer than the file."""
 
@@ -91,6 +118,8 @@ class _Reader:
         self._strings_left = MAX_ARRAY_STRINGS
         self._values: dict[str, str | int | float | bool] = {}
         self._keys: set[str] = set()
+        self.most_bytes = 0
+        """What the file can need at most; known once its header was read."""
 
     def header(self) -> GgufHeader:
         start = self._file.read(512)
@@ -161,7 +190,7 @@ class _Reader:
         alignment = self._whole("general.alignment") or 32
         if alignment > MAX_ALIGNMENT or alignment & (alignment - 1):
             raise self._damaged("an impossible alignment")
-        parameters, end = 0, 0
+        parameters, end, most_end = 0, 0, 0
         elements_by_type: Counter[int] = Counter()
         for _ in range(tensors):
             self._skip(self._count("<Q", MAX_NAME_BYTES, "characters"))
@@ -174,14 +203,20 @@ class _Reader:
             offset = self._number("<Q")
             # A type this version does not know has at least its beginning in the file.
             _, block, block_bytes = TENSOR_TYPES.get(kind, ("", 1, 0))
-            if row % block or elements > 1 << 50 or offset > 1 << 50:
+            if row % block or parameters + elements > 1 << 50 or offset > 1 << 50:
                 raise self._damaged("a tensor of impossible size")
-            end = max(end, offset + elements // block * block_bytes)
+            size = elements // block * block_bytes
+            end = max(end, offset + size)
+            most_end = max(most_end, offset + (size or elements * MAX_ELEMENT_BYTES))
             parameters += elements
             elements_by_type[kind] += elements
         data_offset = -(-self._at // alignment) * alignment
+        self.most_bytes = data_offset + most_end
         most, _ = elements_by_type.most_common(1)[0]
         architecture = self._told("general.architecture")
+        context = self._whole(f"{architecture}.context_length")
+        if context > MAX_UINT32:
+            raise self._damaged(f"a context of {context} tokens")
         # Files quantized by recipe carry a file type of their maker's own, or none: then the commonest tensor type names them.
         quantization = FILE_TYPES.get(self._whole("general.file_type", -1)) or TENSOR_TYPES.get(most, ("",))[0]
         licence = self._told("general.license")
@@ -189,7 +224,7 @@ class _Reader:
             name=self._told("general.name"),
             architecture=architecture,
             quantization=quantization,
-            context_length=min(self._whole(f"{architecture}.context_length"), 1 << 31),
+            context_length=context,
             licence=self._told("general.license.name") or licence if licence in ("", "other") else licence,
             parameters=parameters,
             chat_template=any(key.startswith("tokenizer.chat_template") for key in self._keys),
@@ -238,7 +273,7 @@ class _Reader:
         self._at += length
 
     def _short(self) -> ModelFileError:
-        return ModelFileError(f"{self._shown} is cut short or damaged: it ends within its header. Fetch it again.")
+        return _EndsInHeader(f"{self._shown} is cut short or damaged: it ends within its header. Fetch it again.")
 
     def _damaged(self, what: str) -> ModelFileError:
         return ModelFileError(f"{self._shown} is damaged or not a real GGUF file: its header holds {what}. Fetch it again.")

@@ -20,6 +20,8 @@ class Page:
     last_modified: str = ""
     ranges: bool = True
     length: bool = True
+    endless: bool = False
+    """After the body come zeros, until the client leaves."""
     cuts: list[int] = field(default_factory=list)
     busy: list[dict[str, str]] = field(default_factory=list)
     """For each of the first requests, the headers of a 503."""
@@ -92,6 +94,8 @@ class FileServer:
         seen.sent = len(body)
         with contextlib.suppress(ConnectionError):  # a client may leave in the middle
             request.wfile.write(body)
+            while page.endless:
+                seen.sent += request.wfile.write(bytes(1 << 16))
 
     @contextmanager
     def running(self) -> "Iterator[FileServer]":
