@@ -15,6 +15,7 @@ import platformdirs
 
 from edgenode.errors import UsageError
 from edgenode.home import data_dir
+from edgenode.types import MAX_UINT32
 
 DEFAULT_SUPERVISOR_MODEL = "gpt-5-mini"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -160,9 +161,10 @@ class _Table:
         value = self.values.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value <= MAX_UINT32:
             raise UsageError(
-                f"In the config file {self.file}, {self.prefix}{name} must be a {'whole ' if whole else ''}number above 0."
+                f"In the config file {self.file}, {self.prefix}{name} must be a {'whole ' if whole else ''}number above 0 and at "
+                f"most {MAX_UINT32}."
             )
         return value
 

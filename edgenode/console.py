@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from edgenode import __version__
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.home import default_home
+from edgenode.types import MAX_UINT32
 
 ANSWERED: Final = 0
 FAILED: Final = 1
@@ -83,11 +84,19 @@ def add_join(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--join", action="append", default=[], metavar="HOST[:PORT]", help=what)
 
 
-def port(text: str) -> int:
-    """The port that was typed. The next one is used as well."""
-    if not (text.isascii() and text.isdigit() and int(text) < 65_535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65534; the next one is used as well)")
-    return int(text)
+def whole(what: str, least: int = 1, most: int = MAX_UINT32, why: str = "") -> Callable[[str], int]:
+    """The type of an option that takes a whole number; `what` and `why` are for the sentence that refuses another."""
+
+    def read(text: str) -> int:
+        # Looked at by its length first: Python converts no number of thousands of digits.
+        if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what} ({least} to {most}{why})")
+        return int(text)
+
+    return read
+
+
+port = whole("a port", 0, 65_534, "; the next one is used as well")
 
 
 def version(program: str) -> str:

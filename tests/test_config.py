@@ -92,6 +92,8 @@ def test_a_key_that_others_can_read_is_refused(file: Path) -> None:
         ("[supervisor]\ntimeout_seconds = nan", "supervisor.timeout_seconds must be a number above 0"),
         ("max_egress = true", "max_egress must be a whole number above 0"),
         ("max_egress = 1.5", "max_egress must be a whole number above 0"),
+        ("max_egress = 4294967296", "max_egress must be a whole number above 0 and at most 4294967295"),
+        (f"max_egress = {'9' * 400}", "max_egress must be a whole number above 0"),
         ('[supervisor]\nbase_url = "https://h/v1"\nmodel = "a\\nb"', "model name holds blanks"),
         ("#" * 70_000, "larger than"),
     ],

@@ -17,7 +17,7 @@ from coordinator.runs.folders import LAST, RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import make_answer, nodes_asked, resumable
 from coordinator.types import Answer, Reading, RunId, Status
-from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json
+from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json, whole
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.text import names_a_file
 
@@ -79,7 +79,10 @@ def _add_nodes(parser: argparse.ArgumentParser) -> None:
 def _add_aggregation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--supervisor-model", metavar="MODEL", help=f"model to ask (default: {DEFAULT_SUPERVISOR_MODEL})")
     parser.add_argument(
-        "--max-egress", type=_characters, metavar="N", help="characters that may leave (default: 5 %%, at least 4000)"
+        "--max-egress",
+        type=whole("a number of characters"),
+        metavar="N",
+        help="characters that may leave (default: 5 %%, at least 4000)",
     )
     parser.add_argument("--show-names", action="store_true", help="let the supervisor see the documents' names")
     parser.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
@@ -209,9 +212,3 @@ def _reading(text: str) -> Reading:
         return Reading(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither all nor relevant") from None
-
-
-def _characters(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of characters above 0")
-    return int(text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from coordinator.commands.options import add_network, network
-from edgenode.console import ANSWERED, Commands, add_common, print_json
+from edgenode.console import ANSWERED, Commands, add_common, print_json, whole
 from edgenode.errors import UsageError
 from edgenode.threads import in_thread
 from edgenode.trust.token import INVITE_LIFE
@@ -57,7 +57,11 @@ def add_to(commands: Commands) -> None:
         "(What stands in the arguments, as with --invite TOKEN, can be read by every user of the device.)",
     )
     invite.add_argument(
-        "--days", type=_days, default=INVITE_LIFE.days, metavar="N", help=f"how long it is good (default: {INVITE_LIFE.days})"
+        "--days",
+        type=whole("a number of days", most=MAX_INVITE_DAYS),
+        default=INVITE_LIFE.days,
+        metavar="N",
+        help=f"how long it is good (default: {INVITE_LIFE.days})",
     )
     add_common(invite)
     invite.set_defaults(act=_invite)
@@ -154,9 +158,3 @@ def _invite(options: argparse.Namespace) -> int:
             )
             print("a coordinator command of yours runs and sees it.")
     return ANSWERED
-
-
-def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_INVITE_DAYS):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days (1 to {MAX_INVITE_DAYS})")
-    return int(text)

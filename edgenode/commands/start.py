@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenode.commands import code
-from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, add_join, port, print_json
+from edgenode.console import ANSWERED, Commands, add_common, add_home, add_interface, add_join, port, print_json, whole
 from edgenode.device.drain import MIN_BATTERY_PERCENT
 from edgenode.device.status import memory_bytes
 from edgenode.engines.known import ENGINES, default_threads
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # A chunk of some hundred tokens, its instruction and the longest reply (900 tokens in Japanese).
 MIN_CONTEXT_TOKENS = 2_048
+MAX_THREADS = 4_096
 
 
 def add_to(commands: Commands) -> None:
@@ -41,12 +42,17 @@ def add_to(commands: Commands) -> None:
     start.add_argument("--engine", choices=ENGINES, help="what runs the model (default: the first that is installed)")
     start.add_argument("--engine-url", metavar="URL", help="use an OpenAI-compatible server that already runs on this device")
     start.add_argument(
-        "--threads", type=_positive, metavar="N", help=f"processor threads of the engine (default: {default_threads()})"
+        "--threads",
+        type=whole("a number of threads", most=MAX_THREADS),
+        metavar="N",
+        help=f"processor threads of the engine (default: {default_threads()})",
     )
-    start.add_argument("--context", type=_positive, metavar="TOKENS", help="context to give the model (default: a modest one)")
+    start.add_argument(
+        "--context", type=whole("a number of tokens"), metavar="TOKENS", help="context to give the model (default: a modest one)"
+    )
     start.add_argument(
         "--slots",
-        type=_slots,
+        type=whole("a number of slots", most=MAX_SLOTS),
         metavar="N",
         help="requests the engine works on at once, each with the whole --context (default: 1, or what the server at --engine-url "
         "tells); for graphics cards, as a processor gains about a tenth; the coordinator measures how many pay",
@@ -67,7 +73,7 @@ def add_to(commands: Commands) -> None:
     )
     start.add_argument(
         "--min-battery",
-        type=_percent,
+        type=whole("a percentage", 0, 100),
         default=MIN_BATTERY_PERCENT,
         metavar="PERCENT",
         help=f"take no work below this while not charging, 0 for never (default: {MIN_BATTERY_PERCENT:.0f})",
@@ -208,25 +214,6 @@ async def _engine(options: argparse.Namespace) -> "Engine":
                 raise
             return choose_engine(dataclasses.replace(settings, engine_url=url))
     return choose_engine(dataclasses.replace(settings, path=found.path, known=found.model))
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _slots(text: str) -> int:
-    number = _positive(text)
-    if number > MAX_SLOTS:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_SLOTS}, which no device gains from")
-    return number
-
-
-def _percent(text: str) -> float:
-    if not (text.isascii() and text.isdigit() and int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage (0 to 100)")
-    return float(text)
 
 
 def _speed(text: str) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.http import Flavour, HttpClient
 from edgenode.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
 from edgenode.text import clean_line
-from edgenode.types import MAX_SLOTS, Completion, EngineState, Model
+from edgenode.types import MAX_SLOTS, MAX_UINT32, Completion, EngineState, Model
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class ServedEngine:
         """What can be found out about the server and its model; what it does not tell is left out."""
         props = await self._maybe("/props")
         if isinstance(settings := props.get("default_generation_settings"), dict):
-            context = self._context or _number(settings.get("n_ctx")) or CONTEXT_TOKENS
+            context = self._context or _tokens(settings.get("n_ctx")) or CONTEXT_TOKENS
             self.slots = self._slots_of(props)
             return Flavour.LLAMA_CPP, Model(name, context_tokens=context, parameters=parameters_in(name))
         tags = await self._maybe("/api/tags")
@@ -236,6 +236,12 @@ def _digest(value: Any) -> str:
 
 def _number(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**53 else 0
+
+
+def _tokens(value: Any) -> int:
+    """A context as a message can tell it."""
+    number = _number(value)
+    return number if number <= MAX_UINT32 else 0
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from edgenode.net.wire_values import (
 from edgenode.text import clean_line
 from edgenode.types import (
     MAX_SLOTS,
+    MAX_UINT32,
     Cancel,
     Completion,
     Failure,
@@ -43,7 +44,6 @@ MAX_SUBTASKS: Final = 64
 MAX_TEXT_CHARACTERS: Final = 200_000
 MAX_REPLY_CHARACTERS: Final = 32_000
 MAX_REPLY_TOKENS: Final = 8_192
-MAX_COUNT: Final = 2**32 - 1
 NAME_CHARACTERS: Final = 63
 MESSAGE_CHARACTERS: Final = 400
 
@@ -151,9 +151,9 @@ def frame_to_proto(frame: Frame) -> work_pb2.Frame:
                         # An engine may have split a character in two; protobuf takes whole ones only.
                         text=text[:MAX_REPLY_CHARACTERS].encode("utf-8", "replace").decode("utf-8"),
                         usage=work_pb2.Usage(
-                            prompt_tokens=min(usage.prompt_tokens, MAX_COUNT),
-                            cached_tokens=min(usage.cached_tokens, MAX_COUNT),
-                            completion_tokens=min(usage.completion_tokens, MAX_COUNT),
+                            prompt_tokens=min(usage.prompt_tokens, MAX_UINT32),
+                            cached_tokens=min(usage.cached_tokens, MAX_UINT32),
+                            completion_tokens=min(usage.completion_tokens, MAX_UINT32),
                             seconds=usage.seconds,
                         ),
                     ),

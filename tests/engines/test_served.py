@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgenode.engines.served import ServedEngine, parameters_in
+from edgenode.engines.served import CONTEXT_TOKENS, ServedEngine, parameters_in
 from edgenode.errors import EngineCrashed, EngineError, EngineUnavailable
 from edgenode.types import EngineState, Model
 from tests.engines.engine_server import EngineServer, Exchange, Handler, says
@@ -54,6 +54,15 @@ async def test_llama_server(server: EngineServer) -> None:
         await engine.complete(request(), ignore)
     assert server.seen[-1].body["return_progress"] is True
     assert {seen.headers["authorization"] for seen in server.seen} == {"Bearer secret"}
+
+
+@pytest.mark.parametrize("told", [2**32, 2**60, -1, "8192", None])
+async def test_a_context_that_cannot_be_is_not_told(server: EngineServer, told: object) -> None:
+    """What no message could carry counts as silence."""
+    props = {"default_generation_settings": {"n_ctx": told}}
+    server.handlers |= {"/v1/models": lists("small"), "/props": gives(props)}
+    async with ServedEngine(server.url) as engine:
+        assert engine.models[0].context_tokens == CONTEXT_TOKENS
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,24 @@ def test_a_foreign_file_is_named_for_what_it_is(tmp_path: Path, data: bytes, wor
     assert word in refusal(tmp_path, data)
 
 
+@pytest.mark.parametrize("context", [2**32 - 1, 2**32, 2**63])
+def test_a_context_that_no_message_can_carry_is_refused(tmp_path: Path, context: int) -> None:
+    """A header that tells one is damaged, or lies."""
+    head = [entry("general.architecture", STRING, "llama"), entry("llama.context_length", 10, context)]
+    data = assemble(head, [tensor("norm", (32,), 0, 0)], bytes(128))
+    if context < 2**32:
+        (tmp_path / "model.gguf").write_bytes(data)
+        assert read_header(tmp_path / "model.gguf").context_length == context
+    else:
+        assert str(context) in refusal(tmp_path, data)
+
+
+def test_more_weights_than_a_message_can_count_are_refused(tmp_path: Path) -> None:
+    """Each tensor may be possible; all together they are not."""
+    tensors = [tensor(str(number), (1 << 49,), 200, 0) for number in range(40_000)]
+    assert "impossible" in refusal(tmp_path, assemble([entry("general.architecture", STRING, "llama")], tensors, b""))
+
+
 def test_folders_pipes_and_missing_files_are_refused(tmp_path: Path) -> None:
     """What is not an ordinary file is refused without being opened, so that a pipe cannot hang the reader."""
     os.mkfifo(tmp_path / "pipe.gguf")
