@@ -142,9 +142,11 @@ class Document:
         """What stands from `start` to `end`, as it is quoted: the text itself, but whole cells of a table's row with the names of
         their columns, and after the row's first cell, which mostly says what the row is about: "Month: January | Rent: 410.20"."""
         row = self.row_at(start)
-        if row is None or end > row.end or not any(cell.name for cell in row.cells):
+        if row is None or end > row.end:
             return self.text[start:end]
         cells = [cell for cell in row.cells if start <= cell.start and cell.end <= end]
+        if len(cells) == len(row.cells) and not any(cell.name for cell in cells):
+            return self.text[start:end]
         if not cells or any(cell.start < edge < cell.end for cell in row.cells for edge in (start, end)):
             return self.text[start:end]
         first = row.cells[0]

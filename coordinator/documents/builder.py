@@ -74,6 +74,25 @@ class Builder:
                 self._rows.append(_row(row, start, names))
         self._after = "\n\n"
 
+    def records(self, names: Sequence[str], rows: Iterable[TableRow]) -> None:
+        """Adds the records of a table of data, a line for each: its values with their columns' names, empty ones aside."""
+        names = [fold(clean(name)) for name in names]
+        for row in rows:
+            line, cells = "", []
+            for position, value in enumerate(row.cells):
+                value = fold(clean(value))
+                if value:
+                    name = names[position] if position < len(names) else ""
+                    line += (SEPARATOR if line else "") + (f"{name}: " if name else "")
+                    start = len(line) - (len(name) + 2 if name else 0)
+                    line += value
+                    cells.append((start, len(line)))
+            if line:
+                at = self._add(line, after="\n")
+                placed = tuple(Cell(at + start, at + end) for start, end in cells)
+                self._rows.append(Row(at, at + len(line), placed, row.label))
+        self._after = "\n\n"
+
     def extract(self) -> Extract:
         """Raises `DocumentError` where there is no text, or too much."""
         text = "".join(self._pieces)

@@ -1,14 +1,21 @@
 """Files to documents: which files are read, and what becomes of those that cannot be."""
 
+import hashlib
+import io
 import os
-from collections.abc import Iterator, Sequence
+import re
+import sys
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from coordinator.documents.extract import Extract
 from coordinator.documents.kinds import NOT_READ, READERS
+from coordinator.documents.worker_main import MAX_FILE_BYTES
 from coordinator.documents.workers import Job, Workers
 from coordinator.errors import DocumentError
 from coordinator.types import Document, Skipped
@@ -16,64 +23,184 @@ from edgenode.errors import UsageError
 
 MAX_PARTS: Final = 200
 """Documents inside one file, those inside them included: a message has a few attachments, an archive bomb any number."""
+STANDARD_INPUT: Final = Path("-")
+_MOST_NAMED: Final = 5
+"""Of the files of a folder that are not read for one reason, so many are named one by one; more are counted."""
+
+# Folders of programs and not of documents, beside hidden ones.
+_PASSED_OVER: Final = frozenset(
+    {"node_modules", "__pycache__", "__MACOSX", "site-packages", "$RECYCLE.BIN", "System Volume Information"}
+)
+_NO_DOCUMENT: Final = re.compile(r"~\$.*|.*~|.*\.(?:tmp|lock|part|crdownload)|thumbs\.db|desktop\.ini|icon\r", re.IGNORECASE)
+"""Files that programs leave beside documents: locks, backups, halves of downloads."""
+
+
+_INSIDE: Final = (
+    ("xl/workbook.xml", ".xlsx"),
+    ("ppt/presentation.xml", ".pptx"),
+    ("META-INF/container.xml", ".epub"),
+    ("content.xml", ".odt"),
+    ("word/document.xml", ".docx"),
+    ("_rels/.rels", ".docx"),
+)
+"""What an archive holds that is a document, and the ending it should have."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     path: Path
     name: str
+    ending: str
+    data: bytes | None = None
 
 
 def read_documents(paths: Sequence[Path]) -> tuple[tuple[Document, ...], tuple[Skipped, ...]]:
-    """The documents at `paths` (files, or folders with all they hold), labelled D1, D2 ... in order, and what could not be read.
+    """The documents at `paths` (files, folders with all they hold, "-" for standard input), labelled D1, D2 ... in order, and
+    what could not be read.
 
-    In a folder, hidden files and those of unknown kinds are passed over in silence, links to other folders are not followed. A file
-    that is met twice is read once. Raises UsageError if one of `paths` does not exist; whatever is wrong with a file that does
-    exist is a `Skipped` with the reason, and the others are read. What is missing of a document that was read is in its `gaps`.
-    Attachments follow the message that holds them.
+    In a folder, hidden files and what programs leave behind are passed over in silence, and links to other folders are not
+    followed. A file that is met twice is read once, and of identical copies the first. Raises UsageError if one of `paths` does not
+    exist; whatever is wrong with a file that does exist is a `Skipped` with the reason, and the others are read. What is missing
+    of a document that was read is in its `gaps`. Attachments follow the message that holds them.
 
-    Takes seconds for a long PDF and blocks meanwhile. Every text can be encoded as UTF-8 and has "\\n" as its only line end.
+    Takes seconds for long documents and blocks meanwhile. Every text can be encoded as UTF-8 and has "\\n" as its only line end.
     """
     for path in paths:
-        if not os.path.lexists(path):
+        if path != STANDARD_INPUT and not os.path.lexists(path):
             raise UsageError(f"{path}: there is no such file or folder; check the spelling")
-    candidates = [*_once(_candidates(paths))]
     documents: list[Document] = []
     skipped: list[Skipped] = []
     with Workers() as workers:
-        reading = [each if isinstance(each, Skipped) else _read(workers, each) for each in candidates]
-        for candidate, extract in zip(candidates, reading, strict=True):
-            if isinstance(candidate, Skipped):
-                skipped.append(candidate)
-                continue
-            if isinstance(extract, Skipped):
-                skipped.append(extract)
-                continue
-            for found in _documents(workers, candidate, extract):
-                if isinstance(found, Skipped):
-                    skipped.append(found)
+        # All are handed over before the first is waited for: they are read side by side.
+        pending = [each if isinstance(each, Skipped) else (each, _begin(workers, each)) for each in _without_copies(_found(paths))]
+        for each in pending:
+            for result in (each,) if isinstance(each, Skipped) else _documents(workers, *each):
+                if isinstance(result, Skipped):
+                    skipped.append(result)
                 else:
-                    documents.append(replace(found, label=f"D{len(documents) + 1}"))
-    return tuple(documents), tuple(skipped)
+                    documents.append(replace(result, label=f"D{len(documents) + 1}"))
+    return tuple(documents), tuple(_grouped(skipped, paths))
 
 
-def _once(candidates: Iterator[_Candidate | Skipped]) -> Iterator[_Candidate | Skipped]:
+def _found(paths: Sequence[Path]) -> Iterator[_Candidate | Skipped]:
+    """Each file once."""
     seen: set[str] = set()
-    for each in candidates:
-        real = "" if isinstance(each, Skipped) else os.path.realpath(each.path)
-        if not real or real not in seen:
-            seen.add(real)
-            yield each
+    for path in paths:
+        for each in _folder(path) if path.is_dir() else _named(path):
+            real = os.path.realpath(each.path) if isinstance(each, _Candidate) and each.data is None else ""
+            if not real or real not in seen:
+                seen.add(real)
+                yield each
 
 
-def _read(workers: Workers, candidate: _Candidate) -> Future[Extract] | Skipped:
-    kind = candidate.path.suffix.lower()
-    if kind in NOT_READ:
-        return Skipped(candidate.name, _sentence(NOT_READ[kind]))
-    return workers.submit(Job(kind, candidate.path))
+def _named(path: Path) -> Iterator[_Candidate | Skipped]:
+    """A file that the user names is read whatever its name is: by its ending, else by what it begins with."""
+    if path == STANDARD_INPUT:
+        data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            reason = f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it and try again"
+            yield Skipped("standard input", _sentence(reason))
+        else:
+            yield _Candidate(path, "standard input", _kind(data), data)
+        return
+    ending = path.suffix.lower()
+    if ending in NOT_READ:
+        yield Skipped(str(path), _sentence(NOT_READ[ending]))
+        return
+    if ending not in READERS:
+        try:
+            with path.open("rb") if path.is_file() else io.BytesIO() as file:
+                head = file.read(4096)
+                ending = _kind(head, file if head.startswith(b"PK") else None)
+        except OSError:
+            ending = ".txt"  # whose reader says why it cannot be opened
+    yield _Candidate(path, str(path), ending)
 
 
-def _documents(workers: Workers, candidate: _Candidate, reading: Future[Extract]) -> Iterator[Document | Skipped]:
+def _kind(data: bytes, file: IO[bytes] | None = None) -> str:
+    """The ending that a file of this beginning should have."""
+    for magic, ending in ((b"%PDF-", ".pdf"), (b"{\\rtf", ".rtf")):
+        if data.lstrip()[:8].startswith(magic):
+            return ending
+    if data.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(file if file is not None else io.BytesIO(data)) as archive:
+                names = set(archive.namelist())
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+            return ".txt"
+        return next((ending for name, ending in _INSIDE if name in names), ".txt")
+    head = data[:1024].lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        return ".html"
+    if re.match(rb"(?:from|received|return-path|delivered-to|mime-version|subject|date): ", head):
+        return ".eml"
+    return ".txt"
+
+
+def _folder(folder: Path) -> Iterator[_Candidate | Skipped]:
+    unreadable: list[OSError] = []
+    nothing = True
+    for place, subfolders, files in os.walk(folder, onerror=unreadable.append):
+        subfolders[:] = sorted(name for name in subfolders if _is_of_documents(Path(place, name)))
+        for name in sorted(files):
+            path = Path(place, name)
+            kind = path.suffix.lower()
+            if name.startswith(".") or _NO_DOCUMENT.fullmatch(name):
+                continue
+            nothing = False
+            if kind in READERS:
+                yield _Candidate(path, str(path), kind)
+            else:
+                unknown = f"files of its kind ({kind or 'no ending'}) are not read from folders"
+                yield Skipped(str(path), _sentence(NOT_READ.get(kind, unknown)))
+    for error in unreadable:
+        nothing = False
+        yield Skipped(str(error.filename), _sentence(f"the folder cannot be opened ({error.strerror or type(error).__name__})"))
+    if nothing:
+        yield Skipped(str(folder), _sentence("the folder holds no document"))
+
+
+def _is_of_documents(folder: Path) -> bool:
+    return not (folder.name.startswith(".") or folder.name in _PASSED_OVER or (folder / "pyvenv.cfg").is_file())
+
+
+def _without_copies(found: Iterable[_Candidate | Skipped]) -> Iterator[_Candidate | Skipped]:
+    """Of identical files the first, and a word about each other one."""
+    found = list(found)
+    sizes: defaultdict[int, int] = defaultdict(int)
+    for each in found:
+        sizes[_size(each)] += 1
+    first: dict[bytes, str] = {}
+    for each in found:
+        if isinstance(each, _Candidate) and sizes[_size(each)] > 1 and _size(each) > 0 and (digest := _digest(each.path)):
+            if digest in first:
+                yield Skipped(each.name, _sentence(f"it is an identical copy of {first[digest]}, which is read"))
+                continue
+            first[digest] = each.name
+        yield each
+
+
+def _size(each: _Candidate | Skipped) -> int:
+    try:
+        return each.path.stat().st_size if isinstance(each, _Candidate) and each.data is None else -1
+    except OSError:
+        return -1
+
+
+def _digest(path: Path) -> bytes:
+    """Empty where the file cannot be read, which its reader will say."""
+    try:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""
+
+
+def _begin(workers: Workers, candidate: _Candidate) -> "Future[Extract]":
+    return workers.submit(Job(candidate.ending, candidate.path, candidate.data))
+
+
+def _documents(workers: Workers, candidate: _Candidate, reading: "Future[Extract]") -> Iterator[Document | Skipped]:
     """The document that a file is, without its label, and those inside it."""
     inside = [("", candidate.name, reading)]
     count = 0
@@ -83,7 +210,8 @@ def _documents(workers: Workers, candidate: _Candidate, reading: Future[Extract]
         except DocumentError as error:
             yield Skipped(name, _sentence(str(error)))
             continue
-        yield Document("", name, candidate.path, extract.text, extract.sections, extract.rows, extract.gaps, part)
+        if extract.text:
+            yield Document("", name, candidate.path, extract.text, extract.sections, extract.rows, extract.gaps, part)
         for number, each in enumerate(extract.parts, 1):
             count += 1
             below, title = f"{part}/{number}:{each.name}".lstrip("/"), f"{name} > {each.name}"
@@ -97,34 +225,18 @@ def _documents(workers: Workers, candidate: _Candidate, reading: Future[Extract]
                 yield Skipped(title, _sentence(NOT_READ.get(kind, "it is of a kind that is not read")))
 
 
-def _candidates(paths: Sequence[Path]) -> Iterator[_Candidate | Skipped]:
-    for path in paths:
-        if path.is_dir():
-            yield from _folder(path)
+def _grouped(skipped: Iterable[Skipped], paths: Sequence[Path]) -> Iterator[Skipped]:
+    """Of many files of a folder with the same reason, one word for all."""
+    groups: dict[tuple[str, str], list[Skipped]] = {}
+    for each in skipped:
+        folder = next((str(path) for path in paths if path.is_dir() and path in Path(each.name).parents), each.name)
+        groups.setdefault((folder, each.reason), []).append(each)
+    for (folder, reason), files in groups.items():
+        if len(files) <= _MOST_NAMED:
+            yield from files
         else:
-            yield _Candidate(path, str(path))
-
-
-def _folder(folder: Path) -> Iterator[_Candidate | Skipped]:
-    unreadable: list[OSError] = []
-    nothing = True
-    for place, subfolders, files in os.walk(folder, onerror=unreadable.append):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(place, name)
-            kind = path.suffix.lower()
-            if not name.startswith(".") and (kind in READERS or kind in NOT_READ):
-                nothing = False
-                yield _Candidate(path, str(path))
-    for error in unreadable:
-        nothing = False
-        yield Skipped(str(error.filename), _sentence(f"the folder cannot be opened ({_cause(error)})"))
-    if nothing:
-        yield Skipped(str(folder), _sentence(f"the folder holds no document that can be read ({', '.join(sorted(READERS))})"))
-
-
-def _cause(error: OSError) -> str:
-    return error.strerror or type(error).__name__
+            names = ", ".join(os.path.relpath(each.name, folder) for each in files[:_MOST_NAMED])
+            yield Skipped(folder, f"{len(files):,} files are not read, {names} and others: {reason[0].lower()}{reason[1:]}")
 
 
 def _sentence(reason: str) -> str:

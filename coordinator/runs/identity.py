@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coordinator.documents.ingest import read_documents
+from coordinator.documents.ingest import STANDARD_INPUT, read_documents
 from coordinator.errors import DocumentError
 from coordinator.minions.plan import Plan
 from coordinator.types import Chunk, Document
@@ -28,7 +28,8 @@ class Source:
 
     @classmethod
     def of(cls, document: Document) -> "Source":
-        return cls(document.label, document.name, os.path.abspath(document.path), _digest(document), document.part)  # noqa: PTH100 (links stay)
+        path = str(document.path) if document.path == STANDARD_INPUT else os.path.abspath(document.path)  # noqa: PTH100 (links stay)
+        return cls(document.label, document.name, path, _digest(document), document.part)
 
 
 def read_again(sources: Sequence[Source]) -> tuple[Document, ...]:
@@ -37,6 +38,8 @@ def read_again(sources: Sequence[Source]) -> tuple[Document, ...]:
     Raises `DocumentError` when one is gone, cannot be read any more, or says something else than it did.
     """
     for source in sources:
+        if source.path == str(STANDARD_INPUT):
+            raise DocumentError("A document came from standard input, which cannot be read again. Ask the question again.")
         if not os.path.lexists(source.path):
             raise DocumentError(f"{source.name} is no longer at {source.path}. {_ADVICE}")
     documents, skipped = read_documents([Path(path) for path in dict.fromkeys(source.path for source in sources)])

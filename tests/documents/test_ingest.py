@@ -200,7 +200,8 @@ def test_surrogates_never_reach_a_text() -> None:
 def test_folders_are_read_in_order(tmp_path: Path) -> None:
     """Files of a folder and its subfolders come sorted, named by the folder as given; hidden and foreign ones are passed over."""
     folder = tmp_path / "papers"
-    for name in ("b.txt", "a.md", "sub/c.html", ".hidden.txt", ".git/d.txt", "picture.png", "program.exe"):
+    left = (".hidden.txt", ".git/d.txt", "node_modules/e.txt", "env/pyvenv.cfg", "env/f.txt", "~$b.docx", "old.txt~")
+    for name in ("b.txt", "a.md", "sub/c.html", *left, "program.exe", *(f"{number}.dll" for number in range(9))):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write(folder / name, f"<p>Text of {name}.</p>")
 
@@ -211,7 +212,35 @@ def test_folders_are_read_in_order(tmp_path: Path) -> None:
         ("D2", str(folder / "b.txt")),
         ("D3", str(folder / "sub/c.html")),
     ]
-    assert skipped == ()
+    # One file by its name, many in one word.
+    assert sorted(each.name for each in skipped) == [str(folder), str(folder / "program.exe")]
+    assert any("9 files" in each.reason for each in skipped)
+
+
+def test_identical_copies_are_read_once_and_named(tmp_path: Path) -> None:
+    """Two files of the same bytes are one document; files of the same size are not."""
+    for name, text in (("a.txt", "Same."), ("b.txt", "Same."), ("c.txt", "Othe.")):
+        write(tmp_path / name, text)
+
+    documents, skipped = read_documents([tmp_path])
+
+    assert [document.text for document in documents] == ["Same.", "Othe."]
+    assert [(each.name, "a.txt" in each.reason) for each in skipped] == [(str(tmp_path / "b.txt"), True)]
+
+
+def test_standard_input_is_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is piped in is read by what it is; it has no name to be found by."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(docx(paragraph("Piped.")))))
+
+    (document,), skipped = read_documents([Path("-")])
+
+    assert (document.text, document.name, skipped) == ("Piped.", "standard input", ())
+
+
+def test_a_file_without_an_ending_is_read_by_what_it_is(tmp_path: Path) -> None:
+    """A named file is read as what its bytes say that it is."""
+    assert "Pets" in only(write(tmp_path / "lease", pdf(*PAGES))).text
+    assert only(write(tmp_path / "letter.old", docx(paragraph("Hello.")))).text == "Hello."
 
 
 def test_a_relative_path_stays_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +285,7 @@ def test_a_missing_path_is_the_callers_mistake(tmp_path: Path) -> None:
 
 def test_a_folder_without_documents_is_reported(tmp_path: Path) -> None:
     """An empty folder is no silent success."""
-    write(tmp_path / "picture.png", PIXEL)
+    write(tmp_path / ".hidden", PIXEL)
 
     assert "no document" in reason(tmp_path)
 
@@ -279,8 +308,9 @@ def test_a_named_file_of_unknown_kind_is_tried_as_text(tmp_path: Path) -> None:
         ("picture.txt", PIXEL, "picture"),
         ("really-a-pdf.txt", pdf("Text."), "PDF"),
         ("old.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Word format"),
-        ("sheet.xlsx", b"PK\x03\x04", "spreadsheet"),
-        ("letter.rtf", b"{\\rtf1 Text}", "Rich Text"),
+        ("sheet.xlsx", b"PK\x03\x04", "damaged"),
+        ("sheet.xls", b"PK\x03\x04", "old Excel format"),
+        ("letter.rtf", b"no rich text", "Rich Text"),
         ("junk.pdf", b"no pdf at all", "not a PDF"),
         ("half.pdf", pdf(*PAGES)[:400], "damaged"),
         ("head-only.pdf", b"%PDF-1.7\n", "damaged"),
