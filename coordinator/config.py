@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from edgenode.errors import UsageError
-from edgenode.home import data_dir
+from edgenode.home import data_dir, user_path
 from edgenode.types import MAX_UINT32
 
 DEFAULT_SUPERVISOR_MODEL = "gpt-5-mini"
@@ -94,9 +94,9 @@ def load_config(
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """The config file, whether it exists or not."""
-    told = environment.get("EDGENODE_CONFIG")
-    return Path(told).expanduser() if told else platformdirs.user_config_path("edgenode", appauthor=False) / "config.toml"
+    """The config file, whether it exists or not. Raises `HomeError`."""
+    usual = platformdirs.user_config_path
+    return user_path("EDGENODE_CONFIG", lambda: usual("edgenode", appauthor=False) / "config.toml", environment)
 
 
 def runs_dir() -> Path:

@@ -20,6 +20,7 @@ from coordinator.trust.paired import PairedNode
 from coordinator.types import Answer, Reading
 from edgenode.errors import UsageError
 from edgenode.net.addresses import NODE_PORT, parse_host_port
+from edgenode.net.forked import use_grpc
 from edgenode.net.interfaces import Scope, scope
 
 
@@ -68,6 +69,7 @@ class Pool:
         return cls(scope(interface), Trust.load(), nodes, addresses, listen_port, config)
 
     async def __aenter__(self) -> Self:
+        use_grpc()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._roster)
             await stack.enter_async_context(self._dispatcher)
@@ -184,6 +186,7 @@ class Pool:
     def _check_open(self) -> None:
         if not self._is_open:
             raise UsageError("The pool is not open. Use it inside: async with Pool.discover() as pool")
+        use_grpc()
 
 
 def _reading(read: Reading | str) -> Reading:

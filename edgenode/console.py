@@ -14,7 +14,8 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from edgenode import __version__
 from edgenode.errors import EdgenodeError, UsageError
-from edgenode.home import default_home
+from edgenode.home import default_home, shown
+from edgenode.text import typed_path
 from edgenode.types import MAX_UINT32
 
 ANSWERED: Final = 0
@@ -77,11 +78,20 @@ def add_interface(parser: argparse.ArgumentParser) -> None:
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--home", type=Path, metavar="DIR", help=f"folder of the node's identity (default: {default_home()})")
+    default = shown(default_home).replace("%", "%%")
+    parser.add_argument("--home", type=folder, metavar="DIR", help=f"folder of the node's identity (default: {default})")
 
 
 def add_join(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--join", action="append", default=[], metavar="HOST[:PORT]", help=what)
+
+
+def folder(text: str) -> Path:
+    """The type of an option that takes a folder: its absolute path, `~` replaced also where the shell does not (`--home=~/x`)."""
+    path = typed_path(text)
+    if not text.strip() or str(path).startswith("~"):
+        raise argparse.ArgumentTypeError(f"{text[:200]!r} is no folder")
+    return path.absolute()
 
 
 def whole(what: str, least: int = 1, most: int = MAX_UINT32, why: str = "") -> Callable[[str], int]:
@@ -128,8 +138,10 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
         return INTERRUPTED
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
+            # An error of a file has its name, one of a stream has none.
+            what = "The output cannot be written" if error.filename is None else f"{error.filename} cannot be used"
             with contextlib.suppress(OSError):
-                print(f"The output cannot be written: {error.strerror or error}.", file=sys.stderr)  # noqa: T201 - as above
+                print(f"{what}: {error.strerror or error}.", file=sys.stderr)  # noqa: T201 - as above
             _drop_output()
             return FAILED
         # Whoever read our output has enough (`| head`). What is still buffered must not be flushed at exit into the closed pipe.

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -18,9 +18,31 @@ CHANGE_SECONDS: Final = 5.0
 
 
 def data_dir() -> Path:
-    """The user's data folder for all of edgenode: `EDGENODE_DATA` if set, else the platform's place for such things."""
-    told = os.environ.get("EDGENODE_DATA")
-    return Path(told).expanduser().absolute() if told else platformdirs.user_data_path("edgenode", appauthor=False)
+    """The user's data folder for all of edgenode: `EDGENODE_DATA` if set, else the platform's place for such things. Raises
+    `HomeError`."""
+    return user_path("EDGENODE_DATA", lambda: platformdirs.user_data_path("edgenode", appauthor=False))
+
+
+def user_path(variable: str, usual: Callable[[], Path], environment: Mapping[str, str] = os.environ) -> Path:
+    """The absolute path that an environment variable names, else the `usual` one. Raises `HomeError` where there is none."""
+    told = environment.get(variable)
+    try:
+        return Path(told).expanduser().absolute() if told else usual().absolute()
+    except (RuntimeError, OSError, KeyError) as error:
+        if told:
+            raise HomeError(f"{variable} names {told}, which is no place on this device. Give it an absolute path.") from error
+        raise HomeError(
+            f"Nobody knows where this user's files belong: HOME is not set, and the user has no entry in the system. Set HOME, or "
+            f"name a place with {variable}."
+        ) from error
+
+
+def shown(place: Callable[[], Path]) -> str:
+    """A place as the help of a command shows it, which is there in any case."""
+    try:
+        return str(place())
+    except HomeError:
+        return "not known, as HOME is not set"
 
 
 def models_dir() -> Path:

@@ -20,6 +20,7 @@ from edgenode.home import default_home, open_home
 from edgenode.net.addresses import host_port
 from edgenode.net.dial_out import DialOut
 from edgenode.net.discovery import Announcer, default_name
+from edgenode.net.forked import use_grpc
 from edgenode.net.interfaces import LOOPBACK, Scope, scope
 from edgenode.net.pairing_desk import PairingDesk
 from edgenode.net.pairing_service import PairingService
@@ -122,6 +123,7 @@ class Node:
         return self.window.open(now), self.window.seconds_left(now)
 
     async def __aenter__(self) -> Self:
+        use_grpc()
         config = self._config
         self._scope = scope(config.interface, config.listen)
         async with contextlib.AsyncExitStack() as stack:

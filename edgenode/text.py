@@ -1,5 +1,6 @@
 """Strings that came from elsewhere, made fit for a terminal, a log and a table."""
 
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -23,11 +24,16 @@ def clean_line(text: str, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def typed_path(text: str) -> Path:
+    """The path that a person typed, its `~` or `~user` replaced where there is such a user, as a shell does it."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - that of Path raises for a user whom nobody knows
+
+
 def names_a_file(text: str) -> bool:
     """Whether `text`, which a person typed, is the path of something that exists. Never raises, however long or odd it is."""
     try:
-        return bool(text.strip()) and Path(text).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
+        return bool(text.strip()) and typed_path(text).exists()
+    except (OSError, ValueError):
         return False
 
 

@@ -19,6 +19,7 @@ from coordinator.runs.outcome import make_answer, nodes_asked, resumable
 from coordinator.types import Answer, Reading, RunId, Status
 from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json, whole
 from edgenode.errors import EdgenodeError, UsageError
+from edgenode.home import shown
 from edgenode.text import names_a_file
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ EXIT = {Status.ANSWERED: ANSWERED, Status.DRY_RUN: ANSWERED, Status.NOT_FOUND: N
 def add_to(commands: Commands) -> None:
     supervisor = (
         f"The supervisor is any OpenAI-compatible endpoint: set OPENAI_API_KEY, OPENAI_BASE_URL or both, or [supervisor] api_key, "
-        f"base_url, model in {config_path()}. Its model is {DEFAULT_SUPERVISOR_MODEL} unless told. Without a supervisor the best "
-        "model in the pool makes the answer, and nothing leaves the house."
+        f"base_url, model in {shown(config_path)}. Its model is {DEFAULT_SUPERVISOR_MODEL} unless told. Without a supervisor the "
+        "best model in the pool makes the answer, and nothing leaves the house."
     )
     ask = commands.add_parser(
         "ask",

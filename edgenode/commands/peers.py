@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenode.console import ANSWERED, Commands, add_common, add_interface, print_json
+from edgenode.console import ANSWERED, Commands, add_common, add_interface, folder, print_json
 from edgenode.types import NodeId
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
         description="Lists the nodes that mDNS tells of. What it tells is a rumour: names and addresses are checked by nobody.",
     )
     peers.add_argument(
-        "--home", type=Path, metavar="DIR", help="leave out only the node of this home (default: all of this device)"
+        "--home", type=folder, metavar="DIR", help="leave out only the node of this home (default: all of this device)"
     )
     add_interface(peers)
     add_common(peers)

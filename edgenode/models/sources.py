@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from edgenode.errors import UsageError
 from edgenode.models.names import SUFFIX, is_shard
-from edgenode.text import clean_line, names_a_file
+from edgenode.text import clean_line, names_a_file, typed_path
 
 HUB = "https://huggingface.co"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
@@ -60,7 +60,7 @@ def parse_source(text: str) -> Source:
         raise UsageError(f"No source was given. Give {_KINDS}.")
     if not names_a_file(text):
         raise UsageError(f"There is no file {clean_line(text)}. Give {_KINDS}.")
-    return LocalFile(Path(text).expanduser())
+    return LocalFile(typed_path(text))
 
 
 def shown_url(url: str) -> str:

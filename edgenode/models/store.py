@@ -15,7 +15,7 @@ from edgenode.models.facts import Facts, Notebook, digest_of
 from edgenode.models.gguf import read_header
 from edgenode.models.names import SUFFIX, safe_name
 from edgenode.models.progress import Report, readable_size, silent
-from edgenode.text import clean_line
+from edgenode.text import clean_line, typed_path
 from edgenode.types import Model
 
 STATE = ".state"
@@ -82,7 +82,7 @@ class Store:
         Raises `ModelError` when there is none (it says what there is), `ModelFileError` when the file is not usable.
         """
         inside = self._named(text)
-        if inside is None and (path := Path(text).expanduser()).name and _is_path(text):
+        if inside is None and (path := typed_path(text)).name and _is_path(text):
             return self._stored(path, report)
         return self._stored(inside or self._by_digest(text, report), report)
 
@@ -250,7 +250,7 @@ def _is_path(text: str) -> bool:
     """Whether `text` is meant as a path. Raises `UsageError` when it clearly is one, of nothing."""
     separated = "/" in text or os.sep in text or text.startswith("~")
     try:
-        exists = Path(text).expanduser().exists()
+        exists = typed_path(text).exists()
     except (OSError, ValueError):
         exists = False
     if separated and not exists:

@@ -14,6 +14,7 @@ import grpc
 
 from edgenode.errors import EdgenodeError, NetworkError
 from edgenode.net.addresses import grpc_target
+from edgenode.net.forked import use_grpc
 from edgenode.net.once import LogOnce
 from edgenode.net.wire import MAX_MESSAGE_BYTES
 from edgenode.trust.tls import ClientTls, ServerTls
@@ -117,6 +118,7 @@ class TlsServer:
 def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
     """A server whose clients need a certificate. `fetch` is called at every handshake, in a thread of gRPC's and one call at a
     time, so that whom it trusts may change while it serves. Raises what the first call of `fetch` raises."""
+    use_grpc()
     current = fetch()
     lock = threading.Lock()
     once = LogOnce(logger)
@@ -146,12 +148,14 @@ def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
 
 def make_pairing_server(tls: ServerTls) -> TlsServer:
     """A server for strangers, which shows the certificate of `tls` and asks for none."""
+    use_grpc()
     credentials = grpc.ssl_server_credentials([(tls.key, certificate) for certificate in tls.certificates])
     return TlsServer(grpc.aio.server(options=PAIRING_SERVER, maximum_concurrent_rpcs=32), credentials)
 
 
 def open_work_channel(address: str, tls: ClientTls, host_name: str) -> grpc.aio.Channel:
     """A channel to HOST:PORT, to be used by nobody but the peer whose certificate, signed by `tls.root`, bears `host_name`."""
+    use_grpc()
     credentials = grpc.ssl_channel_credentials(tls.root, tls.key, tls.certificate)
     return grpc.aio.secure_channel(grpc_target(address), credentials, options=(*CLIENT, *WORK_SIZES, *_named(host_name)))
 
@@ -159,6 +163,7 @@ def open_work_channel(address: str, tls: ClientTls, host_name: str) -> grpc.aio.
 def open_pairing_channel(address: str, certificate_pem: bytes, host_name: str) -> grpc.aio.Channel:
     """A channel to the pairing port HOST:PORT, which must show exactly the certificate given: this proves that it is the same
     peer as a moment ago, and nothing else."""
+    use_grpc()
     credentials = grpc.ssl_channel_credentials(certificate_pem)
     return grpc.aio.secure_channel(grpc_target(address), credentials, options=(*CLIENT, *PAIRING_SIZES, *_named(host_name)))
 
