@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import difflib
 import json
-import logging
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 from edgenode import __version__
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.home import default_home, shown
+from edgenode.logs import show_logs
 from edgenode.text import typed_path
 from edgenode.types import MAX_UINT32
 
@@ -66,7 +66,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - arg
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
-    parser.add_argument("--verbose", action="store_true", help="log what happens to standard error")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="log what happens to standard error; twice: what libraries tell, too"
+    )
 
 
 def add_interface(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +125,7 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
     _tolerant_streams()
     try:
         options = parser.parse_args(arguments)
-        _show_logs(getattr(options, "verbose", False))
+        show_logs(getattr(options, "verbose", 0))
         # A service manager's or a shell's SIGTERM ends a command as Ctrl-C does, so that it cleans up behind itself.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         status = act(options)
@@ -157,14 +159,6 @@ def _drop_output() -> None:
 def _say(error: EdgenodeError, status: int) -> int:
     print(error, file=sys.stderr)  # noqa: T201 - as above
     return status
-
-
-def _show_logs(verbose: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
-    # On the handler too: a library may set its own logger's level, and some set it low.
-    handler.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler])
 
 
 def _tolerant_streams() -> None:
