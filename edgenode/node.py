@@ -53,6 +53,8 @@ class NodeConfig:
     join: tuple[str, ...] = ()
     """HOST:PORT of coordinators to dial, again and again, because they cannot reach this device."""
     min_battery: float = MIN_BATTERY_PERCENT
+    model_file: Path | None = None
+    """The file of the engine's model, where that is a file; this user's commands leave it alone while the node runs."""
     """Percentage below which a device that does not charge takes no work, 0 for never."""
 
 
@@ -146,7 +148,9 @@ class Node:
             self.invited = bool(desk.introduction().invited_by)
             if not trusted and not self.invited:
                 self.open_window()
-            running = RunningNode(self.trust.id, self._name, self._local_address(), secret, os.getpid(), self._config.join)
+            running = RunningNode(
+                self.trust.id, self._name, self._local_address(), secret, os.getpid(), config.join, config.model_file
+            )
             stack.enter_context(announced_running(running))
             self._announcer = Announcer(self.trust.id, self._name, self.port, self._scope)
             await stack.enter_async_context(self._announcer)

@@ -76,6 +76,6 @@ def test_a_verbose_command_still_prints_what_scripts_read(flags: list[str]) -> N
     """The log goes to standard error alone, and with one -v there are lines of ours only."""
     call = [sys.executable, "-m", "coordinator", "nodes", "--json", *flags]
     done = subprocess.run(call, capture_output=True, text=True, timeout=120)
-    assert json.loads(done.stdout)["nodes"] == []
+    assert isinstance(json.loads(done.stdout)["nodes"], list)
     names = {line.split()[3].rstrip(":").partition(".")[0] for line in done.stderr.splitlines() if re.match(r"\d{4}-", line)}
     assert len(flags[0]) == 3 or names <= {"edgenode", "coordinator"}

@@ -83,7 +83,9 @@ def _pull(options: argparse.Namespace) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     from edgenode.models.store import Store
+    from edgenode.trust.running import running_nodes
 
-    removed = Store().remove(options.model)
+    in_use = {each.model_file: each.name for each in running_nodes() if each.model_file is not None}
+    removed = Store().remove(options.model, in_use=in_use)
     print_json({"removed": str(removed)}) if options.json else print(f"{removed} is removed.")
     return ANSWERED

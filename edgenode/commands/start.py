@@ -5,6 +5,7 @@ import asyncio
 import dataclasses
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,8 @@ def _start(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> int:
+    # At once: from here on it can take long to load modules, to read gigabytes for their digest and to start an engine.
+    _step("Starting the node ...")
     from edgenode.node import Node
 
     main = asyncio.current_task()
@@ -111,7 +114,8 @@ async def _serve(options: argparse.Namespace) -> int:
         except NotImplementedError:  # Windows
             signal.signal(each, lambda *_: asyncio.get_running_loop().call_soon_threadsafe(stop))
     try:
-        async with Node(_config(options), await _engine(options), _reporter(options.json)) as node:
+        engine, model_file = await _engine(options)
+        async with Node(_config(options, model_file), engine, _reporter(options.json)) as node:
             _introduce(node, options.json)
             await asyncio.Event().wait()
     except asyncio.CancelledError:
@@ -122,7 +126,13 @@ async def _serve(options: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _config(options: argparse.Namespace) -> "NodeConfig":
+def _step(text: str) -> None:
+    """Tells a person who watches what takes so long. In a pipe there is nothing of it."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
+
+
+def _config(options: argparse.Namespace, model_file: Path | None) -> "NodeConfig":
     from edgenode.node import NodeConfig
 
     token = options.invite or os.environ.get("EDGENODE_INVITE")
@@ -134,6 +144,7 @@ def _config(options: argparse.Namespace) -> "NodeConfig":
         port=options.port,
         invite=parse_token(token) if token else None,
         min_battery=options.min_battery,
+        model_file=model_file,
         join=tuple(parse_host_port(each, COORDINATOR_PORT) for each in options.join),
     )
 
@@ -173,8 +184,9 @@ def _introduce(node: "Node", as_json: bool) -> None:
     print("Ctrl-C stops it.", flush=True)
 
 
-async def _engine(options: argparse.Namespace) -> "Engine":
-    """The engine that was told or can be found; raises `ModelError` or `EngineError` with what to do."""
+async def _engine(options: argparse.Namespace) -> "tuple[Engine, Path | None]":
+    """The engine that was told or can be found, and the file of its model, where it has one. Raises `ModelError` or `EngineError`
+    with what to do."""
     from edgenode.engines.choose import EngineSettings, choose_engine, running_ollama
     from edgenode.models.store import Store
 
@@ -195,11 +207,15 @@ async def _engine(options: argparse.Namespace) -> "Engine":
         context_tokens=options.context,
         slots=options.slots,
         log=home / "engine.log",
+        report=_step,
         read_tokens_per_second=read,
         write_tokens_per_second=write,
     )
+    if options.engine_url:
+        _step(f"Asking the server at {options.engine_url} for its models ...")
     if options.engine_url or options.engine == "deterministic":
-        return choose_engine(settings)
+        return choose_engine(settings), None
+    _step("Looking for a model ...")
     store = Store()
     with progress_bar() as report:
         try:
@@ -212,8 +228,8 @@ async def _engine(options: argparse.Namespace) -> "Engine":
             url = None if options.engine or options.model else await running_ollama(os.environ)
             if url is None:
                 raise
-            return choose_engine(dataclasses.replace(settings, engine_url=url))
-    return choose_engine(dataclasses.replace(settings, path=found.path, known=found.model))
+            return choose_engine(dataclasses.replace(settings, engine_url=url)), None
+    return choose_engine(dataclasses.replace(settings, path=found.path, known=found.model)), found.path.absolute()
 
 
 def _speed(text: str) -> tuple[float, float]:

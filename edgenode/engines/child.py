@@ -25,6 +25,10 @@ PATIENCE_SECONDS: Final = 60.0
 DEATH_SECONDS: Final = 5.0
 
 
+def silent(_: str) -> None:
+    """Tells nobody."""
+
+
 class ChildEngine:
     """Serves `model` with the process that `command` starts (see `child_main` for how they talk).
 
@@ -49,6 +53,7 @@ class ChildEngine:
         patience_seconds: float = PATIENCE_SECONDS,
         start_seconds: float = START_SECONDS,
         silence_seconds: float | None = None,
+        report: Callable[[str], None] = silent,
     ) -> None:
         self.name = name
         self.models = (model,)
@@ -63,6 +68,7 @@ class ChildEngine:
         self._patience = patience_seconds
         self._start_seconds = start_seconds
         self._silence = silence_seconds
+        self._report = report
         self._changed: list[Callable[[], None]] = []
         self._ready = asyncio.Event()
         self._serving: tuple[EngineProcess, HttpClient, asyncio.Future[str]] | None = None
@@ -77,8 +83,10 @@ class ChildEngine:
         self._changed.append(changed)
 
     async def __aenter__(self) -> Self:
+        self._report(f"Loading {self.models[0].name} with {self.name} ...")
         process = await self._start()
         if self._fit_batch:
+            self._report("Measuring how fast this device reads ...")
             process = await self._fitted(process)
         self._keeper = asyncio.create_task(self._keep(process), name=f"keep-{self.name}")
         try:

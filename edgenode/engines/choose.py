@@ -1,12 +1,12 @@
 """Which engine a node uses."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgenode.engines.child import ChildEngine
+from edgenode.engines.child import ChildEngine, silent
 from edgenode.engines.child_main import Orders
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import Engine
@@ -35,6 +35,8 @@ class EngineSettings:
 
     log: Path
     """Where a child process's output goes."""
+    report: Callable[[str], None] = silent
+    """Told what an engine does while it starts, a few words each."""
     engine: str | None = None
     """One of `ENGINES`."""
     engine_url: str | None = None
@@ -117,4 +119,6 @@ def _child(name: str, path: Path, known: Model, settings: EngineSettings) -> Chi
     # The key is made by each start of the process.
     threads = settings.threads or default_threads()
     orders = Orders(str(path), known.name, "", context, threads, BATCH_TOKENS, settings.slots or 1)
-    return ChildEngine(name, module_command(_MODULES[name]), orders, model, settings.log, _FLAVOURS[name], fit_batch=True)
+    return ChildEngine(
+        name, module_command(_MODULES[name]), orders, model, settings.log, _FLAVOURS[name], fit_batch=True, report=settings.report
+    )

@@ -4,8 +4,10 @@ import contextlib
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import filelock
 
@@ -110,9 +112,13 @@ class Store:
             )
         return self._stored(max(fitting, key=lambda path: (*fitting[path], path.name)), report)
 
-    def remove(self, text: str, report: Report = silent) -> Path:
-        """Deletes the model (usable or damaged) of that name or digest and returns where it was. Raises `ModelError`."""
+    def remove(self, text: str, report: Report = silent, *, in_use: Mapping[Path, str] = MappingProxyType({})) -> Path:
+        """Deletes the model (usable or damaged) of that name or digest and returns where it was. `in_use` names who uses a file,
+        which is then kept. Raises `ModelError`."""
         path = self._named(text) or self._by_digest(text, report)
+        user = next((name for file, name in in_use.items() if file.resolve() == path.resolve()), "")
+        if user:
+            raise ModelError(f"{_name(path)} is in use by the node {clean_line(user)} on this device. Stop that node first.")
         try:
             path.unlink()
         except OSError as error:

@@ -25,6 +25,7 @@ MAX_FILES: Final = 256
 NAME_CHARACTERS: Final = 60
 ADDRESS_CHARACTERS: Final = 260
 MAX_DIALS: Final = 8
+PATH_CHARACTERS: Final = 4_096
 
 _log = logging.getLogger(__name__)
 _warned: set[str] = set()
@@ -41,6 +42,8 @@ class RunningNode:
     pid: int
     dials: tuple[str, ...] = ()
     """HOST:PORT of the coordinators that it dials, the first `MAX_DIALS`."""
+    model_file: Path | None = None
+    """The file of the model that it serves, where that is a file."""
 
 
 def running_folder() -> Path:
@@ -63,6 +66,7 @@ def announced_running(node: RunningNode) -> Iterator[None]:
         "secret": node.secret.hex(),
         "pid": node.pid,
         "dials": node.dials[:MAX_DIALS],
+        "model_file": None if node.model_file is None else str(node.model_file),
     }
     write_private(path, json.dumps(values, ensure_ascii=False) + "\n")
     try:
@@ -109,7 +113,10 @@ def _read(path: Path) -> RunningNode:
     if not isinstance(dials, list):
         raise ValueError("it makes no sense")
     dialled = tuple(text_of({"dials": each}, "dials", ADDRESS_CHARACTERS) for each in dials[:MAX_DIALS])
-    return RunningNode(NodeId(path.stem), name, address, secret, pid, dialled)
+    # Earlier versions tell none.
+    file = values.get("model_file")
+    model_file = Path(file) if isinstance(file, str) and len(file) <= PATH_CHARACTERS else None
+    return RunningNode(NodeId(path.stem), name, address, secret, pid, dialled, model_file)
 
 
 def _is_alive(pid: int) -> bool:
