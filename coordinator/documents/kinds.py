@@ -9,9 +9,9 @@ from coordinator.documents.extract import Extract
 Reader = Callable[[bytes], Extract]
 
 READERS: Final[Mapping[str, str]] = {
-    **dict.fromkeys((".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".log"), "readers.read_text"),
+    **dict.fromkeys((".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".log"), "plain.read_text"),
     **dict.fromkeys((".html", ".htm", ".xhtml", ".xht"), "html.read_html"),
-    ".pdf": "readers.read_pdf",
+    ".pdf": "pdf.reader.read_pdf",
     **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), "word.reader.read_word"),
     ".rtf": "rich_text.read_rtf",
     **dict.fromkeys((".odt", ".ott", ".ods", ".ots", ".odp", ".otp"), "open_document.read_odf"),

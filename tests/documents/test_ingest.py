@@ -12,9 +12,8 @@ import pytest
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
 
-from coordinator.documents import readers
 from coordinator.documents.chunks import make_chunks
-from coordinator.documents.extract import MAX_CHARACTERS
+from coordinator.documents.extract import MAX_CHARACTERS, clean
 from coordinator.documents.ingest import read_documents
 from coordinator.documents.xml import MAX_XML_BYTES
 from coordinator.types import Document, GapKind
@@ -194,7 +193,7 @@ def test_text_is_cleaned_and_otherwise_left(tmp_path: Path) -> None:
 
 def test_surrogates_never_reach_a_text() -> None:
     """Pairs become the character they stand for, lone halves the replacement character."""
-    assert readers.clean("a\ud83d\ude42b\ud83dc\ude42") == "a🙂b\ufffdc\ufffd"
+    assert clean("a\ud83d\ude42b\ud83dc\ude42") == "a🙂b\ufffdc\ufffd"
 
 
 def test_folders_are_read_in_order(tmp_path: Path) -> None:

@@ -49,8 +49,7 @@ def test_a_crash_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_an_endless_file_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that never returns is stopped at its limit, and says that this was why."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import coordinator.documents.readers as readers\nimport threading\n"
-        "readers.read_text = lambda data: threading.Event().wait()\n"
+        "import coordinator.documents.plain as plain\nimport threading\nplain.read_text = lambda data: threading.Event().wait()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "a.txt").write_text("Never read.")

@@ -29,7 +29,7 @@ BORDERS = {
     "openai": ("coordinator.cloud.supervisor",),
     "genai_prices": ("coordinator.cloud.prices",),
     "numpy": ("coordinator.documents", "coordinator.scheduling"),
-    "pypdf": ("coordinator.documents",),
+    "pypdfium2": ("coordinator.documents.pdf.characters",),
     "selectolax": ("coordinator.documents",),
     "bm25s": ("coordinator.documents",),
     "charset_normalizer": ("coordinator.documents",),

@@ -17,7 +17,7 @@ from coordinator.runs.journal import Journal
 ROOT = Path(__file__).resolve().parents[2]
 # What phones and small boards can do without.
 ENGINES = ("xllamacpp", "llama_cpp", "uvicorn", "numpy")
-READERS = ("pypdf", "bm25s", "rich", "coordinator")
+READERS = ("pypdfium2", "bm25s", "rich", "coordinator")
 CLOUD = ("openai", "genai_prices")
 # What takes long to load, and is for commands that do something with nodes, models or documents.
 SLOW = {*ENGINES, *READERS, *CLOUD, "grpc", "google.protobuf", "zeroconf", "httpx2", "cryptography", "spake2", "segno", "tqdm"}

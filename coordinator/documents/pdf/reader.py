@@ -1,0 +1,255 @@
+"""PDFs to text by where the characters stand on the page, whatever order they were drawn in."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from coordinator.documents.extract import Extract, checked, clean
+from coordinator.documents.pdf.characters import Page, PdfFile
+from coordinator.documents.pdf.geometry import Direction, Word, lines, upright
+from coordinator.documents.pdf.layout import DIVIDED, SENTENCE_END, Block, Paragraph, Table, blocks, join, paragraph_text, undivide
+from coordinator.errors import DocumentError
+from coordinator.types import Cell, Gap, GapKind, Row, Section, SectionKind
+
+_UNDECODABLE: Final = 0.3
+"""Share of unknown characters from which a page is gibberish."""
+_COVERS: Final = 0.7
+_STAMP_CHARACTERS: Final = 120
+"""A page whose picture covers it, with less text than this, is a scan with a stamp or a page number on it."""
+_EDGE: Final = 0.12
+"""Share of a page's height, from the top and from the bottom, where running heads and feet stand."""
+_LEAST_REPEATED: Final = 3
+_FIGURES: Final = re.compile(r"[0-9０-９]+|\b[ivxlc]+\b")
+_PLEASE_WAIT: Final = re.compile(r"please wait|document viewer may not be able|adobe reader", re.IGNORECASE)
+_PAGE_NUMBER: Final = re.compile(
+    r"\W*(?:(?:page|seite|p\.)\s*)?([ivxlc]{1,7}|[A-Z]-?\d{1,4}|\d{1,4})(?:\s*(?:of|von|/)\s*\d{1,4})?\W*", re.IGNORECASE
+)
+
+
+def read_pdf(data: bytes) -> Extract:
+    file = PdfFile(data)
+    try:
+        found = [file.page(number) for number in range(1, file.count + 1)]
+        is_xfa = file.is_xfa
+    finally:
+        file.close()
+    made = _Text()
+    kinds = _kinds(found, is_xfa=is_xfa)
+    read = [page if kinds[position] is None else None for position, page in enumerate(found)]
+    heads = _furniture(read)
+    for position, page in enumerate(read):
+        made.page(position + 1, _label(found[position], heads[position], position + 1))
+        if page is None:
+            continue
+        repeated = heads[position]
+        for text in repeated.new:
+            made.paragraph(text, ends=True)
+        words = [word for word in page.words if word not in repeated.words]
+        for group in upright(words):
+            for block in blocks(group, page.width if group[0].direction is Direction.RIGHT else None):
+                made.block(block)
+        for note in page.notes:
+            made.paragraph(f"[Note on the page: {note}]", ends=True)
+    return made.extract(_gaps(found, kinds))
+
+
+def _kinds(found: Sequence[Page | None], *, is_xfa: bool) -> list[GapKind | None]:
+    """Why a page is not read; None for one that is."""
+    kinds: list[GapKind | None] = []
+    for page in found:
+        text = "" if page is None else " ".join(word.text for word in page.words)
+        if page is None:
+            kinds.append(GapKind.DAMAGED)
+        elif is_xfa and len(found) <= 2 and _PLEASE_WAIT.search(text):
+            kinds.append(GapKind.PLACEHOLDER)
+        elif (page.picture >= _COVERS and not page.ocr and len(text) < _STAMP_CHARACTERS) or (not text and page.picture > 0.1):
+            kinds.append(GapKind.SCAN)
+        elif page.undecodable > _UNDECODABLE:
+            kinds.append(GapKind.UNDECODABLE)
+        else:
+            kinds.append(None)
+    return kinds
+
+
+def _gaps(found: Sequence[Page | None], kinds: Sequence[GapKind | None]) -> list[Gap]:
+    reasons = {
+        GapKind.DAMAGED: "damaged and could not be read",
+        GapKind.SCAN: "only a picture (a scan) and could not be read; run OCR over it first",
+        GapKind.UNDECODABLE: "in a font that does not tell its characters, and could not be read; run OCR over it first",
+        GapKind.PLACEHOLDER: "a form that only its own program shows; print it to a PDF there and try again",
+    }
+    gaps = []
+    for kind, reason in reasons.items():
+        numbers = tuple(position + 1 for position, each in enumerate(kinds) if each is kind)
+        if numbers:
+            gaps.append(Gap(kind, f"{_numbers(numbers)} {reason}", numbers))
+    hidden = tuple(position + 1 for position, page in enumerate(found) if page is not None and page.hidden)
+    if hidden:
+        gaps.append(Gap(GapKind.HIDDEN, f"text that nobody sees on the page is left out on {_pages(hidden)}", hidden))
+    return gaps
+
+
+def _pages(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:10]))
+    return f"page{'s' if len(numbers) > 1 else ''} {shown}{' and more' if len(numbers) > 10 else ''}"
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    return f"{_pages(numbers)} {'are' if len(numbers) > 1 else 'is'}"
+
+
+@dataclass(slots=True)
+class _Heads:
+    """What runs over many pages, on one of them."""
+
+    words: set[Word] = field(default_factory=set)
+    new: list[str] = field(default_factory=list)
+    """Heads that no earlier page had: they are said once."""
+    number: str = ""
+
+
+def _furniture(pages: Sequence[Page | None]) -> list[_Heads]:
+    """Running heads, feet and page numbers: lines near the edge that stand in the same place on several pages, figures aside."""
+    edge_lines = [_edge_lines(page.words) if page is not None and page.words else [] for page in pages]
+    seen = Counter(key for of_page in edge_lines for key in {key for key, _, _ in of_page})
+    told: set[str] = set()
+    made: list[_Heads] = []
+    for of_page in edge_lines:
+        heads = _Heads()
+        for key, text, line_words in of_page:
+            number = _PAGE_NUMBER.fullmatch(text)
+            if seen[key] >= _LEAST_REPEATED or (number is not None and len(pages) >= _LEAST_REPEATED):
+                heads.words.update(line_words)
+                if number is not None:
+                    heads.number = number[1]
+                elif key not in told:
+                    told.add(key)
+                    heads.new.append(text)
+                    if inner := re.search(r"(?:page|seite|p\.)\s*(\d{1,4}|[ivxlc]+)\b", text, re.IGNORECASE):
+                        heads.number = inner[1]
+        made.append(heads)
+    return made
+
+
+def _edge_lines(words: Sequence[Word]) -> list[tuple[str, str, list[Word]]]:
+    """Lines at the top and the bottom of a page: a key that is the same for the same line of other pages, text and words."""
+    top = max(word.y1 for word in words)
+    bottom = min(word.y0 for word in words)
+    height = max(1.0, top - bottom)
+    edge = [word for word in words if word.middle > top - _EDGE * height or word.middle < bottom + _EDGE * height]
+    made = []
+    for line in lines(edge):
+        of_line = [word for word in edge if line.y0 - 1 <= word.middle <= line.y1 + 1]
+        key = f"{_FIGURES.sub('#', line.text)}@{round(line.y0 / 6)}"
+        made.append((key, line.text, of_line))
+    return made[:2] + [each for each in made[-2:] if each not in made[:2]]
+
+
+def _label(page: Page | None, heads: _Heads, number: int) -> str:
+    """What is printed on the page, or what the file calls it, where that is not its number."""
+    label = heads.number or (page.label if page is not None else "")
+    return label if label and label != str(number) else ""
+
+
+class _Text:
+    """The text of a document as it is put together from blocks, with rows and sections in their places."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[str, list[tuple[int, int, str]] | None]] = []
+        """Pieces of text, and for a row of a table the extents and names of its cells."""
+        self._separators: list[str] = []
+        self._sections: list[tuple[int, str, int]] = []
+        """Number, label, and before which piece each page begins."""
+        self._open = False
+        """Whether the last paragraph may go on on the next page."""
+        self._fresh_page = False
+
+    def page(self, number: int, label: str) -> None:
+        self._sections.append((number, label, len(self._pieces)))
+        self._fresh_page = True
+
+    def block(self, block: Block) -> None:
+        if isinstance(block, Paragraph):
+            self.paragraph(paragraph_text(block), ends=block.ends)
+        else:
+            self._table(block)
+
+    def paragraph(self, text: str, *, ends: bool) -> None:
+        text = clean(text).strip()
+        if not text:
+            return
+        separator = "\n\n"
+        if self._fresh_page and self._open and _continues(self._pieces[-1][0], text):
+            last = self._pieces[-1][0]
+            joined = join(last, text)
+            # The mark between the two, if any, stands at the end of the piece before.
+            separator = joined[len(last) : len(joined) - len(text)] if joined.startswith(last) else ""
+            if not joined.startswith(last):
+                self._pieces[-1] = (joined[: len(joined) - len(text)], None)
+        self._add(text, separator, None)
+        self._open = not ends
+
+    def _table(self, table: Table) -> None:
+        for position, line in enumerate(table.lines):
+            text, cells, at = clean(line.text), [], 0
+            for cell in line.cells:
+                value = clean(cell.text)
+                start = text.find(value, at)
+                if start >= 0 and value:
+                    cells.append((start, start + len(value), clean(cell.name)))
+                    at = start + len(value)
+            self._add(text, "\n" if position else "\n\n", cells or None)
+        self._open = False
+
+    def _add(self, text: str, separator: str, cells: list[tuple[int, int, str]] | None) -> None:
+        self._separators.append(separator if self._pieces else "")
+        self._pieces.append((text, cells))
+        self._fresh_page = False
+
+    def extract(self, gaps: Sequence[Gap]) -> Extract:
+        words = frozenset(re.findall(r"[^\W_]+(?:-[^\W_]+)*", " ".join(text for text, _ in self._pieces).lower()))
+        parts: list[str] = []
+        starts: list[int] = []
+        rows: list[Row] = []
+        at = 0
+        for (text, cells), separator in zip(self._undivided(words), self._separators, strict=True):
+            parts.append(separator)
+            at += len(separator)
+            starts.append(at)
+            parts.append(text)
+            if cells:
+                placed = tuple(Cell(at + start, at + end, "" if name == text[start:end] else name) for start, end, name in cells)
+                rows.append(Row(at, at + len(text), placed))
+            at += len(text)
+        whole = "".join(parts)
+        if not whole.strip() and gaps:
+            raise DocumentError(_nothing(gaps))
+        starts.append(at)
+        sections = tuple(Section(SectionKind.PAGE, number, starts[piece], label) for number, label, piece in self._sections)
+        return Extract(checked(whole), sections, tuple(rows), tuple(gaps))
+
+    def _undivided(self, words: frozenset[str]) -> list[tuple[str, list[tuple[int, int, str]] | None]]:
+        whole = (
+            (undivide(text, words), None) if cells is None else (text.replace(DIVIDED, "-"), cells) for text, cells in self._pieces
+        )
+        return list(whole)
+
+
+def _continues(before: str, after: str) -> bool:
+    """Whether a sentence goes on: nothing ended it, and what follows does not begin one."""
+    if SENTENCE_END.search(before[-8:]):
+        return False
+    if before.endswith(("-", DIVIDED, ",", "、")):
+        return True
+    return after[:1].islower() or after[:1].isdigit() or bool(re.match(r"[\u3040-\u9fff]", after))
+
+
+def _nothing(gaps: Sequence[Gap]) -> str:
+    kinds = {gap.kind for gap in gaps}
+    if kinds == {GapKind.DAMAGED}:
+        return "it is damaged: no page of it can be read"
+    if GapKind.SCAN in kinds:
+        return "its pages hold no text, only pictures: it is a scan; run OCR over it first"
+    return gaps[0].reason
