@@ -4,8 +4,8 @@
 
 Beside each FILE.pdf stands FILE.txt with what it says, a row of a table on a line (what `pdftotext -layout` makes will do).
 A row is a line with a label and at least two numbers. It keeps its own numbers if all of them are on one line of what was read,
-with the label; it shows another row's if its label is on a line with numbers that are all not its own. The baseline is PDFium's text as it
-comes. Nothing leaves this machine.
+with the label. It shows another row's if its label is on a line with numbers that are all not its own. The baseline is PDFium's
+text as it comes. Nothing leaves this machine.
 """
 
 import platform

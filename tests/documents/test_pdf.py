@@ -86,7 +86,7 @@ def test_headers_of_several_lines_headings_and_signs_of_currency() -> None:
         ("Land", "12.5", "13.1"),
     )
     extract = page(
-        text(385, 150, "Year ended May,"), text(400, 164, "2021", right=True), text(520, 164, "2020", right=True),
+        text(385, 150, "Year ended May,", size=12), text(400, 164, "2021", right=True), text(520, 164, "2020", right=True),
         *table(rows, 178, (72, 400, 520)), text(345, 192, "$"), text(465, 192, "$"),
     )  # fmt: skip
 

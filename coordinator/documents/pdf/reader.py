@@ -64,7 +64,7 @@ def _kinds(found: Sequence[Page | None], *, is_xfa: bool) -> list[GapKind | None
             kinds.append(GapKind.DAMAGED)
         elif is_xfa and len(found) <= 2 and _PLEASE_WAIT.search(text):
             kinds.append(GapKind.PLACEHOLDER)
-        elif (page.picture >= _COVERS and not page.ocr and len(text) < _STAMP_CHARACTERS) or (not text and page.picture > 0.1):
+        elif (page.picture >= _COVERS and not page.ocr and len(text) < _STAMP_CHARACTERS) or (not text and page.picture > 0):
             kinds.append(GapKind.SCAN)
         elif page.undecodable > _UNDECODABLE:
             kinds.append(GapKind.UNDECODABLE)
