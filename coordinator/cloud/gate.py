@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -69,6 +70,8 @@ class Gate:
         self._schema = json.loads(schema)
         self._budget = budget_characters
         self._endpoint = httpx2.URL(config.base_url + "/chat/completions")
+        key = (config.api_key or "").encode()
+        self._key = _spellings(key) if len(key) >= SECRET_CHARACTERS else None
 
     def client(self) -> httpx2.AsyncClient:
         """An HTTP client that can send nothing but through this gate. Its replies are read whole, and of bounded size."""
@@ -197,9 +200,8 @@ class Gate:
         return hashlib.sha256(b"\0".join((self.journal.run.encode(), str(replies).encode(), body))).hexdigest()
 
     def _without_key(self, text: bytes) -> bytes:
-        """Some servers repeat the key in their error; it must not get into the ledger by that way."""
-        key = (self.config.api_key or "").encode()
-        return text.replace(key, b"[key]") if len(key) >= SECRET_CHARACTERS else text
+        """Some servers repeat the key in their error; it must not get into the ledger that way, however it is escaped."""
+        return text if self._key is None else self._key.sub(b"[key]", text)
 
     def _words(self, error: BaseException) -> str:
         if isinstance(error, asyncio.CancelledError):
@@ -230,6 +232,24 @@ class _GatedClient(httpx2.AsyncClient):
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:  # noqa: ARG002 (see below)
         """Sends through the gate, which chooses `options` (redirects, authentication, streaming) and not the caller."""
         return await self._gate.pass_on(request, super().send)
+
+
+def _spellings(key: bytes) -> re.Pattern[bytes]:
+    """Finds a key as it is and with escapes of JSON (also of JSON within JSON), URLs and HTML, in whole or in part, and with white
+    space or characters between that cannot be seen: whoever cleans the text would join it again."""
+    hidden = rb"(?:[\x00-\x20]|\\{1,8}+(?:[bfnrt]|u00[01][0-9a-f]|u00(?:20|7f|a0|ad)|u20[0-6][0-9a-f]|ufeff)"
+    hidden += rb"|%[01][0-9a-f]|%(?:20|7f)|\xc2[\xa0\xad]|\xe2\x80[\x80-\x8f\xa8-\xaf]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf){0,4}"
+    return re.compile(hidden.join(_spelling(byte) for byte in key), re.IGNORECASE)
+
+
+def _spelling(byte: int) -> bytes:
+    """One character of the key in whichever spelling. The key's own letters count in either case: what a server has folded tells
+    nearly as much."""
+    code, entity = f"{byte:02x}".encode(), f"&#(?:x0{{0,4}}{byte:x}|0{{0,4}}{byte});".encode()
+    plain = re.escape(bytes([byte]))
+    if not plain.isalnum():
+        plain = rb"\\{0,8}+" + plain
+    return rb"(?:%b|\\{1,8}+(?:u00|x)%b|%%(?:25){0,2}%b|%b)" % (plain, code, code, entity)
 
 
 def _form(model: str, system: str, user: str, schema: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import coordinator
 from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.supervisor import Supervisor
-from coordinator.errors import EgressRefused, RunError, SupervisorRejected
+from coordinator.errors import EgressRefused, RunError, SupervisorError, SupervisorRejected
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.types import AggregationRequest
@@ -263,6 +264,48 @@ async def test_the_key_is_nowhere_but_in_the_header(journal: Journal, caplog: py
     assert KEY not in repr(journal.ledger.records())
     journal.close()
     assert all(KEY.encode() not in file.read_bytes() for file in journal.path.parent.iterdir())
+
+
+SLASHED = "sk-or/v1+0123456789abcdef=="
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        SLASHED,
+        SLASHED.upper(),
+        SLASHED.replace("/", "\\/"),
+        "".join(f"\\u{ord(each):04x}" for each in SLASHED),
+        "".join(f"\\u{ord(each):04X}" for each in SLASHED),
+        "".join(f"\\\\u{ord(each):04x}" if place % 2 else each for place, each in enumerate(SLASHED)),
+        "".join(f"%{ord(each):02X}" for each in SLASHED),
+        urllib.parse.quote(SLASHED, safe=""),
+        urllib.parse.quote(urllib.parse.quote(SLASHED, safe=""), safe=""),
+        "".join(f"&#x{ord(each):x};" for each in SLASHED),
+        "".join(f"&#{ord(each)};" for each in SLASHED),
+        "\\n".join(SLASHED),
+        "\\u200b".join(SLASHED),
+        "\u200b".join(SLASHED),
+        "\u00ad".join(SLASHED),
+        SLASHED[:9] + "\\t\\u0000 " + SLASHED[9:],
+    ],
+)
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_key_in_escapes_is_masked_as_well(
+    journal: Journal, caplog: pytest.LogCaptureFixture, spelt: str, status: int
+) -> None:
+    """However the server spells the key: its spelling is not in the ledger, and what was read of it is nowhere."""
+    caplog.set_level(logging.DEBUG)
+    body = f'{{"error": {{"message": "no {spelt} here", "code": "x"}}, "choices": [{{"message": {{"content": "{spelt}"}}}}]}}'
+    with SupervisorServer(*2 * [Reply(status, body.encode())]) as server:
+        async with Supervisor(gate(journal, config(server.url, key=SLASHED)), QUICK) as supervisor:
+            with pytest.raises(SupervisorError) as caught:
+                await supervisor.aggregate(REQUEST, parse)
+    (record, *_) = journal.ledger.records()
+    assert record.reply is not None
+    assert json.loads(record.reply)["error"]["message"] == "no [key] here"
+    assert spelt.encode() not in record.reply
+    assert SLASHED.lower() not in f"{caught.value}{caplog.text}{record}".lower()
 
 
 @pytest.mark.parametrize("key", ["1", "k", "token", "completion"])
