@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from coordinator.minions.echo import own_words
 from coordinator.minions.plan import Plan
 from coordinator.minions.quotation import fold, locate, normalise
 from coordinator.types import Abstained, Answered, Chunk, Document, Place, Rejected, Retrieved, Sentence, Task
@@ -51,7 +52,7 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
 
     Answered if its quotation occurs in the chunk after normalisation, with the place of the sentence that equals it if there is
     one; rejected if it does not, or is too long or too short to be one; abstained if it is null. Raises `MalformedReply` for
-    anything else. The answer is cleaned and capped; whether it copies the documents is for `Echo` to say.
+    anything else. Of the answer only what `own_words` allows is kept.
     """
     quote, answer = _parse(text)
     if quote is None:
@@ -65,7 +66,7 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
         chunk=chunk.index,
         place=Place(document.label, document.page_at(start), start, end, document.where(start)),
         quote=document.quote(start, end),
-        answer=clean_line(answer, MAX_ANSWER_CHARACTERS),
+        answer=own_words(clean_line(answer, MAX_ANSWER_CHARACTERS), document.text[start:end], chunk.text),
         node=node,
     )
 

@@ -6,13 +6,12 @@ from dataclasses import replace
 from coordinator.documents.chunks import estimate_tokens
 from coordinator.events import Event, Found, Leased, NodeJoined, Reading
 from coordinator.minions import prompts
-from coordinator.minions.echo import Echo
 from coordinator.minions.findings import MalformedReply, check_reply
 from coordinator.minions.plan import Plan
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.participants import fitting
 from coordinator.scheduling.decisions import GiveUp, Grant, Need, Work
-from coordinator.types import Answered, Chunk, Document, Failed, Finding, NodeWork, Rejected, Task
+from coordinator.types import Chunk, Document, Failed, Finding, NodeWork, Rejected, Task
 from edgenode.types import Completion, Failure, FailureReason, Lease, NodeId, Progress, Subtask, SubtaskId
 
 
@@ -31,7 +30,6 @@ class Execution:
         plan: Plan,
         chunks: Sequence[Chunk],
         documents: Mapping[str, Document],
-        echo: Echo,
         need: Need,
         emit: Callable[[Event], None],
         record: Callable[[Finding], None],
@@ -43,7 +41,6 @@ class Execution:
         self._plan = plan
         self._chunks = chunks
         self._documents = documents
-        self._echo = echo
         self._need = need
         self._emit = emit
         self._record = record
@@ -107,8 +104,6 @@ class Execution:
             self._rejected.add(subtask)
             self._keep(finding)
             return Failure(FailureReason.BAD_REPLY, "The quotation is not in the text.")
-        if isinstance(finding, Answered) and self._echo.copies(finding.answer, finding.quote):
-            finding = replace(finding, answer="")
         self.work[grant.node] = replace(self.work[grant.node], subtasks=self.work[grant.node].subtasks + 1)
         self._keep(finding)
         return None

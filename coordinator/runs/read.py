@@ -8,7 +8,6 @@ from coordinator.documents.retrieval import Index
 from coordinator.errors import NoNodes, RunError
 from coordinator.events import Event, Found, NodeGone, NodeJoined, NodeState, Planned, Warned
 from coordinator.minions import prompts
-from coordinator.minions.echo import Echo
 from coordinator.minions.findings import retrieved_findings
 from coordinator.minions.plan import make_plan, split_question
 from coordinator.nodes.roster import Roster
@@ -79,7 +78,6 @@ async def read(
         _, test_engine = await _smallest_context(dispatcher.roster, made["context"])
         if test_engine and not made["test_engine"]:
             raise NoNodes("Only nodes with the deterministic test engine are there, and the run was begun with others. Start one.")
-        echo = await in_thread(Echo, [document.text for document in documents])
 
         def record(finding: Finding) -> None:
             node = None if isinstance(finding, Retrieved | Failed) else finding.node
@@ -91,7 +89,6 @@ async def read(
             plan,
             chunks,
             by_label,
-            echo,
             Need(made["context"], test_engine),
             _Attendance(tell),
             record,

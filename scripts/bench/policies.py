@@ -39,7 +39,6 @@ async def edgenode(roster: Roster, work: Work, count: Count, error: Callable[[Pr
         work.plan,
         work.chunks,
         {work.document.label: work.document},
-        work.echo,
         Need(test_engine=True),
         emit=lambda _: None,
         record=record,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from coordinator.minions import prompts
-from coordinator.minions.echo import Echo
 from coordinator.minions.plan import Bundle, Plan
 from coordinator.types import Chunk, Document, Sentence, Task
 from edgenode.engines.filler import as_json, fill, tokens
@@ -69,7 +68,6 @@ class Work:
         tasks = tuple(Task(index, f"Who pays for the {topic}?") for index, topic in enumerate(TOPICS))
         self.plan = Plan("Who pays?", tasks, False, tuple(Bundle(chunk, tuple(range(len(tasks)))) for chunk in range(bundles)))
         self._schemas = [prompts.reply_schema(chunk) for chunk in self.chunks]
-        self.echo = Echo([self.document.text])
         calls = [self._calls(chunk) for chunk in range(bundles)]
         self.demand = _demand(calls)
         self.greatest_request = max(cost(len(prompt), written) for bundle in calls for prompt, written in bundle)
