@@ -16,7 +16,7 @@ def _parser() -> Parser:
         description="Asks questions of your documents: the devices around read them, one request to a supervisor makes the answer.",
     )
     parser.add_argument("--version", action="version", version=version("coordinator"))
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_commands()
     for each in (nodes, devices, ask, runs, doctor):
         each.add_to(commands)
     return parser

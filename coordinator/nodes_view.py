@@ -19,7 +19,7 @@ from rich.text import Text
 
 from coordinator.events import NodeInfo, NodeState
 from coordinator.output import node_json
-from edgenode.console import print_json
+from edgenode.console import print_json, say_empty
 from edgenode.text import clean_line
 from edgenode.types import DeviceStatus, EngineState, NodeId
 
@@ -42,10 +42,12 @@ def _local_now() -> datetime:
 
 
 def print_nodes(console: Console, nodes: Sequence[NodeInfo]) -> None:
-    """The nodes, in the order given. Without any, a terminal is told what to do and a pipe gets nothing."""
-    if console.is_terminal:
+    """The nodes, in the order given. Without any, a pipe gets nothing, and standard error what to do."""
+    if not nodes and not console.is_terminal:
+        say_empty(NOBODY)
+    elif console.is_terminal:
         console.print(_Table(nodes, NOBODY))
-    elif nodes:
+    else:
         rows = [(*HEAD, "WHY"), *((*row, explanation(node)) for node, row in zip(nodes, _rows(nodes), strict=True))]
         for line in _aligned([tuple(cell or "-" for cell in row) for row in rows]):
             console.print(Text(line), soft_wrap=True)

@@ -13,7 +13,7 @@ from coordinator.runs.folders import begun, list_runs
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import incomplete, subtasks_missing
 from coordinator.runs.records import KeptEvent, RequestRecord, RequestState
-from coordinator.types import NodeWork, RunId
+from coordinator.types import Citation, NodeWork, RunId
 from coordinator.words import place, several, work_done
 from edgenode.text import clean_line
 
@@ -53,6 +53,7 @@ class NodeStory:
 class Story:
     summary: Summary
     answer: str
+    citations: tuple[Citation, ...]
     incomplete: str
     """What the answer does not rest on, and why; empty where it rests on all."""
     sittings: int
@@ -104,6 +105,7 @@ def _story(journal: Journal) -> Story:
     return Story(
         summary=summary,
         answer=str((journal.value("end") or {}).get("text", "")),
+        citations=tuple(Citation(**each) for each in (journal.value("end") or {}).get("citations", ())),
         incomplete=incomplete(journal),
         sittings=journal.sitting,
         documents=tuple(f"{label}: {name}" for label, name in kept.get("names", {}).items()),
@@ -124,6 +126,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 def story_json(story: Story) -> dict[str, Any]:
     return summary_json(story.summary) | {
         "answer": story.answer,
+        "citations": [asdict(each) for each in story.citations],
         "incomplete": story.incomplete or None,
         "sittings": story.sittings,
         "documents": list(story.documents),
@@ -165,6 +168,10 @@ def story_lines(story: Story) -> Iterator[str]:
     yield f"Status: {summary.status} after {summary.seconds:.1f} s{sittings}"
     if story.answer:
         yield f"Answer: {story.answer}"
+    for number, citation in enumerate(story.citations, 1):
+        where = place(clean_line(citation.document), citation.page)
+        yield f"[{number}] {where}, characters {citation.start}-{citation.end}"
+        yield f"    “{clean_line(citation.quote, 300)}”"
     if story.plan:
         subtasks = int(story.plan.get("subtasks", 0))
         read, chunks = story.plan.get("chunks_read", 0), story.plan.get("chunks", 0)

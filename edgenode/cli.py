@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="edgenode", description="Makes this device a node: it reads for coordinators with a model of its own.")
     parser.add_argument("--version", action="version", version=version("edgenode"))
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_commands()
     for each in (start, trust, peers, doctor, models):
         each.add_to(commands)
     return parser

@@ -44,6 +44,15 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed, unknown
 
+    def add_commands(self) -> "Commands":
+        """The commands of a program. Without one it prints its help."""
+        self.set_defaults(act=self._help)
+        return self.add_subparsers(metavar="COMMAND", parser_class=Parser)
+
+    def _help(self, _: argparse.Namespace) -> int:
+        self.print_help()
+        return ANSWERED
+
     def family(self) -> list[argparse.ArgumentParser]:
         """This parser and those of its commands."""
         found: list[argparse.ArgumentParser] = [self]
@@ -116,7 +125,26 @@ def version(program: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)  # noqa: T201 - this is what prints
+    """Prints `value` as one line of JSON; seconds and other figures to the thousandth, money (`usd`) to the millionth."""
+    print(json.dumps(_rounded(value), ensure_ascii=False), flush=True)  # noqa: T201 - this is what prints
+
+
+def _rounded(value: Any, digits: int = 3) -> Any:
+    match value:
+        case float():
+            return round(value, digits)
+        case dict():
+            # A request is shown as it is sent.
+            return {key: each if key == "request" else _rounded(each, 6 if key == "usd" else 3) for key, each in value.items()}
+        case list() | tuple():
+            return [_rounded(each) for each in value]
+        case _:
+            return value
+
+
+def say_empty(sentence: str) -> None:
+    """Says that a list is empty and what to do about it: on standard error, so that a pipe gets the list alone."""
+    print(sentence, file=sys.stderr)  # noqa: T201 - as above
 
 
 def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[argparse.Namespace], int]) -> int:

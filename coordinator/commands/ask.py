@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import json
+import re
+import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from coordinator.commands.options import add_network, network
@@ -90,7 +92,7 @@ def _add_aggregation(parser: argparse.ArgumentParser) -> None:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    *names, question = options.words
+    *names, question = _quoted(options.words)
     if not names:
         wrong = "There is no question" if names_a_file(question) else "There is no document"
         raise UsageError(f"{wrong}. Give documents and then the question: coordinator ask lease.pdf 'When is the rent due?'")
@@ -108,6 +110,32 @@ def _ask(options: argparse.Namespace) -> int:
         )
 
     return _run(options, events, lambda: options.node)
+
+
+def _quoted(words: Sequence[str]) -> list[str]:
+    """The documents and the question, whose words are put together where the quotation marks were left out.
+
+    That is certain only where three words or more follow the documents and none looks like a file: else one may be a document
+    whose name was mistyped. Raises `UsageError` where it may be either.
+    """
+    start = next((at for at, word in enumerate(words) if word != "-" and not names_a_file(word)), len(words))
+    rest = words[start:]
+    in_quotes = any(not word or any(map(str.isspace, word)) for word in rest)
+    if start == 0 or len(rest) < 2 or in_quotes or _is_like_a_file(rest[0]):
+        return list(words)
+    question = " ".join(rest)
+    if len(rest) == 2 or any(map(_is_like_a_file, rest)):
+        raise UsageError(
+            f"{rest[0]}: there is no such file or folder. If the question begins there, put it in quotation marks: "
+            f'coordinator ask {shlex.join(words[:start])} "{question}"'
+        )
+    print(f"The question is: {question}", file=sys.stderr)
+    return [*words[:start], question]
+
+
+def _is_like_a_file(word: str) -> bool:
+    """Whether a word is a file, or has what the names of files and folders have: separators, an ending."""
+    return names_a_file(word) or re.search(r"[/\\]|\.[A-Za-z0-9]{1,5}$", word) is not None
 
 
 def _resume(options: argparse.Namespace) -> int:

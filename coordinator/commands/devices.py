@@ -68,7 +68,9 @@ def add_to(commands: Commands) -> None:
 
 
 def _pair(options: argparse.Namespace) -> int:
+    from coordinator.nodes.pairing import Trust
     from coordinator.pool import Pool
+    from edgenode.trust.window import parse_code
 
     wanted, code = _meant(options.node, options.code)
 
@@ -77,18 +79,29 @@ def _pair(options: argparse.Namespace) -> int:
             return code
         if not sys.stdin.isatty():
             raise UsageError(f"There is no terminal to ask for the code of {node.name} on. Give it with --code CODE.")
-        try:
-            return await _typed(f"Code that {node.name} ({node.address}) shows: ")
-        except EOFError:
-            raise UsageError("No code was typed, and nothing was paired.") from None
+        while True:
+            try:
+                typed = await _typed(f"Code that {node.name} ({node.address}) shows: ")
+            except EOFError:
+                raise UsageError("No code was typed, and nothing was paired.") from None
+            try:
+                return parse_code(typed)
+            except UsageError as error:
+                # It was not sent, so the device does not count it as a wrong code.
+                print(error, file=sys.stderr)
 
     async def carry_out() -> "PairedNode":
         async with Pool.discover(**network(options)) as pool:
             return await pool.pair(wanted, ask)
 
+    before = {(each.id, each.since) for each in Trust.load().paired.all()}
     kept = asyncio.run(carry_out())
+    already = (kept.id, kept.since) in before
     if options.json:
-        print_json({"id": kept.id, "name": kept.name, "via": kept.via, "certificate_ends": kept.certificate_ends.isoformat()})
+        ends = kept.certificate_ends.isoformat()
+        print_json({"id": kept.id, "name": kept.name, "via": kept.via, "certificate_ends": ends, "already": already})
+    elif already:
+        print(f"{kept.name} is already paired, since {kept.since:%Y-%m-%d}. There is nothing to do.")
     else:
         print(f"Paired with {kept.name}.")
     return ANSWERED
@@ -149,12 +162,16 @@ def _invite(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"id": invite.id, "token": token, "ends": invite.ends.isoformat()})
     else:
-        print(token)
-        if sys.stdout.isatty():
-            print(f"\nOn the device: EDGENODE_INVITE={token} edgenode start")
-            print("(Not as an argument of the program: every user of the device could read it there.)")
-            print(
-                f"It is for one device, a secret, and good until {invite.ends:%Y-%m-%d %H:%M} UTC. The device is paired as soon as"
-            )
-            print("a coordinator command of yours runs and sees it.")
+        print(token, flush=True)
+        # Beside the token, so that a script can take it from standard output as it is.
+        for line in (
+            "",
+            "Paste this line on the device, in a shell of Linux, macOS or Termux:",
+            f"  EDGENODE_INVITE={token} edgenode start",
+            "or in PowerShell on Windows:",
+            f"  $env:EDGENODE_INVITE='{token}'; edgenode start",
+            f"The token is a secret. It is for one device, and good until {invite.ends:%Y-%m-%d %H:%M} UTC.",
+            "The device is paired as soon as a coordinator command runs here and sees it.",
+        ):
+            print(line, file=sys.stderr)
     return ANSWERED

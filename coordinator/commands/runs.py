@@ -16,7 +16,7 @@ from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.story import list_stories, story_json, story_lines, story_of, summary_json, summary_line
 from coordinator.types import Document
-from edgenode.console import ANSWERED, Commands, add_common, print_json
+from edgenode.console import ANSWERED, Commands, add_common, print_json, say_empty
 from edgenode.text import clean_line
 
 
@@ -51,8 +51,8 @@ def _runs(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"runs": [summary_json(each) for each in stories]})
         return ANSWERED
-    if not stories and sys.stdout.isatty():
-        print(NO_RUNS)
+    if not stories:
+        say_empty(NO_RUNS)
     _print(summary_line(each) for each in stories)
     return ANSWERED
 

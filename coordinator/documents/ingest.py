@@ -31,7 +31,11 @@ _MOST_NAMED: Final = 5
 _PASSED_OVER: Final = frozenset(
     {"node_modules", "__pycache__", "__MACOSX", "site-packages", "$RECYCLE.BIN", "System Volume Information"}
 )
-_NO_DOCUMENT: Final = re.compile(r"~\$.*|.*~|.*\.(?:tmp|lock|part|crdownload)|thumbs\.db|desktop\.ini|icon\r", re.IGNORECASE)
+_NO_DOCUMENT: Final = re.compile(
+    r"~\$.*|.*~|.*\.(?:tmp|lock|part|crdownload)|(?:package|composer)-lock\.json|pnpm-lock\.yaml|npm-shrinkwrap\.json"
+    r"|thumbs\.db|desktop\.ini|icon\r",
+    re.IGNORECASE,
+)
 """Files that programs leave beside documents: locks, backups, halves of downloads."""
 
 

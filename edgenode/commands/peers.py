@@ -2,11 +2,10 @@
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenode.console import ANSWERED, Commands, add_common, add_interface, folder, print_json
+from edgenode.console import ANSWERED, Commands, add_common, add_interface, folder, print_json, say_empty
 from edgenode.types import NodeId
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ def _peers(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"peers": [{"id": each.id, "name": each.name, "addresses": each.addresses} for each in others]})
         return ANSWERED
-    if not others and sys.stdout.isatty():
-        print("No other node was seen. Why not: edgenode doctor")
+    if not others:
+        say_empty("No other node was seen. To find out why: edgenode doctor")
     for each in others:
         print(f"{each.name}  {each.id}  {', '.join(each.addresses)}")
     return ANSWERED

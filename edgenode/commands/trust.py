@@ -2,12 +2,11 @@
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgenode.commands import code
-from edgenode.console import ANSWERED, Commands, add_common, add_home, print_json
+from edgenode.console import ANSWERED, Commands, add_common, add_home, print_json, say_empty
 from edgenode.errors import HomeError
 from edgenode.home import default_home
 
@@ -63,8 +62,8 @@ def _trusted(options: argparse.Namespace) -> int:
              "certificate_ends": each.leaf.not_valid_after_utc.isoformat()}
             for each in found]})  # fmt: skip
         return ANSWERED
-    if not found and sys.stdout.isatty():
-        print("This device works for no coordinator yet. Show a code with: edgenode pair")
+    if not found:
+        say_empty("This device works for no coordinator yet. Show a code with: edgenode pair")
     for each in found:
         print(
             f"{each.name}  {each.authority}  paired {each.since:%Y-%m-%d} by {each.via}, "

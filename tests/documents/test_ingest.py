@@ -199,7 +199,16 @@ def test_surrogates_never_reach_a_text() -> None:
 def test_folders_are_read_in_order(tmp_path: Path) -> None:
     """Files of a folder and its subfolders come sorted, named by the folder as given; hidden and foreign ones are passed over."""
     folder = tmp_path / "papers"
-    left = (".hidden.txt", ".git/d.txt", "node_modules/e.txt", "env/pyvenv.cfg", "env/f.txt", "~$b.docx", "old.txt~")
+    left = (
+        ".hidden.txt",
+        ".git/d.txt",
+        "node_modules/e.txt",
+        "env/pyvenv.cfg",
+        "env/f.txt",
+        "~$b.docx",
+        "old.txt~",
+        "package-lock.json",
+    )
     for name in ("b.txt", "a.md", "sub/c.html", *left, "program.exe", *(f"{number}.dll" for number in range(9))):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write(folder / name, f"<p>Text of {name}.</p>")

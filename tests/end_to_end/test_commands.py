@@ -71,11 +71,15 @@ def test_ask_json_is_what_the_issue_of_the_format_says(start_node: Start, lease:
     )
     text = run("coordinator", "text", lease).out
     for citation in answer["citations"]:
-        assert set(citation) == {"document", "page", "start", "end", "quote"}
+        assert set(citation) >= {"document", "page", "start", "end", "quote"}
         assert text[citation["start"] : citation["end"]] == citation["quote"]
     folder = Path(os.environ["EDGENODE_DATA"]) / "runs" / answer["run"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert all(stat.S_IMODE(each.stat().st_mode) == 0o600 for each in folder.iterdir())
+    story = run("coordinator", "show", answer["run"], "--json").json
+    assert [each["quote"] for each in story["citations"]] == [each["quote"] for each in answer["citations"]]
+    assert f"“{answer['citations'][0]['quote']}”" in run("coordinator", "show", answer["run"]).out
+    assert all(each == round(each, 3) for each in (story["seconds"], *(node["seconds"] for node in story["nodes"])))
     ledger = run("coordinator", "ledger", answer["run"], "--json").json
     assert ledger["requests"][0]["body"].encode() == supervisor.requests[0].body
     assert QUESTION in run("coordinator", "ledger", answer["run"]).out
@@ -135,7 +139,8 @@ def test_a_refusing_supervisor_fails_with_a_sentence_and_resume_goes_on(start_no
         (["aks", "a", "b"], "ask"),
         (["ask", "--read", "some", "a", "b"], "all nor relevant"),
         (["ask", "--max-egress", "-1", "a", "b"], "characters"),
-        ([], "COMMAND"),
+        (["ask", __file__, "What", "rent?"], '"What rent?"'),
+        (["ask", __file__, "What", "must", "lease.pdf", "say?"], '"What must lease.pdf say?"'),
         (["nodes", "--interface", "wlan99"], "wlan99"),
     ],
 )
@@ -146,6 +151,22 @@ def test_wrong_usage_is_one_sentence(arguments: list[str], says: str) -> None:
     assert says in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert done.out == ""
+
+
+@pytest.mark.parametrize("name", ["edgenode", "coordinator"])
+def test_a_program_without_a_command_prints_its_help(name: str) -> None:
+    """It is what somebody types who does not know the commands yet: no error."""
+    done = run(name)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == run(name, "--help").out
+
+
+def test_a_question_without_quotation_marks_is_put_together(start_node: Start, lease: Path) -> None:
+    """Its words are no files, so nothing else can be meant."""
+    node = start_node()
+    done = run("coordinator", "ask", "--json", "--node", node.name, lease, *QUESTION.split())
+    assert done.status == 0, done.err
+    assert run("coordinator", "show", done.json["run"], "--json").json["question"] == QUESTION
 
 
 def test_a_file_as_the_question_is_a_forgotten_question(lease: Path) -> None:

@@ -60,11 +60,12 @@ def test_a_code_pairs_a_device(start_node: Start, theirs: Path, tmp_path: Path, 
     listed(node, "joined")
     trusted = run("edgenode", "trusted", *home(node, tmp_path), "--json", EDGENODE_DATA=str(theirs)).json["trusted"]
     assert [each["via"] for each in trusted] == ["code"]
-    assert pair(node).status == 0
+    again = pair(node)
+    assert (again.status, "already" in again.out) == (0, True)
 
 
 def test_empty_lists_are_lists_for_scripts(tmp_path: Path) -> None:
-    """No model, no coordinator, no run: JSON says so, and lines say nothing in a pipe."""
+    """No model, no coordinator, no run: JSON is an empty list, and for a person standard error has the next step."""
     make_private_folder(tmp_path / "home")
     NodeTrust(tmp_path / "home").id  # noqa: B018 - makes the key, as a first start does
     told = {
@@ -74,15 +75,20 @@ def test_empty_lists_are_lists_for_scripts(tmp_path: Path) -> None:
     }
     for key, arguments in told.items():
         assert run(*map(str, arguments), "--json").json[key] == []
-        assert run(*map(str, arguments)).out == ""
+        lines = run(*map(str, arguments))
+        assert (lines.status, lines.out, len(lines.err.splitlines())) == (0, "", 1)
+        assert re.search(r"(edgenode|coordinator) [a-z]+", lines.err)
 
 
 TAKES_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 
-@pytest.mark.parametrize(("key", "status", "told"), [(b"\x04", 2, "No code was typed"), (b"12\x03", 130, "Interrupted.")])
-def test_whoever_types_no_code_gets_the_terminal_back(start_node: Start, theirs: Path, key: bytes, status: int, told: str) -> None:
-    """Ctrl-D and Ctrl-C at the prompt: a sentence on a line of its own, no traceback, nothing paired, and the echo is on again."""
+@pytest.mark.parametrize(
+    ("keys", "status", "told"),
+    [(b"\x04", 2, "No code was typed"), (b"12\x03", 130, "Interrupted."), (b"123 4567\n\x04", 2, "No code was typed")],
+)
+def test_whoever_types_no_code_gets_the_terminal_back(start_node: Start, theirs: Path, keys: bytes, status: int, told: str) -> None:
+    """Ctrl-D and Ctrl-C at the prompt, also after a mistyped code: a sentence on a line of its own, nothing paired, echo on."""
     node = start_node(data=theirs)
     ours, terminal = pty.openpty()
     asking = subprocess.Popen(
@@ -94,10 +100,12 @@ def test_whoever_types_no_code_gets_the_terminal_back(start_node: Start, theirs:
     )
     said = b""
     try:
-        while b"shows: " not in said:
-            assert select.select([ours], [], [], PATIENCE)[0], said
-            said += os.read(ours, 65_536)
-        os.write(ours, key)
+        # What cannot be a code is asked for again.
+        for number, key in enumerate(keys.splitlines(keepends=True), 1):
+            while said.count(b"shows: ") < number:
+                assert select.select([ours], [], [], PATIENCE)[0], said
+                said += os.read(ours, 65_536)
+            os.write(ours, key)
         assert asking.wait(timeout=PATIENCE) == status
         while select.select([ours], [], [], 0)[0]:
             said += os.read(ours, 65_536)
@@ -169,7 +177,8 @@ def test_unknown_names_are_sentences(tmp_path: Path, start_node: Start) -> None:
     unknown = "f" * 32
     told = run("coordinator", "unpair", unknown)
     assert (told.out, told.err) == (f"Nothing is known of {unknown}. It is shut out from now on.\n", "")
-    assert run("coordinator", "invite").err == ""
+    invited = run("coordinator", "invite")
+    assert f"EDGENODE_INVITE={invited.out.strip()} edgenode start" in invited.err
     assert run("edgenode", "trusted", "--home", tmp_path / "empty").status == 1
     assert not (tmp_path / "empty").exists()
     node = start_node()
