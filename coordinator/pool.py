@@ -15,7 +15,11 @@ from coordinator.nodes.pair_node import Ask, pair_node
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
 from coordinator.runs import run as running
+from coordinator.runs.database import forget
 from coordinator.runs.dispatch import Dispatcher
+from coordinator.runs.journal import Journal
+from coordinator.runs.records import RequestRecord
+from coordinator.story import Summary, list_stories
 from coordinator.trust.paired import PairedNode
 from coordinator.types import Answer, Reading
 from edgenode.errors import UsageError
@@ -36,6 +40,7 @@ class Pool:
     def __init__(
         self, scope: Scope, trust: Trust, only: Collection[str], join: Sequence[str], listen_port: int | None, config: Config
     ) -> None:
+        self._made_of = (scope, trust, only, join, listen_port, config)
         self._nodes = tuple(only)
         self._roster = Roster(scope, trust, only, join, listen_port)
         self._dispatcher = Dispatcher(self._roster)
@@ -136,6 +141,47 @@ class Pool:
             background=background,
         )
         return await _last(stream)
+
+    def ask_sync(
+        self,
+        question: str,
+        documents: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+        *,
+        read: Reading | str = Reading.AUTO,
+        show_names: bool = False,
+        max_egress: int | None = None,
+        dry_run: bool = False,
+    ) -> Answer:
+        """As `ask`, for programs without an event loop: finds the nodes, asks, and returns once it has left them. The pool need not
+        be entered: `Pool.discover().ask_sync(question, documents)`. Raises as `ask` does, and `UsageError` inside an event loop."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise UsageError("ask_sync waits, which would stop the event loop that runs here. Use: await pool.ask(...)")
+
+        async def ask() -> Answer:
+            # A pool of its own each time, since one cannot be entered twice.
+            async with type(self)(*self._made_of) as pool:
+                return await pool.ask(question, documents, read=read, show_names=show_names, max_egress=max_egress, dry_run=dry_run)
+
+        return asyncio.run(ask())
+
+    def runs(self) -> tuple[Summary, ...]:
+        """The runs that are kept, oldest first, and what each sent. As `ledger` and `forget` it needs no node: the pool need not be
+        entered. Blocks for some milliseconds a run. Raises `RunError`."""
+        return list_stories(runs_dir())
+
+    def ledger(self, run: str) -> tuple[RequestRecord, ...]:
+        """The requests of a run to the supervisor and their replies, to the byte, oldest first. `run` is its id, the beginning of
+        it, or "last". Raises `RunError`."""
+        with Journal.look(runs_dir(), run) as journal:
+            return journal.ledger.records()
+
+    def forget(self, run: str) -> None:
+        """Deletes all that a run kept. `run` is its whole id. Raises `RunError`, and `RunBusy` for one that is at work."""
+        forget(runs_dir(), run)
 
     def stream(
         self,

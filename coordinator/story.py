@@ -3,7 +3,7 @@ sent. As facts, as JSON and as lines for a person."""
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from coordinator.runs.folders import begun, list_runs
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import incomplete, subtasks_missing
 from coordinator.runs.records import KeptEvent, RequestRecord, RequestState
+from coordinator.runs.sent import Sent
 from coordinator.types import Citation, NodeWork, RunId
 from coordinator.words import place, several, work_done
 from edgenode.text import clean_line
@@ -39,6 +40,8 @@ class Summary:
     why: str = ""
     missing: int = 0
     """Subtasks that its answer does not rest on."""
+    sent: Sent = field(default_factory=Sent)
+    """What it sent to a supervisor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,9 @@ def summary_line(summary: Summary) -> str:
         return f"{summary.run}  {when}  {summary.status}: {summary.why}"
     nodes = f"{', '.join(summary.nodes)}, " if summary.nodes else ""
     without = f", {several(summary.missing, 'subtask')} not in it" if summary.missing else ""
-    return f"{summary.run}  {when}  {summary.status:<11}  {_cut(summary.question)}  ({nodes}{summary.seconds:.1f} s{without})"
+    sent = f"sent {summary.sent.characters:,} characters, {summary.sent.money}" if summary.sent.requests else "nothing sent"
+    rest = f"({nodes}{summary.seconds:.1f} s{without})"
+    return f"{summary.run}  {when}  {summary.status:<11}  {sent}  {_cut(summary.question)}  {rest}"
 
 
 def story_lines(story: Story) -> Iterator[str]:
@@ -220,7 +225,14 @@ def _summary(journal: Journal) -> Summary:
     question = str((journal.value("kept") or {}).get("question", ""))
     nodes = tuple(work.name for work in journal.work().values())
     return Summary(
-        journal.run, begun(journal.run), question, status, nodes, round(journal.seconds(), 3), missing=subtasks_missing(journal)
+        journal.run,
+        begun(journal.run),
+        question,
+        status,
+        nodes,
+        round(journal.seconds(), 3),
+        missing=subtasks_missing(journal),
+        sent=Sent.of(journal.ledger.records()),
     )
 
 

@@ -2,21 +2,26 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from coordinator.config import runs_dir
-from coordinator.errors import DocumentError
-from coordinator.runs.database import forget
-from coordinator.runs.folders import NO_RUNS, RUN_HELP
+from coordinator.errors import DocumentError, RunBusy
+from coordinator.runs.database import forget, forget_all
+from coordinator.runs.folders import NO_RUNS, RUN_HELP, list_runs
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
+from coordinator.runs.sent import Sent
 from coordinator.story import list_stories, story_json, story_lines, story_of, summary_json, summary_line
 from coordinator.types import Document
-from edgenode.console import ANSWERED, Commands, add_common, print_json, say_empty
+from coordinator.words import several
+from edgenode.console import ANSWERED, FAILED, Commands, add_common, print_json, say_empty
+from edgenode.errors import UsageError
 from edgenode.text import clean_line
 
 
@@ -31,12 +36,17 @@ def add_to(commands: Commands) -> None:
     show.set_defaults(act=_show)
 
     ledger = commands.add_parser("ledger", help="show exactly what a run sent to the supervisor, and what came back")
-    ledger.add_argument("run", metavar="RUN", help=RUN_HELP)
+    ledger.add_argument("run", metavar="RUN", nargs="?", help=RUN_HELP)
+    ledger.add_argument("--all", action="store_true", help="sum up what all runs that are kept have sent, and what it cost")
     add_common(ledger)
     ledger.set_defaults(act=_ledger)
 
-    remove = commands.add_parser("forget", help="delete all that a run kept")
-    remove.add_argument("run", metavar="RUN", help="the run's whole id")
+    remove = commands.add_parser("forget", help="delete all that a run kept", description="Deletes all that a run, or many, kept.")
+    remove.add_argument("run", metavar="RUN", nargs="?", help="the run's whole id")
+    which = remove.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="all runs; those at work are left alone")
+    which.add_argument("--older-than", type=_age, metavar="AGE", help="all runs begun longer ago than that: 12h, 30d, 8w")
+    remove.add_argument("--yes", action="store_true", help="do not ask before --all deletes everything, for scripts")
     add_common(remove)
     remove.set_defaults(act=_forget)
 
@@ -72,6 +82,43 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _ledger(options: argparse.Namespace) -> int:
+    if options.all == (options.run is not None):
+        raise UsageError("Name a run, or give --all for the sum of all: coordinator ledger last, coordinator ledger --all")
+    return _totals(options) if options.all else _requests(options)
+
+
+def _totals(options: argparse.Namespace) -> int:
+    stories = list_stories(runs_dir())
+    months: dict[str, Sent] = {}
+    for each in stories:
+        month = f"{each.when.astimezone():%Y-%m}"
+        months[month] = months.get(month, Sent()) + each.sent
+    total = sum(months.values(), Sent())
+    unread = [each for each in stories if each.status == "unreadable"]
+    if options.json:
+        print_json({
+            "runs": len(stories), "unreadable": [each.run for each in unread], **asdict(total),
+            "months": [{"month": month} | asdict(sent) for month, sent in months.items()]})  # fmt: skip
+        return ANSWERED
+    if not stories:
+        say_empty(NO_RUNS)
+        return ANSWERED
+    for month, sent in months.items():
+        print(f"{month}  {_sum(sent)}")
+    print(f"{several(len(stories), 'run')}, those that are kept here: {_sum(total)}")
+    for each in unread:
+        print(f"Not in the sum: {each.run}, which cannot be read. {each.why}", file=sys.stderr)
+    return ANSWERED
+
+
+def _sum(sent: Sent) -> str:
+    if not sent.requests:
+        return "nothing was sent"
+    tokens = f"{sent.prompt_tokens:,} tokens in, {sent.completion_tokens:,} out"
+    return f"{several(sent.requests, 'request')}, {sent.characters:,} characters, {tokens}, {sent.money}"
+
+
+def _requests(options: argparse.Namespace) -> int:
     with Journal.look(runs_dir(), options.run) as journal:
         requests = journal.ledger.records()
     if options.json:
@@ -105,9 +152,38 @@ def _pretty(body: bytes) -> str:
 
 
 def _forget(options: argparse.Namespace) -> int:
-    forget(runs_dir(), options.run)
-    print_json({"forgotten": options.run}) if options.json else print(f"Run {options.run} is deleted.")
-    return ANSWERED
+    many = options.all or options.older_than is not None
+    if many == (options.run is not None):
+        raise UsageError("Name one run by its whole id, or give --all or --older-than AGE: coordinator forget --older-than 30d")
+    if not many:
+        forget(runs_dir(), options.run)
+        print_json({"forgotten": options.run}) if options.json else print(f"Run {options.run} is deleted.")
+        return ANSWERED
+    if options.all and not options.yes and not _is_sure(len(list_runs(runs_dir()))):
+        print("Nothing was deleted.", file=sys.stderr)
+        return FAILED
+    forgotten, kept = forget_all(runs_dir(), None if options.all else datetime.now(UTC) - options.older_than)
+    if options.json:
+        print_json({"forgotten": list(forgotten), "kept": {run: str(why) for run, why in kept.items()}})
+    else:
+        print(f"{several(len(forgotten), 'run')} deleted.")
+    for run, why in kept.items():
+        print(f"The run {run} is left alone. {why}", file=sys.stderr)
+    return ANSWERED if all(isinstance(why, RunBusy) for why in kept.values()) else FAILED
+
+
+def _is_sure(count: int) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("This deletes all runs, which cannot be undone, and there is no terminal to ask on: say so with --yes.")
+    print(f"Delete all that {several(count, 'run')} kept? This cannot be undone. [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _age(text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,5})([hdw])", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no age: give hours, days or weeks, such as 12h, 30d or 8w")
+    return timedelta(**{{"h": "hours", "d": "days", "w": "weeks"}[match[2]]: int(match[1])})
 
 
 def _text(options: argparse.Namespace) -> int:

@@ -10,13 +10,14 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import filelock
 
 from coordinator.errors import RunBusy, RunError
-from coordinator.runs.folders import LAST, NO_RUNS, existing_folder, list_runs, new_folder
+from coordinator.runs.folders import LAST, NO_RUNS, begun, existing_folder, list_runs, new_folder
 from coordinator.types import RunId
 
 log = logging.getLogger(__name__)
@@ -282,6 +283,20 @@ def forget(runs: Path, run: str) -> None:
             database.close()
     except OSError as error:
         raise RunError(f"The run {run} cannot be deleted whole: {error.strerror or error}. Remove {folder} yourself.") from error
+
+
+def forget_all(runs: Path, before: datetime | None = None) -> tuple[tuple[RunId, ...], dict[RunId, RunError]]:
+    """Deletes what all runs kept, or those that were begun before a date: those that were deleted, and why others were not. A run
+    that another process carries on is left alone: `RunBusy`."""
+    forgotten, kept = [], {}
+    for run in list_runs(runs):
+        if before is None or begun(run) < before:
+            try:
+                forget(runs, run)
+                forgotten.append(run)
+            except RunError as error:
+                kept[run] = error
+    return tuple(forgotten), kept
 
 
 def last_run(runs: Path) -> RunId:
