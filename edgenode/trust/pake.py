@@ -8,13 +8,13 @@ are HMAC-SHA256 over everything that was said before, under labels that differ f
 import hashlib
 import hmac
 from enum import StrEnum
-from typing import Final, Self
-
-from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
-from spake2.ed25519_basic import NotOnCurve
+from typing import TYPE_CHECKING, Final, Self
 
 from edgenode.errors import PairingError
 from edgenode.trust.frames import PairingFrame, frame_bytes
+
+if TYPE_CHECKING:
+    from spake2 import SPAKE2_A, SPAKE2_B
 
 MESSAGE_BYTES: Final = 33
 CONFIRMATION_BYTES: Final = 32
@@ -33,21 +33,30 @@ class Label(StrEnum):
 class Pake:
     """One side of one exchange. `message` goes to the other side; `finish` takes the other side's."""
 
-    def __init__(self, side: SPAKE2_A | SPAKE2_B) -> None:
+    # The library is loaded when somebody pairs: a node that waits for that does without its tables.
+
+    def __init__(self, side: "SPAKE2_A | SPAKE2_B") -> None:
         self._side = side
         self.message: bytes = side.start()
 
     @classmethod
     def of_coordinator(cls, secret: bytes, coordinator: bytes, node: bytes) -> Self:
         """`coordinator` and `node` are who the two sides are: the keys differ unless both mean the same two."""
+        from spake2 import SPAKE2_A
+
         return cls(SPAKE2_A(secret, idA=coordinator, idB=node))
 
     @classmethod
     def of_node(cls, secret: bytes, coordinator: bytes, node: bytes) -> Self:
+        from spake2 import SPAKE2_B
+
         return cls(SPAKE2_B(secret, idA=coordinator, idB=node))
 
     def finish(self, message: bytes) -> bytes:
         """The key: equal on both sides if their secrets are. Raises `PairingError` for what is no message of the other side."""
+        from spake2 import SPAKEError
+        from spake2.ed25519_basic import NotOnCurve
+
         try:
             if len(message) != MESSAGE_BYTES:  # the library ignores what is too much
                 raise ValueError("length")

@@ -65,6 +65,28 @@ def test_a_look_loads_nothing_slow(typed: str) -> None:
     assert done.stdout or arguments == ["nonsense"]
 
 
+# What a node has no use for while it waits for work: each would be in the memory of a small board for days.
+FOR_LATER = {*ENGINES, *READERS, *CLOUD, "httpx2", "segno", "tqdm", "spake2", "edgenode.models.pull", "edgenode.doctor.examine"}
+IDLE = """
+import asyncio, sys
+from edgenode.commands import start
+from edgenode.engines.deterministic import DeterministicEngine
+from edgenode.node import Node, NodeConfig
+
+async def main():
+    async with Node(NodeConfig(), DeterministicEngine()):
+        print(*sorted(set(sys.argv[1:]) & set(sys.modules)))
+
+asyncio.run(main())
+"""
+
+
+def test_an_idle_node_has_loaded_nothing_for_later() -> None:
+    """It serves and waits. `scripts/memory.py` tells what that takes."""
+    done = subprocess.run([sys.executable, "-c", IDLE, *FOR_LATER], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
 def test_a_node_needs_little() -> None:
     """The base install is what a node needs to find, trust, speak and fetch; engines and readers are extras."""
     network, trust = {"grpcio", "protobuf", "zeroconf", "httpx2"}, {"cryptography", "spake2", "segno"}
