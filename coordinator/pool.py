@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from coordinator import events
 from coordinator.config import Config, load_config, runs_dir
@@ -14,9 +14,7 @@ from coordinator.events import Ended, Event, NodeInfo
 from coordinator.nodes.pair_node import Ask, pair_node
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
-from coordinator.runs import run as running
 from coordinator.runs.database import forget
-from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestRecord
 from coordinator.story import Summary, list_stories
@@ -26,6 +24,10 @@ from edgenode.errors import UsageError
 from edgenode.net.addresses import NODE_PORT, parse_host_port
 from edgenode.net.forked import use_grpc
 from edgenode.net.interfaces import Scope, scope
+from edgenode.threads import in_thread
+
+if TYPE_CHECKING:
+    from coordinator.runs.dispatch import Dispatcher
 
 
 class Pool:
@@ -43,7 +45,6 @@ class Pool:
         self._made_of = (scope, trust, only, join, listen_port, config)
         self._nodes = tuple(only)
         self._roster = Roster(scope, trust, only, join, listen_port)
-        self._dispatcher = Dispatcher(self._roster)
         self._config = config
         self._stack = AsyncExitStack()
         self._is_open = False
@@ -77,7 +78,9 @@ class Pool:
         use_grpc()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._roster)
-            await stack.enter_async_context(self._dispatcher)
+            # What runs are made of takes half a second to load, in which nodes are found already.
+            dispatcher = await in_thread(_load_dispatcher)
+            self._dispatcher = await stack.enter_async_context(dispatcher(self._roster))
             self._stack = stack.pop_all()
         self._is_open = True
         return self
@@ -197,6 +200,8 @@ class Pool:
         """As `ask`, as the events of the run; the last is `Ended` with the answer, or an error is raised. Leaving the loop early
         and closing the iterator stops the run on every node."""
         self._check_open()
+        from coordinator.runs import run as running
+
         options = running.Options(_reading(read), show_names, max_egress, dry_run, background=background, nodes=self._nodes)
         # One path alone is what people give first; as a sequence it would be taken apart into its characters.
         paths = [Path(each) for each in ([documents] if isinstance(documents, str | os.PathLike) else documents)]
@@ -226,6 +231,8 @@ class Pool:
         an earlier request may have been paid for and `again` is not given.
         """
         self._check_open()
+        from coordinator.runs import run as running
+
         options = running.Options(show_names=show_names, max_egress=max_egress, dry_run=dry_run, again=again, background=background)
         return _events(lambda emit: running.resume(self._dispatcher, self._config, runs_dir(), run, options, emit))
 
@@ -233,6 +240,13 @@ class Pool:
         if not self._is_open:
             raise UsageError("The pool is not open. Use it inside: async with Pool.discover() as pool")
         use_grpc()
+
+
+def _load_dispatcher() -> "type[Dispatcher]":
+    from coordinator.runs import run  # noqa: F401 - what the first question needs
+    from coordinator.runs.dispatch import Dispatcher
+
+    return Dispatcher
 
 
 def _reading(read: Reading | str) -> Reading:
