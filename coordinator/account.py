@@ -51,6 +51,9 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
             f"Read at home by {node.name}, {node.model}{note}: {work_done(node)}, {fresh:,} tokens read "
             f"(+ {node.cached_tokens:,} from the cache), {node.completion_tokens:,} written."
         )
+    for node in answer.nodes:
+        if node.unchecked:
+            say(f"{node.name} was served by {clean_line(node.unchecked, 100)}, which the node cannot check.", "bold")
     _print_ledger(say, answer, supervisor or SupervisorConfig())
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from edgenode.errors import UsageError
-from edgenode.home import data_dir, user_path
+from edgenode.home import data_dir, make_private_folder, user_path, write_private
 from edgenode.types import MAX_UINT32
 
 DEFAULT_SUPERVISOR_MODEL = "gpt-5-mini"
@@ -23,6 +23,7 @@ DEFAULT_TIMEOUT_SECONDS = 120.0
 
 MAX_CONFIG_BYTES = 65_536
 MAX_TIMEOUT_SECONDS = 3_600.0
+_CONSENT = "supervisors-agreed-to"
 _VISIBLE = re.compile(r"[!-~]{1,1000}")
 
 
@@ -49,14 +50,24 @@ class Config:
     """None when neither a key nor a base URL is configured: then the pool aggregates."""
     model: str = DEFAULT_SUPERVISOR_MODEL
     """The model that a supervisor would be asked for."""
+    withheld: SupervisorConfig | None = None
+    """A supervisor that came from the environment alone, and that the user has not agreed to use yet: it is not used."""
     max_egress: int | None = None
     """Characters that one request to the supervisor may carry, None for the default that follows the documents' size."""
 
 
 def load_config(
-    environment: Mapping[str, str] = os.environ, path: Path | None = None, *, supervisor_model: str | None = None
+    environment: Mapping[str, str] = os.environ,
+    path: Path | None = None,
+    *,
+    supervisor_model: str | None = None,
+    cloud: bool | None = None,
 ) -> Config:
     """The settings: `supervisor_model` (from the command line) over OPENAI_API_KEY and OPENAI_BASE_URL over the config file.
+
+    A supervisor in the config file was put there for this program. Keys in the environment are often there for others, so a
+    supervisor that comes from there alone is `withheld` until the user has agreed once to its address (`agree`). `cloud` True is
+    that agreement, for this time; False means that no supervisor is used.
 
     The file is `path`, else what EDGENODE_CONFIG names, else config.toml in the user's config folder; one that does not exist
     is an empty one. An empty string counts as not set. Raises `UsageError` for a file that is damaged, holds what is not
@@ -81,16 +92,35 @@ def load_config(
         raise UsageError(
             "The supervisor's model name holds blanks or unusual characters. Name a model that the supervisor's endpoint offers."
         )
-    return Config(
-        SupervisorConfig(
-            model=model,
-            base_url=_checked_url(base_url or DEFAULT_BASE_URL),
-            api_key=key,
-            timeout_seconds=DEFAULT_TIMEOUT_SECONDS if timeout is None else min(timeout, MAX_TIMEOUT_SECONDS),
-        ),
+    found = SupervisorConfig(
         model=model,
+        base_url=_checked_url(base_url or DEFAULT_BASE_URL),
+        api_key=key,
+        timeout_seconds=DEFAULT_TIMEOUT_SECONDS if timeout is None else min(timeout, MAX_TIMEOUT_SECONDS),
+    )
+    told_here = supervisor.string("api_key") or supervisor.string("base_url")
+    agreed = cloud or (cloud is None and bool(told_here or found.base_url in _agreed_to()))
+    return Config(
+        supervisor=found if agreed else None,
+        model=model,
+        withheld=found if not agreed and cloud is None else None,
         max_egress=None if max_egress is None else int(max_egress),
     )
+
+
+def agree(supervisor: SupervisorConfig) -> None:
+    """Keeps that the user has agreed to the use of the supervisor at this address. Raises `HomeError` where it cannot be kept."""
+    make_private_folder(data_dir())
+    path = data_dir() / _CONSENT
+    write_private(path, "".join(f"{each}\n" for each in sorted(_agreed_to() | {supervisor.base_url})))
+
+
+def _agreed_to() -> frozenset[str]:
+    """Addresses of supervisors that the user has agreed to."""
+    try:
+        return frozenset((data_dir() / _CONSENT).read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:

@@ -36,6 +36,8 @@ class NodeInfo:
     """Why it is not joined, as a sentence; empty when it is."""
     slots: int = 1
     """How many requests its engine works on at once."""
+    unchecked: str = ""
+    """The server that runs its models, where the node cannot check whether it does so on its own device; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

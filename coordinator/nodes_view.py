@@ -195,7 +195,8 @@ def _state(node: NodeInfo) -> str:
 
 def _engine(node: NodeInfo) -> str:
     busy = node.engine_state not in (None, EngineState.READY)
-    return clean_line(node.engine, CELL_CHARACTERS) + (f" ({node.engine_state})" if busy else "")
+    unchecked = f" (served by {node.unchecked}, which this node cannot check)" if node.unchecked else ""
+    return clean_line(node.engine, CELL_CHARACTERS) + (f" ({node.engine_state})" if busy else "") + clean_line(unchecked, 120)
 
 
 def _models(node: NodeInfo) -> str:

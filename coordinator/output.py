@@ -23,6 +23,7 @@ def node_json(node: NodeInfo) -> dict[str, Any]:
         "draining": node.draining,
         "status": None if node.status is None else asdict(node.status),
         "engine": node.engine or None,
+        "unchecked": node.unchecked or None,
         "engine_state": node.engine_state.value if node.engine_state else None,
         "models": [
             {

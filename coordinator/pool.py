@@ -59,18 +59,20 @@ class Pool:
         listen_port: int | None = None,
         config: Config | None = None,
         supervisor_model: str | None = None,
+        cloud: bool | None = None,
     ) -> Self:
         """A pool of the nodes that are found while it is entered: by mDNS, on this machine, and where paired nodes were last met.
 
         `interface` restricts browsing (default: `EDGENODE_INTERFACE`, else all usable ones), `nodes` the nodes used, by name or
         id; `join` are addresses of nodes, HOST or HOST:PORT, for networks without mDNS. Nodes that can only dial out are listened
         for at `listen_port` and the next, or at 7435 while one of them is paired, or one is invited. `config` replaces what the
-        config file and the environment say of the supervisor. Only nodes that are paired are asked anything; those of the same
-        user on this machine pair by themselves.
+        config file and the environment say of the supervisor. `cloud` False means that no supervisor is used, True that the one of
+        the environment may be; else that one is used only if the user has agreed to it before. Only nodes that are paired are asked
+        anything; those of the same user on this machine pair by themselves.
         Raises `NetworkError` for an unusable interface, `UsageError` for an unusable config file or address, `TrustError` or
         `HomeError` when this coordinator's identity cannot be used.
         """
-        config = config or load_config(supervisor_model=supervisor_model)
+        config = config or load_config(supervisor_model=supervisor_model, cloud=cloud)
         addresses = [parse_host_port(address, NODE_PORT) for address in join]
         return cls(scope(interface), Trust.load(), nodes, addresses, listen_port, config)
 

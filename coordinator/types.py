@@ -331,6 +331,8 @@ class NodeWork:
     completion_tokens: int = 0
     seconds: float = 0.0
     aggregations: int = 0
+    unchecked: str = ""
+    """The server that its models ran on, where the node could not check that this was on its own device; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

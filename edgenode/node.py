@@ -116,6 +116,7 @@ class Node:
             lease_limit=self._queue.limit,
             draining=self._queue.draining,
             slots=self._engine.slots,
+            unchecked=self._engine.unchecked,
         )
 
     def open_window(self) -> tuple[str, float]:

@@ -69,6 +69,8 @@ class NodeDescription:
     """Why the node takes no more work; empty while it does."""
     slots: int = 1
     """How many requests its engine works on at once."""
+    unchecked: str = ""
+    """The server that runs its models, where the node cannot check whether it does so on this device; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ class ScriptedEngine:
     def __init__(self, script: Script | None = None, model: Model | None = None, name: str = "scripted", slots: int = 1) -> None:
         self.name = name
         self.slots = slots
+        self.unchecked = ""
         self.models: tuple[Model, ...] = (model or Model("scripted-model", context_tokens=4096),)
         self.state = EngineState.READY
         self.seen: list[Request] = []

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.config import DEFAULT_BASE_URL, DEFAULT_SUPERVISOR_MODEL, SupervisorConfig, config_path, load_config, runs_dir
+from coordinator.config import (
+    DEFAULT_BASE_URL,
+    DEFAULT_SUPERVISOR_MODEL,
+    Config,
+    SupervisorConfig,
+    agree,
+    config_path,
+    load_config,
+    runs_dir,
+)
 from edgenode.errors import UsageError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are a matter of POSIX")
@@ -36,14 +45,14 @@ def test_nothing_configured_is_no_supervisor(file: Path) -> None:
 
 def test_a_key_alone_is_enough(file: Path) -> None:
     """A key asks the default model at the default address."""
-    supervisor = load_config({"OPENAI_API_KEY": KEY}, file).supervisor
+    supervisor = load_config({"OPENAI_API_KEY": KEY}, file, cloud=True).supervisor
     assert supervisor == SupervisorConfig(DEFAULT_SUPERVISOR_MODEL, DEFAULT_BASE_URL, KEY)
     assert KEY not in repr(supervisor)
 
 
 def test_a_base_url_alone_is_enough(file: Path) -> None:
     """A local endpoint needs no key, and is known to be on this machine."""
-    supervisor = load_config({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1/"}, file).supervisor
+    supervisor = load_config({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1/"}, file, cloud=True).supervisor
     assert supervisor is not None
     assert (supervisor.base_url, supervisor.api_key, supervisor.local) == ("http://127.0.0.1:11434/v1", None, True)
 
@@ -144,7 +153,7 @@ def test_a_base_url_that_is_unsafe_or_unusable_is_refused(file: Path, url: str, 
 )
 def test_safe_base_urls_are_taken(file: Path, url: str) -> None:
     """This machine without encryption, anything else with it."""
-    supervisor = load_config({"OPENAI_BASE_URL": url}, file).supervisor
+    supervisor = load_config({"OPENAI_BASE_URL": url}, file, cloud=True).supervisor
     assert supervisor is not None
     assert supervisor.local is url.startswith("http:")
 
@@ -162,3 +171,22 @@ def test_reading_settings_imports_nothing_heavy() -> None:
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120).stdout.strip() == ""
     )
+
+
+def test_a_supervisor_of_the_environment_alone_waits_for_the_users_word(file: Path) -> None:
+    """It is withheld until somebody has agreed to its address; one of the file needs no word; `cloud` decides for this time."""
+    environment = {"OPENAI_API_KEY": KEY}
+    withheld = load_config(environment, file)
+    assert withheld.supervisor is None
+    assert withheld.withheld is not None
+    assert load_config(environment, file, cloud=True).supervisor == withheld.withheld
+    assert load_config(environment, file, cloud=False) == Config()
+
+    agree(withheld.withheld)
+    assert load_config(environment, file).supervisor == withheld.withheld
+    assert load_config(environment | {"OPENAI_BASE_URL": "https://other.example/v1"}, file).supervisor is None
+    assert load_config(environment, file, cloud=False).supervisor is None
+
+    file.write_text('[supervisor]\nbase_url = "https://mine.example/v1"\n')
+    assert load_config({}, file).supervisor is not None
+    assert load_config({}, file, cloud=False).supervisor is None

@@ -8,10 +8,11 @@ import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from coordinator.commands.options import add_network, network
-from coordinator.config import DEFAULT_SUPERVISOR_MODEL, config_path, load_config, runs_dir
+from coordinator.config import DEFAULT_SUPERVISOR_MODEL, SupervisorConfig, agree, config_path, load_config, runs_dir
 from coordinator.events import Ended, Event, RunStarted
 from coordinator.output import NO_ANSWER, answer_json
 from coordinator.runs.database import last_run
@@ -80,6 +81,13 @@ def _add_nodes(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_aggregation(parser: argparse.ArgumentParser) -> None:
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--local", action="store_true", help="let nothing leave: the local model makes the answer")
+    whose.add_argument(
+        "--cloud",
+        action="store_true",
+        help="agree that the supervisor that is configured is asked, also one that comes from the environment alone",
+    )
     parser.add_argument("--supervisor-model", metavar="MODEL", help=f"model to ask (default: {DEFAULT_SUPERVISOR_MODEL})")
     parser.add_argument(
         "--max-egress",
@@ -161,7 +169,12 @@ def _run(
     from coordinator.pool import Pool
     from coordinator.view import Terminal
 
-    config = load_config(supervisor_model=options.supervisor_model)
+    cloud = True if options.cloud else False if options.local else None
+    config = load_config(supervisor_model=options.supervisor_model, cloud=cloud)
+    if options.cloud and config.supervisor is None:
+        raise UsageError(f"--cloud needs a supervisor. Set OPENAI_API_KEY or OPENAI_BASE_URL, or write it in {shown(config_path)}.")
+    if config.withheld is not None and not options.dry_run and _agrees(config.withheld):
+        config = replace(config, supervisor=config.withheld, withheld=None)
     run: RunId | None = None
     answer: Answer | None = None
     view = _view(options)
@@ -202,6 +215,22 @@ def _run(
         print(json.dumps(request, ensure_ascii=False, indent=2))
     print_answer(Terminal(), answer, config.supervisor)
     return EXIT[answer.status]
+
+
+def _agrees(supervisor: SupervisorConfig) -> bool:
+    """Asks once, on a terminal, whether a supervisor that came from the environment alone may be used."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(
+        f"The environment names a supervisor (OPENAI_API_KEY or OPENAI_BASE_URL): {supervisor.base_url}. If it makes the answers, "
+        "it gets your question and quotations from your documents. Without it the local model makes them, and nothing leaves.",
+        file=sys.stderr,
+    )
+    print("Use it for this and later questions? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        return False
+    agree(supervisor)
+    return True
 
 
 def _interrupted(run: RunId | None, began: float) -> tuple[str, dict[str, Any]]:

@@ -121,6 +121,7 @@ class Peer:
             if self._link
             else self._unread or self._unasked.why or unpaired(self.name, self.id, is_shared),
             slots=told.slots if told else 1,
+            unchecked=told.unchecked if told else "",
         )
 
     def _dials_from(self) -> str:

@@ -118,7 +118,9 @@ class Execution:
     def tell(self, event: Event) -> None:
         if isinstance(event, NodeJoined):
             node, model = event.node, fitting(event.node, self._need)
-            self.work.setdefault(node.id, NodeWork(node.id, node.name, model.name if model else "", node.engine))
+            self.work.setdefault(
+                node.id, NodeWork(node.id, node.name, model.name if model else "", node.engine, unchecked=node.unchecked)
+            )
         self._emit(event)
 
     def _account(self, grant: Grant, completion: Completion) -> None:

@@ -212,7 +212,7 @@ def _silence(dispatcher: Dispatcher, node: NodeInfo, request: AggregationRequest
 
 
 def _account(journal: Journal, node: NodeInfo, model: Candidate, reply: Completion) -> None:
-    before = journal.work().get(node.id) or NodeWork(node.id, node.name, model.name, node.engine)
+    before = journal.work().get(node.id) or NodeWork(node.id, node.name, model.name, node.engine, unchecked=node.unchecked)
     after = replace(
         before,
         prompt_tokens=before.prompt_tokens + reply.usage.prompt_tokens,

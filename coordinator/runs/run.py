@@ -183,6 +183,13 @@ async def _carry_on(
     tell: Recorder,
 ) -> Answer:
     """From wherever the run is to its answer; `documents` are None where they are to be read again if need be."""
+    if config.withheld is not None and not options.dry_run:
+        tell(
+            Warned(
+                f"The supervisor that the environment names ({config.withheld.base_url}) is not used, as nobody has agreed to it: "
+                "the local model makes the answer, and nothing leaves. Agree with --cloud (cloud=True in Python)."
+            )
+        )
     earlier = kept_answer(journal, kept)
     standing = None if options.again or options.dry_run else earlier
     if standing is not None and standing.answered_by == "home":

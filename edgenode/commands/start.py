@@ -43,6 +43,11 @@ def add_to(commands: Commands) -> None:
     start.add_argument("--engine", choices=ENGINES, help="what runs the model (default: the first that is installed)")
     start.add_argument("--engine-url", metavar="URL", help="use an OpenAI-compatible server that already runs on this device")
     start.add_argument(
+        "--engine-is-local",
+        action="store_true",
+        help="vouch that the server at --engine-url runs its models on this device, where the node cannot check it",
+    )
+    start.add_argument(
         "--threads",
         type=whole("a number of threads", most=MAX_THREADS),
         metavar="N",
@@ -162,13 +167,16 @@ def _introduce(node: "Node", as_json: bool) -> None:
     seconds = node.window.seconds_left(now)
     if as_json:
         print_json({"id": told.id, "name": told.name, "address": node.address, "addresses": node.addresses, "engine": told.engine,
-                    "slots": told.slots, "announced": node.announced, "trusted": [each.name for each in trusted],
+                    "slots": told.slots,
+                    "unchecked": told.unchecked or None, "announced": node.announced, "trusted": [each.name for each in trusted],
                     "code": digits, "code_seconds": seconds or None,
                     "models": [{"name": model.name, "digest": model.digest or None} for model in told.models]})  # fmt: skip
         return
     model = told.models[0]
     slots = f", in each of {told.slots} slots" if told.slots > 1 else ""
     print(f"Node {told.name} serves {model.name} with {told.engine} ({model.context_tokens} tokens of context{slots}).")
+    if told.unchecked:
+        print(f"It is served by {told.unchecked}, which this node cannot check: what the server does with documents is up to it.")
     if told.engine == "deterministic":
         print("This is the deterministic test engine: it reads nothing, and its replies are made by rule.")
     print(
@@ -202,6 +210,7 @@ async def _engine(options: argparse.Namespace) -> "tuple[Engine, Path | None]":
         engine=options.engine,
         engine_url=options.engine_url,
         engine_key=os.environ.get("EDGENODE_ENGINE_KEY") or None,
+        engine_is_local=options.engine_is_local,
         model=options.model,
         threads=options.threads,
         context_tokens=options.context,
@@ -211,6 +220,8 @@ async def _engine(options: argparse.Namespace) -> "tuple[Engine, Path | None]":
         read_tokens_per_second=read,
         write_tokens_per_second=write,
     )
+    if options.engine_is_local and not options.engine_url:
+        raise UsageError("--engine-is-local is about the server at --engine-url: give that, too.")
     if options.engine_url:
         _step(f"Asking the server at {options.engine_url} for its models ...")
     if options.engine_url or options.engine == "deterministic":

@@ -58,6 +58,7 @@ class ChildEngine:
         self.name = name
         self.models = (model,)
         self.slots = orders.slots
+        self.unchecked = ""
         self.state = EngineState.STARTING
         self._command = command
         self._orders = orders

@@ -1,11 +1,13 @@
 """Which engine a node uses."""
 
 import importlib.util
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgenode.device.sockets import stranger_at
 from edgenode.engines.child import ChildEngine, silent
 from edgenode.engines.child_main import Orders
 from edgenode.engines.deterministic import DeterministicEngine
@@ -16,6 +18,8 @@ from edgenode.engines.process import module_command
 from edgenode.engines.served import ServedEngine, is_on_this_device
 from edgenode.errors import EngineError, UsageError
 from edgenode.types import Model
+
+logger = logging.getLogger(__name__)
 
 CONTEXT_TOKENS: Final = 4096
 # At most: a device that reads too slowly for it gets smaller ones.
@@ -41,6 +45,8 @@ class EngineSettings:
     """One of `ENGINES`."""
     engine_url: str | None = None
     engine_key: str | None = None
+    engine_is_local: bool = False
+    """Whether the user vouches that the server at `engine_url` runs its models on this device."""
     model: str | None = None
     """Name of the model: of the server at `engine_url`, or what the deterministic engine calls its own."""
     path: Path | None = None
@@ -65,6 +71,7 @@ def choose_engine(settings: EngineSettings) -> Engine:
             key=settings.engine_key,
             context_tokens=settings.context_tokens,
             slots=settings.slots,
+            is_local=settings.engine_is_local,
         )
     if settings.engine == DETERMINISTIC:
         return DeterministicEngine(
@@ -92,8 +99,18 @@ def installed(engine: str) -> bool:
 
 async def running_ollama(environment: Mapping[str, str]) -> str | None:
     """The URL of the Ollama that runs on this device (`OLLAMA_HOST` or the usual port), or `None`. One elsewhere is not used."""
-    url = _ollama_url(environment.get("OLLAMA_HOST") or "127.0.0.1")
+    told = environment.get("OLLAMA_HOST")
+    url = _ollama_url(told or "127.0.0.1")
     if not is_on_this_device(url):
+        return None
+    # An address that the user has set is his own word; at the usual one any user of this machine could listen.
+    if not told and (stranger := stranger_at(OLLAMA_PORT)) is not None:
+        logger.warning(
+            "What listens at %s belongs to another user of this machine (id %d) and is not used. If you trust it, name it with "
+            "--engine-url.",
+            url,
+            stranger,
+        )
         return None
     try:
         told = await HttpClient(url).query("/api/version", seconds=_OLLAMA_SECONDS)

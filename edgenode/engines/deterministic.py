@@ -53,6 +53,7 @@ class DeterministicEngine:
     ) -> None:
         self.name = DETERMINISTIC
         self.slots = slots
+        self.unchecked = ""
         self.models = (
             Model(
                 model,

@@ -50,6 +50,10 @@ class Engine(Protocol):
         """How many requests it works on at once, 1 to `MAX_SLOTS`; known once entered. Another's server may change it."""
 
     @property
+    def unchecked(self) -> str:
+        """The server that runs its models, where it cannot be checked that it does so on this device; else empty."""
+
+    @property
     def state(self) -> EngineState: ...
 
     def watch(self, changed: Callable[[], None]) -> None:

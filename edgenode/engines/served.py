@@ -4,12 +4,14 @@ import asyncio
 import ipaddress
 import logging
 import re
+import socket
 from collections.abc import Callable
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.http import Flavour, HttpClient
+from edgenode.engines.residence import cannot_chat, runs_elsewhere
 from edgenode.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
 from edgenode.text import clean_line
 from edgenode.types import MAX_SLOTS, MAX_UINT32, Completion, EngineState, Model
@@ -22,16 +24,28 @@ POLL_SECONDS: Final = 15.0
 PROBE_SECONDS: Final = 5.0
 _NAME_CHARACTERS: Final = 200
 _MODELS_LIMIT: Final = 1000
+_MOST_LOOKED_AT: Final = 50
 _SCALE: Final = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
 def is_on_this_device(url: str) -> bool:
-    """Whether the host of `url` is loopback."""
+    """Whether the host of `url` is an address of this device: loopback, or one of its network interfaces."""
     try:
         host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         return False
+    if address.is_loopback:
+        return True
+    if address.is_unspecified or address.is_multicast:
+        return False
+    # Nobody can bind an address that is not the device's own.
+    with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))
+        except OSError:
+            return False
+    return True
 
 
 class ServedEngine:
@@ -40,6 +54,9 @@ class ServedEngine:
     `context_tokens` overrides what the server tells of its context. `slots` is how many requests it is sent at once, and never more
     than it tells that it has; without it as many as it tells, which llama.cpp's does, else one. It is asked again every
     `poll_seconds` and after it was away, as which `state` is RESTARTING.
+
+    A model that runs elsewhere is refused: when it is chosen, before each request, and when the server is looked at again. Where it
+    cannot be known where the server runs its models, the user has to vouch for it (`is_local`), and `unchecked` names the server.
     """
 
     def __init__(
@@ -52,7 +69,9 @@ class ServedEngine:
         slots: int | None = None,
         poll_seconds: float = POLL_SECONDS,
         silence_seconds: float | None = None,
+        is_local: bool = False,
     ) -> None:
+        self.unchecked = ""
         self.name = "http"
         self.models: tuple[Model, ...] = ()
         self.slots = slots or 1
@@ -64,6 +83,8 @@ class ServedEngine:
         self._wanted_slots = slots
         self._poll_seconds = poll_seconds
         self._silence = silence_seconds
+        self._is_local = is_local
+        self._is_ollama = False
         self._changed: list[Callable[[], None]] = []
         self._client = HttpClient(self._url, key=key)
         self._doubtful = False
@@ -81,8 +102,9 @@ class ServedEngine:
             )
         if not re.match(r"https?://[^/\s]+", self._url):
             raise EngineError(f"{self._url!r} is not the address of an engine: it should look like http://127.0.0.1:11434.")
-        name = self._pick(await self._names())
+        name = await self._pick(await self._names())
         flavour, found = await self._look(name)
+        await self._check_server(flavour, name)
         self.models = (found,)
         self._client = self._new_client(flavour)
         self._set(EngineState.READY)
@@ -97,6 +119,8 @@ class ServedEngine:
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
         if self._doubtful:
             await self._count_slots()
+        if self._is_ollama and (reason := await self._elsewhere(self.models[0].name)):
+            raise EngineUnavailable(f"The model {self.models[0].name} is not used: {reason}.")
         try:
             done = await self._client.complete(request, progress)
         except EngineUnavailable:
@@ -118,17 +142,57 @@ class ServedEngine:
         # A name that cleaning changes could not be shown and asked for alike.
         return [name for name in names if isinstance(name, str) and name and clean_line(name, _NAME_CHARACTERS) == name]
 
-    def _pick(self, names: list[str]) -> str:
+    async def _pick(self, names: list[str]) -> str:
+        """The model to serve: the one that is wanted, or the first that runs on this device and writes."""
         if self._wanted is not None:
-            for name in (self._wanted, f"{self._wanted}:latest"):
-                if name in names:
-                    return name
-            known = f"it has {', '.join(names[:10])}" if names else "it has none"
-            raise EngineError(f"The server at {self._url} has no model {self._wanted}: {known}.")
-        for name in names:
-            if "embed" not in name.lower():
+            found = next((name for name in (self._wanted, f"{self._wanted}:latest") if name in names), None)
+            if found is None:
+                known = f"it has {', '.join(names[:10])}" if names else "it has none"
+                raise EngineError(f"The server at {self._url} has no model {self._wanted}: {known}.")
+            if reason := await self._refusal(found):
+                raise EngineError(f"The model {found} of the server at {self._url} is not used: {reason}.")
+            return found
+        refused: list[str] = []
+        for name in names[:_MOST_LOOKED_AT]:
+            reason = await self._refusal(name)
+            if not reason:
+                for each in refused:
+                    logger.info("Passed over %s.", each)
                 return name
-        raise EngineError(f"The server at {self._url} has no model to serve yet. Load one there first.")
+            refused.append(f"{name}: {reason}")
+        why = f" None of those it lists is used: {'; '.join(refused[:5])}." if refused else ""
+        raise EngineError(f"The server at {self._url} has no model to serve yet. Load one there first.{why}")
+
+    async def _refusal(self, name: str) -> str:
+        """Why a model is not served, as a clause; "" for one that is."""
+        tags = await self._maybe("/api/tags")
+        entry = _entry(tags.get("models"), name)
+        if entry is not None:
+            shown = await self._maybe("/api/show", {"model": name})
+            return runs_elsewhere(name, entry, shown) or cannot_chat(name, entry, shown)
+        listed = _entry((await self._maybe("/api/v0/models")).get("data"), name)
+        listed = listed or _entry((await self._maybe("/v1/models")).get("data"), name) or {}
+        return cannot_chat(name, {key: value for key, value in listed.items() if key != "object"}, {})
+
+    async def _elsewhere(self, name: str) -> str:
+        """Why an Ollama model does not run on this device, as a clause. It is asked again and again: names change hands."""
+        entry = _entry((await self._maybe("/api/tags")).get("models"), name)
+        if entry is None:
+            return "its server does not list it any more"
+        return runs_elsewhere(name, entry, await self._maybe("/api/show", {"model": name}))
+
+    async def _check_server(self, flavour: Flavour, name: str) -> None:
+        """Raises `EngineError` for a server that may run its models elsewhere, unless the user vouches for it."""
+        self._is_ollama = _entry((await self._maybe("/api/tags")).get("models"), name) is not None
+        is_studio = _entry((await self._maybe("/api/v0/models")).get("data"), name) is not None
+        if self._is_ollama or is_studio or flavour is Flavour.LLAMA_CPP:
+            return
+        if not self._is_local:
+            raise EngineError(
+                f"It cannot be checked whether the server at {self._url} runs {name} on this device or sends requests on to "
+                "another. If you know that it runs here, say so with --engine-is-local."
+            )
+        self.unchecked = clean_line(f"the server at {urlsplit(self._url).netloc}", _NAME_CHARACTERS)
 
     async def _look(self, name: str) -> tuple[Flavour, Model]:
         """What can be found out about the server and its model; what it does not tell is left out."""
@@ -137,8 +201,7 @@ class ServedEngine:
             context = self._context or _tokens(settings.get("n_ctx")) or CONTEXT_TOKENS
             self.slots = self._slots_of(props)
             return Flavour.LLAMA_CPP, Model(name, context_tokens=context, parameters=parameters_in(name))
-        tags = await self._maybe("/api/tags")
-        entry = next((each for each in _dicts(tags.get("models")) if name in (each.get("name"), each.get("model"))), None)
+        entry = _entry((await self._maybe("/api/tags")).get("models"), name)
         if entry is None:
             return Flavour.GENERIC, Model(name, context_tokens=self._context or CONTEXT_TOKENS, parameters=parameters_in(name))
         details = entry["details"] if isinstance(entry.get("details"), dict) else {}
@@ -199,7 +262,10 @@ class ServedEngine:
             else:
                 # First: work comes as soon as it is ready.
                 await self._count_slots()
-                self._set(EngineState.READY)
+                away = self._is_ollama and await self._elsewhere(self.models[0].name)
+                if away and self.state is EngineState.READY:
+                    logger.warning("The model %s is not used any more: %s.", self.models[0].name, away)
+                self._set(EngineState.RESTARTING if away else EngineState.READY)
 
     def _set(self, state: EngineState) -> None:
         if state is self.state:
@@ -227,6 +293,11 @@ def _ollama_context(shown: dict[str, Any]) -> int:
     told = re.search(r"^num_ctx\s+(\d{1,9})\s*$", str(shown.get("parameters") or ""), re.MULTILINE)
     given = (int(told[1]) if told else 0) or CONTEXT_TOKENS
     return min(given, trained) if trained else given
+
+
+def _entry(listing: Any, name: str) -> dict[str, Any] | None:
+    """What a server's list of models holds of one."""
+    return next((each for each in _dicts(listing) if name in (each.get("name"), each.get("model"), each.get("id"))), None)
 
 
 def _digest(value: Any) -> str:

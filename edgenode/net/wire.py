@@ -73,6 +73,7 @@ def describe_to_proto(node: NodeDescription) -> node_pb2.NodeDescription:
         lease_limit=node.lease_limit,
         draining=node.draining,
         slots=node.slots,
+        unchecked=node.unchecked,
     )
 
 
@@ -100,6 +101,7 @@ def describe_from_proto(message: node_pb2.NodeDescription) -> NodeDescription:
         lease_limit=min(message.lease_limit, 1_000),
         draining=clean_line(message.draining, MESSAGE_CHARACTERS),
         slots=_slots(message.slots),
+        unchecked=clean_line(message.unchecked, NAME_CHARACTERS),
     )
 
 

@@ -55,6 +55,7 @@ class NodeDescription(google.protobuf.message.Message):
     LEASE_LIMIT_FIELD_NUMBER: builtins.int
     DRAINING_FIELD_NUMBER: builtins.int
     SLOTS_FIELD_NUMBER: builtins.int
+    UNCHECKED_FIELD_NUMBER: builtins.int
     id: builtins.str
     """Random, made once for each home folder, stable across restarts and addresses."""
     name: builtins.str
@@ -70,6 +71,8 @@ class NodeDescription(google.protobuf.message.Message):
     """Why the node takes no more work (low battery, too hot); empty while it does."""
     slots: builtins.int
     """How many requests its engine works on at once; 0 for 1. Leases beyond that wait on the node."""
+    unchecked: builtins.str
+    """The server that runs its models, where the node cannot check whether it does so on this device; else empty."""
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Model]: ...
     def __init__(
@@ -84,8 +87,9 @@ class NodeDescription(google.protobuf.message.Message):
         lease_limit: builtins.int = ...,
         draining: builtins.str = ...,
         slots: builtins.int = ...,
+        unchecked: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["draining", b"draining", "engine", b"engine", "engine_state", b"engine_state", "id", b"id", "lease_limit", b"lease_limit", "models", b"models", "name", b"name", "slots", b"slots", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["draining", b"draining", "engine", b"engine", "engine_state", b"engine_state", "id", b"id", "lease_limit", b"lease_limit", "models", b"models", "name", b"name", "slots", b"slots", "unchecked", b"unchecked", "version", b"version"]) -> None: ...
 
 Global___NodeDescription: typing_extensions.TypeAlias = NodeDescription
 

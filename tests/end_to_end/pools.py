@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.config import Config, SupervisorConfig
+from coordinator.config import Config, SupervisorConfig, agree
 from coordinator.events import NodeState
 from coordinator.minions import prompts
 from coordinator.pool import Pool
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import Engine, Request
 from edgenode.node import Node, NodeConfig
+from tests.supervisor_server import SupervisorServer
 
 FACT = "The deposit of the flat is paid back within six weeks after the keys are returned."
 QUESTION = "When is the deposit of the flat paid back?"
@@ -52,6 +53,12 @@ def lease_text(sections: int = 30) -> str:
             parts.append(FACT)
         parts.append("")
     return "\n".join(parts)
+
+
+def agreed(supervisor: SupervisorServer) -> dict[str, str]:
+    """An environment that names the supervisor, which the user has agreed to before."""
+    agree(SupervisorConfig(base_url=supervisor.url))
+    return {"OPENAI_BASE_URL": supervisor.url}
 
 
 @asynccontextmanager

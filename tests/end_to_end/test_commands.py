@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, RunningNode, command, run, seen
+from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, RunningNode, agreed, command, run, seen
 from tests.supervisor_server import Reply, SupervisorServer, failure
 
 Start = Callable[..., RunningNode]
@@ -48,7 +48,7 @@ def test_ask_json_is_what_the_issue_of_the_format_says(start_node: Start, lease:
     """Every key a script relies on, offsets that hold for `coordinator text`, a private run folder, and forgetting it."""
     node = start_node()
     with SupervisorServer() as supervisor:
-        done = run("coordinator", "ask", "--json", "--node", node.name, lease, QUESTION, OPENAI_BASE_URL=supervisor.url)
+        done = run("coordinator", "ask", "--json", "--node", node.name, lease, QUESTION, **agreed(supervisor))
     assert done.status == 0, done.err
     answer = done.json
     assert set(answer) == {
@@ -92,9 +92,7 @@ def test_a_dry_run_shows_the_request(start_node: Start, lease: Path) -> None:
     """Status dry_run, exit 0, the request on standard output, nothing sent."""
     node = start_node()
     with SupervisorServer() as supervisor:
-        done = run(
-            "coordinator", "ask", "--json", "--dry-run", "--node", node.name, lease, QUESTION, OPENAI_BASE_URL=supervisor.url
-        )
+        done = run("coordinator", "ask", "--json", "--dry-run", "--node", node.name, lease, QUESTION, **agreed(supervisor))
         shown = run("coordinator", "ask", "--dry-run", "--node", node.name, lease, QUESTION)
     assert supervisor.requests == []
     assert (done.status, done.json["status"]) == (0, "dry_run")
@@ -115,13 +113,13 @@ def test_a_refusing_supervisor_fails_with_a_sentence_and_resume_goes_on(start_no
             node.name,
             lease,
             QUESTION,
-            OPENAI_BASE_URL=supervisor.url,
+            **agreed(supervisor),
             OPENAI_API_KEY="k-1",
         )
         assert (failed.status, failed.json["status"]) == (1, "failed")
         assert "key" in failed.json["error"]
         assert failed.json["error"] in failed.err
-        resumed = run("coordinator", "resume", "--json", failed.json["run"], OPENAI_BASE_URL=supervisor.url, OPENAI_API_KEY="k-2")
+        resumed = run("coordinator", "resume", "--json", failed.json["run"], **agreed(supervisor), OPENAI_API_KEY="k-2")
     assert (resumed.status, resumed.json["status"]) == (0, "answered")
     assert resumed.json["findings"] == failed.json["findings"]
 
@@ -282,7 +280,7 @@ def test_a_node_killed_in_mid_run_costs_no_answer(start_node: Start, lease: Path
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OPENAI_BASE_URL": supervisor.url},
+            env=os.environ | agreed(supervisor),
         )
         assert asking.stderr is not None
         # A node that joins a run is given its first lease in the same moment, which this one needs ten seconds for.
@@ -320,7 +318,7 @@ def test_ctrl_c_ends_a_run_with_130(json_too: bool, start_node: Start, lease: Pa
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"OPENAI_BASE_URL": supervisor.url},
+            env=os.environ | agreed(supervisor),
         )
         supervisor.wait_for_requests(1)
         asking.send_signal(signal.SIGINT)

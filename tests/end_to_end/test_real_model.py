@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, RunningNode, command, lease_text, run
+from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, RunningNode, agreed, command, lease_text, run
 from tests.supervisor_server import SupervisorServer
 
 Start = Callable[..., RunningNode]
@@ -104,7 +104,7 @@ def test_a_real_reader_chooses_quotations_that_are_really_there(start_node: Star
             document,
             question,
             timeout=READING,
-            OPENAI_BASE_URL=supervisor.url,
+            **agreed(supervisor),
         )
     assert asked.status == 0, asked.err
     answer = asked.json

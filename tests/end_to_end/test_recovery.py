@@ -17,7 +17,7 @@ from coordinator.runs.folders import list_runs
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.story import story_json, story_of
-from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, Ran, RunningNode, command, run
+from tests.end_to_end.pools import FACT, PATIENCE, QUESTION, Ran, RunningNode, agreed, command, run
 from tests.supervisor_server import Reply, SupervisorServer, completion
 
 Start = Callable[..., RunningNode]
@@ -98,7 +98,7 @@ def test_killed_again_and_again_a_run_ends_as_if_it_had_not_been(start_node: Sta
     subtask was done twice, and one request was paid for. A smaller node that joins in later does not change the chunks."""
     ask = ("ask", "--json", "--read", "all", lease, QUESTION)
     with SupervisorServer() as supervisor:
-        url = {"OPENAI_BASE_URL": supervisor.url}
+        url = agreed(supervisor)
         node = start_node(*SLOW)
         nodes = ("--node", node.name)
         healthy = answered(run("coordinator", *ask, *nodes, **url))
@@ -128,7 +128,7 @@ def test_killed_at_each_stage_a_run_ends_as_if_it_had_not_been(start_node: Start
 
     node = start_node(*SLOW)
     with SupervisorServer(completion(), Reply(hang=True)) as supervisor:
-        url = {"OPENAI_BASE_URL": supervisor.url}
+        url = agreed(supervisor)
         ask = ("ask", "--json", "--read", "all", "--node", node.name, lease, QUESTION)
         healthy = answered(run("coordinator", *ask, **url))
         with Journal.look(runs(), healthy["run"]) as journal:
@@ -178,7 +178,7 @@ def test_a_reply_that_arrived_is_not_paid_for_again(start_node: Start, lease: Pa
     """Killed as soon as the reply is in the ledger, and resumed twice: the answer is the paid one, from one request."""
     node = start_node()
     with SupervisorServer() as supervisor:
-        url = {"OPENAI_BASE_URL": supervisor.url}
+        url = agreed(supervisor)
         arguments = ("ask", "--json", "--node", node.name, lease, QUESTION)
         with coordinator(*arguments, **url) as process:
             wait_for(process, lambda journal: [each.reply for each in journal.ledger.records() if each.reply])
@@ -194,7 +194,7 @@ def test_what_nobody_can_know_is_said_and_not_paid_for_unasked(start_node: Start
     with the same idempotency key, so that a supervisor that honours it charges once."""
     node = start_node()
     with SupervisorServer(Reply(hang=True)) as supervisor:
-        url = {"OPENAI_BASE_URL": supervisor.url}
+        url = agreed(supervisor)
         with coordinator("ask", "--json", "--node", node.name, lease, QUESTION, **url) as process:
             supervisor.wait_for_requests(1)
             process.kill()
@@ -282,7 +282,7 @@ def test_the_story_tells_of_a_node_that_died(start_node: Start, lease: Path) -> 
     healthy = start_node("--speed", "2500:250")
     with SupervisorServer() as supervisor:
         nodes = ("--node", doomed.name, "--node", healthy.name)
-        url = {"OPENAI_BASE_URL": supervisor.url}
+        url = agreed(supervisor)
         with coordinator("ask", "--read", "all", *nodes, lease, QUESTION, **url) as process:
             wait_for(process, lambda journal: [each for each in journal.events() if each.value.get("node") == doomed.told["id"]])
             doomed.process.kill()

@@ -1,13 +1,14 @@
 """Servers that somebody else runs: what is found out about them, and what is said when they are not what was hoped."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from edgenode.engines.served import CONTEXT_TOKENS, ServedEngine, parameters_in
+from edgenode.engines.served import CONTEXT_TOKENS, ServedEngine, is_on_this_device, parameters_in
 from edgenode.errors import EngineCrashed, EngineError, EngineUnavailable
 from edgenode.types import EngineState, Model
 from tests.engines.engine_server import EngineServer, Exchange, Handler, says
@@ -74,7 +75,7 @@ async def test_slots_of_a_llama_server(server: EngineServer, told: object, wante
     only, the server is left to choose."""
     props = {"default_generation_settings": {"n_ctx": 8192}, "total_slots": told}
     server.handlers |= {"/v1/models": lists("small"), "/props": gives(props)}
-    async with ServedEngine(server.url, slots=wanted) as engine:
+    async with ServedEngine(server.url, slots=wanted, is_local=True) as engine:
         assert engine.slots == slots
         await engine.complete(replace(request(), slot=slots - 1), ignore)
     assert server.seen[-1].body.get("id_slot") == (slots - 1 if slots > 1 else None)
@@ -127,7 +128,7 @@ async def test_slots_of_others(server: EngineServer) -> None:
     """A server that does not tell is sent one request at a time unless the user knows better, and is told of no slots."""
     server.handlers["/v1/models"] = lists("small")
     for wanted, slots in ((None, 1), (3, 3)):
-        async with ServedEngine(server.url, slots=wanted) as engine:
+        async with ServedEngine(server.url, slots=wanted, is_local=True) as engine:
             assert engine.slots == slots
             await engine.complete(replace(request(), slot=slots - 1), ignore)
         assert "id_slot" not in server.seen[-1].body
@@ -147,7 +148,7 @@ async def test_ollama(server: EngineServer, shown: dict[str, Any], context: int)
     entry = {
         "name": "llama3.1:latest",
         "digest": DIGEST,
-        "size": 5,
+        "size": 4_700_000_000,
         "details": {"parameter_size": "8.0B", "quantization_level": "Q4_0"},
     }
     server.handlers |= {
@@ -156,7 +157,7 @@ async def test_ollama(server: EngineServer, shown: dict[str, Any], context: int)
         "/api/show": gives(shown),
     }
     async with ServedEngine(server.url + "/v1/") as engine:
-        assert engine.models == (Model("llama3.1:latest", DIGEST, 5, "Q4_0", context, 8 * 10**9),)
+        assert engine.models == (Model("llama3.1:latest", DIGEST, 4_700_000_000, "Q4_0", context, 8 * 10**9),)
     async with ServedEngine(server.url, model="llama3.1", context_tokens=1000) as engine:
         assert engine.models[0].context_tokens == 1000
 
@@ -164,9 +165,9 @@ async def test_ollama(server: EngineServer, shown: dict[str, Any], context: int)
 async def test_plain_server(server: EngineServer) -> None:
     """Of a server that lists models and tells nothing more a modest context is assumed."""
     server.handlers["/v1/models"] = lists("text-embedding-x", "phi-3.5-mini", "other")
-    async with ServedEngine(server.url) as engine:
+    async with ServedEngine(server.url, is_local=True) as engine:
         assert engine.models == (Model("phi-3.5-mini", context_tokens=4096),)
-    async with ServedEngine(server.url, model="other") as engine:
+    async with ServedEngine(server.url, model="other", is_local=True) as engine:
         assert engine.models[0].name == "other"
 
 
@@ -213,7 +214,7 @@ async def test_nobody_there() -> None:
 async def test_away_and_back(server: EngineServer, busy: bool) -> None:
     """A server that goes away is looked for and found again, whether its absence is met at work or while idle."""
     server.handlers["/v1/models"] = lists("m")
-    async with ServedEngine(server.url, poll_seconds=0.02) as engine:
+    async with ServedEngine(server.url, poll_seconds=0.02, is_local=True) as engine:
         changed = watched(engine)
         await server.close()
         if busy:
@@ -255,3 +256,75 @@ def watched(engine: ServedEngine) -> Callable[[EngineState], Any]:
 def test_parameters(text: str, count: int) -> None:
     """The number of weights is read from sizes and names, and not from what only looks like one."""
     assert parameters_in(text) == count
+
+
+def ollama(server: EngineServer, entry: dict[str, Any], shown: dict[str, Any], *others: dict[str, Any]) -> None:
+    """The server answers as an Ollama that lists `entry`, then `others`, and says `shown` of the first."""
+    entries = [entry, *others]
+
+    async def show(exchange: Exchange) -> None:
+        await exchange.reply(shown if exchange.body["model"] == entry["name"] else {"capabilities": ["completion"]})
+
+    server.handlers["/api/tags"] = gives({"models": entries})
+    server.handlers["/v1/models"] = gives({"data": [{"id": each["name"]} for each in entries]})
+    server.handlers["/api/show"] = show
+
+
+HERE = {"name": "small:latest", "size": 400_000_000, "digest": "a" * 64}
+
+
+@pytest.mark.parametrize(
+    ("entry", "shown"),
+    [
+        pytest.param({"remote_host": "https://ollama.com:443", "remote_model": "gpt-oss:120b"}, {}, id="tags"),
+        pytest.param({}, {"remote_host": "https://ollama.com:443"}, id="show"),
+        pytest.param({}, {"remote_model": "gpt-oss:120b"}, id="alias"),
+        pytest.param({}, {"modelfile": "# made\nFROM gpt-oss:120b-cloud\nSYSTEM x"}, id="modelfile"),
+        pytest.param({"details": {"parent_model": "gpt-oss:120b-cloud"}}, {}, id="parent"),
+        pytest.param({"size": 384}, {}, id="size"),
+        pytest.param({"name": "gpt-oss:120b-cloud"}, {}, id="name-cloud"),
+        pytest.param({"name": "kimi:cloud"}, {}, id="tag-cloud"),
+        pytest.param({}, {"capabilities": ["embedding"]}, id="embedding"),
+        pytest.param({"name": "bge-reranker:latest"}, {}, id="reranker"),
+    ],
+)
+async def test_models_that_run_elsewhere_or_do_not_write_are_never_served(
+    server: EngineServer, entry: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    """They are passed over for the next, and refused with the reason when they are named or alone."""
+    bad = {"name": "first:latest", "size": 4_700_000_000, "digest": "b" * 64} | entry
+    ollama(server, bad, shown, HERE)
+    async with ServedEngine(server.url) as engine:
+        assert engine.models[0].name == HERE["name"]
+        assert engine.unchecked == ""
+    with pytest.raises(EngineError, match=re.escape(str(bad["name"]))):
+        await ServedEngine(server.url, model=str(bad["name"])).__aenter__()
+    ollama(server, bad, shown)
+    with pytest.raises(EngineError, match=re.escape(str(bad["name"]))):
+        await ServedEngine(server.url).__aenter__()
+
+
+async def test_a_name_that_is_given_to_a_model_elsewhere_gets_nothing_more(server: EngineServer) -> None:
+    """While the node runs, the name may come to mean another model: no request goes there."""
+    ollama(server, HERE, {})
+    server.chat(gives({}))
+    async with ServedEngine(server.url) as engine:
+        ollama(server, HERE, {"remote_host": "https://ollama.com"})
+        with pytest.raises(EngineUnavailable):
+            await engine.complete(request(), ignore)
+        assert not [each for each in server.seen if each.path == "/v1/chat/completions"]
+
+
+async def test_a_server_that_may_forward_needs_the_users_word(server: EngineServer) -> None:
+    """Nobody can tell from outside where a proxy sends a document: it is used only if the user vouches for it, and named."""
+    server.handlers["/v1/models"] = gives({"data": [{"id": "gpt-5"}]})
+    with pytest.raises(EngineError, match="--engine-is-local"):
+        await ServedEngine(server.url).__aenter__()
+    async with ServedEngine(server.url, is_local=True) as engine:
+        assert server.url.rpartition("/")[2] in engine.unchecked
+
+
+def test_this_devices_own_addresses_are_on_it() -> None:
+    """Loopback in all its forms is, an address of nobody here is not."""
+    assert all(is_on_this_device(f"http://{host}:1") for host in ("127.0.0.1", "127.8.8.8", "localhost", "[::1]"))
+    assert not any(is_on_this_device(f"http://{host}:1") for host in ("192.0.2.1", "example.invalid", "0.0.0.0", "[2001:db8::1]"))
