@@ -170,8 +170,9 @@ def run_command(parser: Parser, arguments: Sequence[str] | None, act: Callable[[
         if not isinstance(error, BrokenPipeError):
             # An error of a file has its name, one of a stream has none.
             what = "The output cannot be written" if error.filename is None else f"{error.filename} cannot be used"
+            whose = " Perhaps it belongs to another user." if error.filename and isinstance(error, PermissionError) else ""
             with contextlib.suppress(OSError):
-                print(f"{what}: {error.strerror or error}.", file=sys.stderr)  # noqa: T201 - as above
+                print(f"{what}: {error.strerror or error}.{whose}", file=sys.stderr)  # noqa: T201 - as above
             _drop_output()
             return FAILED
         # Whoever read our output has enough (`| head`). What is still buffered must not be flushed at exit into the closed pipe.
