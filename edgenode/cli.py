@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgenode.commands import doctor, models, peers, start, trust
+from edgenode.commands import doctor, models, peers, start, status, trust
 from edgenode.console import Parser, run_command, version
 
 
@@ -14,6 +14,6 @@ def _parser() -> Parser:
     parser = Parser(prog="edgenode", description="Makes this device a node: it reads for coordinators with a model of its own.")
     parser.add_argument("--version", action="version", version=version("edgenode"))
     commands = parser.add_commands()
-    for each in (start, trust, peers, doctor, models):
+    for each in (start, status, trust, peers, doctor, models):
         each.add_to(commands)
     return parser

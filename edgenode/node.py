@@ -1,5 +1,6 @@
 """One node: home, trust, engine, queue, servers and announcement, put together."""
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -9,13 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from edgenode import __version__
+from edgenode.activity import SECONDS as ACTIVITY_SECONDS
+from edgenode.activity import remove_activity, told, write_activity
 from edgenode.device.drain import MIN_BATTERY_PERCENT, DrainPolicy
 from edgenode.device.watch import DeviceWatch
 from edgenode.engines.engine import Engine
-from edgenode.errors import UsageError
+from edgenode.errors import EdgenodeError, UsageError
 from edgenode.home import default_home, open_home
 from edgenode.net.addresses import host_port
 from edgenode.net.dial_out import DialOut
@@ -28,6 +31,7 @@ from edgenode.net.service import NodeServer
 from edgenode.net.wire import NAME_CHARACTERS
 from edgenode.net.work_streams import WorkStreams
 from edgenode.text import clean_line
+from edgenode.threads import in_thread
 from edgenode.trust.running import SECRET_BYTES, RunningNode, announced_running
 from edgenode.trust.store import NodeTrust
 from edgenode.trust.token import Invite
@@ -74,6 +78,7 @@ class Node:
         self._stack = contextlib.AsyncExitStack()
         self._name = _usable_name(config.name) if config.name is not None else default_name()
         self._queue = WorkQueue(engine)
+        self._started = time.time()
         self._scope = Scope()
         self._server: NodeServer | None = None
         self._announcer: Announcer | None = None
@@ -153,6 +158,9 @@ class Node:
                 self.trust.id, self._name, self._local_address(), secret, os.getpid(), config.join, config.model_file
             )
             stack.enter_context(announced_running(running))
+            stack.callback(remove_activity, self.trust.id)
+            telling = asyncio.create_task(self._tell_activity(), name="activity")
+            stack.push_async_callback(_stopped, telling)
             self._announcer = Announcer(self.trust.id, self._name, self.port, self._scope)
             await stack.enter_async_context(self._announcer)
             self._stack = stack.pop_all()
@@ -160,6 +168,32 @@ class Node:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
+
+    async def _tell_activity(self) -> None:
+        """Writes down what `edgenode status` shows, whenever it has changed."""
+        before: dict[str, Any] = {}
+        while True:
+            now = self.activity()
+            if now != before:
+                await in_thread(write_activity, self.trust.id, now)
+                before = now
+            await asyncio.sleep(ACTIVITY_SECONDS)
+
+    def activity(self) -> dict[str, Any]:
+        """What it does now and has done since its start, as JSON; once entered."""
+        try:
+            names = {each.authority: each.name for each in self.trust.trusted()}
+        except (EdgenodeError, OSError):
+            names = {}
+        description = self.description()
+        return told(self._queue.activity(lambda authority: names.get(authority, authority[:8]))) | {
+            "model": description.models[0].name if description.models else "",
+            "engine": description.engine,
+            "engine_state": description.engine_state.value,
+            "draining": description.draining,
+            "coordinators": sorted(names.values()),
+            "started": self._started,
+        }
 
     def _drain(self, reason: str) -> None:
         if reason:
@@ -177,6 +211,11 @@ class Node:
             return host_port(LOOPBACK, self.port)
         own = next((host for host, each in zip(hosts, parsed, strict=True) if each.is_loopback), hosts[0])
         return host_port(own, self.port)
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _usable_name(name: str) -> str:

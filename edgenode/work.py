@@ -8,9 +8,10 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
+from edgenode.activity import Activity, Turn
 from edgenode.engines.engine import Engine, EngineProgress, Request
 from edgenode.errors import EngineError
 from edgenode.shares import FairShares
@@ -51,6 +52,8 @@ class _Job:
     report: Report
     waiting: dict[SubtaskId, Subtask] = field(default_factory=dict)
     running: tuple[SubtaskId, asyncio.Task[Completion]] | None = None
+    at: EngineProgress = field(default_factory=lambda: EngineProgress(0, 0, 0))
+    """How far the subtask in work has come."""
     charged: float = 0.0
     """Until when its coordinator has been charged for the turn that it is having."""
 
@@ -69,6 +72,7 @@ class WorkQueue:
         self._read: dict[int, int] = {}
         """A hash of the chunk that each slot read last, and so may have in its cache; the slot used last stands last."""
         self._shares = FairShares()
+        self._done = Activity()
         self._draining = ""
         self._idle = asyncio.Event()
         self._idle.set()
@@ -110,6 +114,18 @@ class WorkQueue:
 
     def undrain(self) -> None:
         self._draining = ""
+
+    def activity(self, name: Callable[[AuthorityId], str]) -> Activity:
+        """What it does now and has done; `name` tells coordinators as a person knows them."""
+        turns = [job for job, _ in self._turns.values()]
+        return replace(
+            self._done,
+            turns=tuple(
+                Turn(name(job.authority), job.at.prompt_tokens, job.at.read_tokens, job.at.completion_tokens) for job in turns
+            ),
+            waiting=len(self._jobs) - len(turns),
+            seconds=round(self._done.seconds, 3),
+        )
 
     def open_session(self, authority: AuthorityId, report: Report) -> "WorkSession":
         """The leases of one work stream of a coordinator. `report` is called on the event loop and must not block."""
@@ -222,6 +238,7 @@ class WorkQueue:
 
     async def _run_one(self, job: _Job, subtask: Subtask, slot: int) -> Completion | Failure:
         def on_progress(at: EngineProgress) -> None:
+            job.at = at
             job.report(Progress(job.lease.id, subtask.id, at.prompt_tokens, at.read_tokens, at.completion_tokens))
 
         request = Request(
@@ -234,6 +251,7 @@ class WorkQueue:
         )
         # It may have waited for the turns of others, and not every engine tells progress.
         on_progress(EngineProgress(0, 0, 0))
+        began = self._clock()
         call = asyncio.create_task(self._engine.complete(request, on_progress), name=f"subtask-{subtask.id}")
         job.running = (subtask.id, call)
         try:
@@ -248,6 +266,7 @@ class WorkQueue:
             return Failure(reason, "Stopped while it was in work.")
         match call.exception():
             case None:
+                self._count_done(call.result(), self._clock() - began)
                 return call.result()
             case EngineError() as error:
                 return Failure(error.reason, str(error))
@@ -255,6 +274,16 @@ class WorkQueue:
                 # A defect of an engine's adapter must cost one subtask, not the node.
                 logger.error("The engine %s raised an unexpected error.", self._engine.name, exc_info=error)
                 return Failure(FailureReason.ENGINE_ERROR, f"Unexpected error in the engine's adapter: {type(error).__name__}.")
+
+    def _count_done(self, completion: Completion, seconds: float) -> None:
+        usage, done = completion.usage, self._done
+        self._done = replace(
+            done,
+            subtasks=done.subtasks + 1,
+            read_tokens=done.read_tokens + usage.prompt_tokens - usage.cached_tokens,
+            written_tokens=done.written_tokens + usage.completion_tokens,
+            seconds=done.seconds + seconds,
+        )
 
 
 class WorkSession:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import dataclasses
 import os
+import shutil
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from edgenode.errors import ModelError, UsageError
 from edgenode.home import default_home
 from edgenode.models.progress import progress_bar
 from edgenode.net.addresses import COORDINATOR_PORT, NODE_PORT, parse_host_port
+from edgenode.text import clean_line
 from edgenode.threads import in_thread
 from edgenode.trust.token import parse_token
 from edgenode.types import MAX_SLOTS
@@ -122,13 +124,34 @@ async def _serve(options: argparse.Namespace) -> int:
         engine, model_file = await _engine(options)
         async with Node(_config(options, model_file), engine, _reporter(options.json)) as node:
             _introduce(node, options.json)
-            await asyncio.Event().wait()
+            await _show_activity(node, options.json)
     except asyncio.CancelledError:
         if not stopping:
             raise
     if not options.json:
-        print("Stopped.", flush=True)
+        _say_above("Stopped.")
     return ANSWERED
+
+
+async def _show_activity(node: "Node", as_json: bool) -> None:
+    """Until the node is stopped. On a terminal it is one line, drawn again whenever what it tells has changed."""
+    from edgenode.activity import SECONDS, line
+
+    shown = ""
+    while True:
+        now = line(node.activity()) if sys.stderr.isatty() and not as_json else ""
+        if now != shown:
+            shown = now
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{clean_line(now, max(width, 20))}", end="", file=sys.stderr, flush=True)
+        await asyncio.sleep(SECONDS)
+
+
+def _say_above(text: str) -> None:
+    """Prints a line where the activity was, which is drawn below it when it changes."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    print(text, flush=True)
 
 
 def _step(text: str) -> None:
@@ -156,7 +179,7 @@ def _config(options: argparse.Namespace, model_file: Path | None) -> "NodeConfig
 
 def _reporter(as_json: bool) -> Callable[[str], None]:
     """Tells the device's owner what happens while the node runs: who was paired, who guesses codes."""
-    return (lambda text: print_json({"event": text})) if as_json else (lambda text: print(text, flush=True))
+    return (lambda text: print_json({"event": text})) if as_json else _say_above
 
 
 def _introduce(node: "Node", as_json: bool) -> None:
