@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from coordinator.commands import ask, devices, doctor, nodes, runs
+from edgenode.completion import add_completion
 from edgenode.console import Parser, run_command, version
 
 
@@ -19,4 +20,20 @@ def _parser() -> Parser:
     commands = parser.add_commands()
     for each in (nodes, devices, ask, runs, doctor):
         each.add_to(commands)
+    add_completion(commands, parser, {"run": _runs, "node": _nodes})
     return parser
+
+
+def _runs() -> list[str]:
+    from coordinator.config import runs_dir
+    from coordinator.runs.folders import LAST, list_runs
+
+    return [*list_runs(runs_dir()), LAST]
+
+
+def _nodes() -> list[str]:
+    from coordinator.trust.authority import coordinator_folder
+    from coordinator.trust.paired import PairedNodes
+    from edgenode.text import typeable
+
+    return [typeable(each.name, each.id) for each in PairedNodes(coordinator_folder()).all()]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from edgenode.commands import doctor, models, peers, start, status, trust
+from edgenode.completion import add_completion
 from edgenode.console import Parser, run_command, version
 
 
@@ -16,4 +17,13 @@ def _parser() -> Parser:
     commands = parser.add_commands()
     for each in (start, status, trust, peers, doctor, models):
         each.add_to(commands)
+    add_completion(commands, parser, {"model": _models})
     return parser
+
+
+def _models() -> list[str]:
+    from edgenode.home import models_dir
+    from edgenode.models.names import SUFFIX
+
+    folder = models_dir()
+    return [each.stem for each in folder.iterdir() if each.suffix == SUFFIX] if folder.is_dir() else []
