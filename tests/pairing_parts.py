@@ -103,11 +103,11 @@ async def served(desk: PairingDesk) -> AsyncIterator[str]:
     tls = make_pairing_server(desk.trust.placeholder_tls())
     PairingService(desk).add_to(tls.server)
     port = tls.listen("127.0.0.1:0")
-    await tls.server.start()
+    await tls.start()
     try:
         yield f"127.0.0.1:{port - 1}"
     finally:
-        await tls.server.stop(grace=None)
+        await tls.stop(grace=None)
 
 
 class Policy:

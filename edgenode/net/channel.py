@@ -4,27 +4,32 @@ A server has two ports side by side: PORT for work, where the handshake itself a
 only thing that is reachable without one.
 """
 
-import logging
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
-from edgenode.errors import EdgenodeError, NetworkError
+from edgenode.errors import NetworkError
 from edgenode.net.addresses import grpc_target
 from edgenode.net.forked import use_grpc
-from edgenode.net.once import LogOnce
+from edgenode.net.front import Front
+from edgenode.net.http2 import Budget, Budgets
 from edgenode.net.wire import MAX_MESSAGE_BYTES
 from edgenode.trust.tls import ClientTls, ServerTls
 
 MAX_PAIRING_MESSAGE_BYTES: Final = 64 * 1024
+# Without a cap ten thousand junk connections take all file descriptors.
 WORK_CONNECTIONS: Final = 32
+PAIRING_CONNECTIONS: Final = 16
 STREAMS_OF_CONNECTION: Final = 4
 CONNECTION_SECONDS: Final = 12 * 3_600.0
 """After so long whoever dialled makes a work connection anew, since gRPC looks at the dates of certificates in handshakes only. At
 each of them a coordinator's own is good for a day at least."""
+
+# What no client of ours comes near: a coordinator sends 500 messages a second at most, and acknowledges what it reads. A pairing
+# takes a few dozen frames.
+WORK_BUDGETS: Final = Budgets(data=Budget(20_000, 10_000), updates=Budget(20_000, 10_000), control=Budget(1_000, 100))
+PAIRING_BUDGETS: Final = Budgets(data=Budget(500, 50), updates=Budget(500, 50), control=Budget(500, 50))
 
 # Seen on idle streams: with these a cut cable is noticed within 5 s and a frozen process within 3 s (without: never, 61 s).
 KEEPALIVE: Final = (
@@ -57,17 +62,12 @@ SERVER: Final = (
     ("grpc.http2.max_ping_strikes", 0),
     # Whoever connects and says nothing, or half of it, is hung up on.
     ("grpc.server_handshake_timeout_ms", 3_000),
-    # Two nodes told the same port must not share it silently.
-    ("grpc.so_reuseport", 0),
 )
-# With a cap 10,000 junk connections cost 5 MB and the server serves again 1.2 s after they began; without it gRPC runs out of file
-# descriptors and aborts the process.
 WORK_SERVER: Final = (
     *SERVER,
     *KEEPALIVE,
     *WORK_SIZES,
-    # Several coordinators with a few commands each. A coordinator has one stream of work, and asks for the description before.
-    ("grpc.max_allowed_incoming_connections", WORK_CONNECTIONS),
+    # A coordinator has one stream of work, and asks for the description before.
     ("grpc.max_concurrent_streams", STREAMS_OF_CONNECTION),
     # A connection in use has a stream of work: others do not keep a place.
     ("grpc.max_connection_idle_ms", 10_000),
@@ -80,7 +80,6 @@ PAIRING_SERVER: Final = (
     *SERVER,
     *KEEPALIVE,
     *PAIRING_SIZES,
-    ("grpc.max_allowed_incoming_connections", 16),
     ("grpc.max_concurrent_streams", 4),
     ("grpc.max_connection_idle_ms", 5_000),
     ("grpc.max_connection_age_ms", 60_000),
@@ -97,60 +96,46 @@ CLIENT: Final = (
     ("grpc.service_config_disable_resolution", 1),
 )
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
 class TlsServer:
-    """A gRPC server that has no port yet, and the credentials of every port that it gets."""
+    """A gRPC server behind the `Front` of its one port. Services are added to `server`; it is this class that is started."""
 
-    server: grpc.aio.Server
-    credentials: grpc.ServerCredentials
+    def __init__(self, options: tuple[tuple[str, Any], ...], calls: int, front: Front) -> None:
+        self.server = grpc.aio.server(options=options, maximum_concurrent_rpcs=calls)
+        self._front = front
 
     def listen(self, address: str) -> int:
-        """Listens at HOST:PORT, port 0 for a free one, and returns the port. Raises `NetworkError` when it cannot be had."""
+        """Takes HOST:PORT, port 0 for a free one, and returns the port. Raises `NetworkError` when it cannot be had."""
         try:
-            return self.server.add_secure_port(grpc_target(address), self.credentials)
-        except RuntimeError as error:
+            return self._front.bind(address, self.server.add_insecure_port(self._front.backend))
+        except (OSError, OverflowError, RuntimeError) as error:
             raise NetworkError(f"Nothing can listen at {address}: the port is in use, or not allowed.") from error
+
+    async def start(self) -> None:
+        await self.server.start()
+        self._front.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """Lets nobody in any more, and ends the calls that are open after `grace` seconds."""
+        await self._front.stop_listening()
+        await self.server.stop(grace)
+        await self._front.close()
 
 
 def make_work_server(fetch: Callable[[], ServerTls]) -> TlsServer:
-    """A server whose clients need a certificate. `fetch` is called at every handshake, in a thread of gRPC's and one call at a
-    time, so that whom it trusts may change while it serves. Raises what the first call of `fetch` raises."""
+    """A server whose clients need a certificate. `fetch` is called at every handshake, in a thread, so that whom it trusts may
+    change while it serves. Raises what the first call of `fetch` raises."""
     use_grpc()
-    current = fetch()
-    lock = threading.Lock()
-    once = LogOnce(logger)
-
-    def changed() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal current
-        with lock:
-            try:
-                tls = fetch()
-            except (EdgenodeError, OSError) as error:
-                once.warning("Who may connect cannot be read anew", str(error))
-                return None
-            if tls == current:
-                return None
-            current = tls
-            return _configuration(tls)
-
-    credentials = grpc.dynamic_ssl_server_credentials(
-        _configuration(current),
-        changed,  # type: ignore[arg-type]  # None for "as before" is in gRPC's documentation, not in its stubs
-        require_client_authentication=True,
-    )
+    front = Front(fetch, asks_certificate=True, limit=WORK_CONNECTIONS, budgets=WORK_BUDGETS)
     # As many as the connections can carry: fewer, and one flooding peer had them all.
-    calls = WORK_CONNECTIONS * STREAMS_OF_CONNECTION
-    return TlsServer(grpc.aio.server(options=WORK_SERVER, maximum_concurrent_rpcs=calls), credentials)
+    return TlsServer(WORK_SERVER, WORK_CONNECTIONS * STREAMS_OF_CONNECTION, front)
 
 
 def make_pairing_server(tls: ServerTls) -> TlsServer:
     """A server for strangers, which shows the certificate of `tls` and asks for none."""
     use_grpc()
-    credentials = grpc.ssl_server_credentials([(tls.key, certificate) for certificate in tls.certificates])
-    return TlsServer(grpc.aio.server(options=PAIRING_SERVER, maximum_concurrent_rpcs=32), credentials)
+    front = Front(lambda: tls, asks_certificate=False, limit=PAIRING_CONNECTIONS, budgets=PAIRING_BUDGETS)
+    return TlsServer(PAIRING_SERVER, 32, front)
 
 
 def open_work_channel(address: str, tls: ClientTls, host_name: str) -> grpc.aio.Channel:
@@ -174,10 +159,6 @@ def pairing_address(address: str) -> str:
     if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_535:
         raise NetworkError(f"{address!r} is not an address such as 192.168.1.7:7433.")
     return f"{host}:{int(port) + 1}"
-
-
-def _configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(tls.key, certificate) for certificate in tls.certificates], tls.roots)
 
 
 def _named(host_name: str) -> tuple[tuple[str, str], ...]:

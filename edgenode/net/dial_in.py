@@ -22,8 +22,9 @@ from edgenode.net.channel import TlsServer, make_pairing_server, make_work_serve
 from edgenode.net.dial_in_pairing import DialInPairingService
 from edgenode.net.dialled_in import DialledIn, NotAdmitted, WaitingDevice
 from edgenode.net.door import Door
+from edgenode.net.front import caller_of
 from edgenode.net.listeners import Listeners
-from edgenode.net.once import LogOnce, peer_host
+from edgenode.net.once import LogOnce
 from edgenode.net.pairing_service import parse
 from edgenode.net.rates import RateLimit
 from edgenode.net.responses import Responses
@@ -135,7 +136,7 @@ class _DialInService:
             stream.close()
 
     async def _work(self, requests: AsyncIterator[bytes], context: _Context) -> None:
-        who = peer_host(context.peer())
+        who = caller_of(context).host
         peer = await self._peer(context, who)
         node = NodeId(peer.id)
         responses = Responses(context)
@@ -178,10 +179,10 @@ class _DialInService:
 
     async def _peer(self, context: _Context, who: str) -> Peer:
         """Which node calls; ends the call of anybody else."""
-        self._door.passed(context.peer())
-        certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+        caller = caller_of(context)
+        self._door.passed(caller.peer)
         try:
-            peer = self._host.identify(certificate)
+            peer = self._host.identify(caller.certificate)
         except TrustError as error:
             await self._refuse(context, who, grpc.StatusCode.PERMISSION_DENIED, str(error))
         if peer.role is not Role.NODE:

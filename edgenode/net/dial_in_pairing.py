@@ -13,7 +13,8 @@ import grpc
 
 from edgenode.errors import NetworkError
 from edgenode.net.dialled_in import WaitingDevice
-from edgenode.net.once import LogOnce, peer_host
+from edgenode.net.front import caller_of
+from edgenode.net.once import LogOnce
 from edgenode.net.pairing_service import parse
 from edgenode.net.pairing_wire import pairing_frame_from_proto, pairing_frame_to_proto
 from edgenode.net.rates import RateLimit
@@ -55,7 +56,7 @@ class DialInPairingService:
             device.close()
 
     async def _pair(self, requests: AsyncIterator[bytes], context: _Context) -> None:
-        who = peer_host(context.peer())
+        who = caller_of(context).host
         responses = Responses(context)
 
         async def send(frame: PairingFrame) -> None:

@@ -62,7 +62,7 @@ class Listeners:
         if self._follower is not None:
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
-        servers = [each.server for pair in self._servers.values() for each in pair]
+        servers = [each for pair in self._servers.values() for each in pair]
         self._servers.clear()
         await asyncio.gather(*(server.stop(grace) for server in servers))
 
@@ -76,11 +76,11 @@ class Listeners:
         except NetworkError:
             # A server cannot give a port back.
             for each in servers:
-                await each.server.stop(None)
+                await each.stop(None)
             raise
         self._servers[host] = servers
         # To be cancelled waits for this: a server whose start is broken off, or that has ports and never starts, keeps them.
-        starting = asyncio.gather(*(each.server.start() for each in servers))
+        starting = asyncio.gather(*(each.start() for each in servers))
         try:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -113,5 +113,5 @@ class Listeners:
         if gone is None:
             return False
         for each in self._servers.pop(gone):
-            await each.server.stop(None)
+            await each.stop(None)
         return True

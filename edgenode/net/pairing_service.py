@@ -13,7 +13,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from edgenode.errors import NetworkError, PairingError, TrustError
-from edgenode.net.once import LogOnce, peer_host
+from edgenode.net.front import caller_of
+from edgenode.net.once import LogOnce
 from edgenode.net.pairing_desk import PairingDesk
 from edgenode.net.pairing_wire import introduction_to_proto, pairing_frame_from_proto, pairing_frame_to_proto
 from edgenode.net.rates import RateLimit
@@ -56,7 +57,7 @@ class PairingService:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
     async def _greet(self, data: bytes, context: _Context) -> bytes:
-        who = peer_host(context.peer())
+        who = caller_of(context).host
         await self._limit(self._greetings, who, context)
         request = await self._parsed(pairing_service_pb2.GreetRequest, data, who, context)
         if len(request.certificate) > MAX_CERTIFICATE_BYTES:
@@ -68,7 +69,7 @@ class PairingService:
         return response.SerializeToString()
 
     async def _open_window(self, data: bytes, context: _Context) -> bytes:
-        who = peer_host(context.peer())
+        who = caller_of(context).host
         await self._limit(self._greetings, who, context)
         request = await self._parsed(pairing_service_pb2.OpenWindowRequest, data, who, context)
         try:
@@ -80,7 +81,7 @@ class PairingService:
         return pairing_service_pb2.OpenWindowResponse(code=code, seconds=seconds).SerializeToString()
 
     async def _pair(self, requests: AsyncIterator[bytes], context: _Context) -> None:
-        who = peer_host(context.peer())
+        who = caller_of(context).host
         send = _sender(context)
         crowded = self._streams.total() >= STREAMS or self._streams[who] >= STREAMS_OF_ONE_HOST
         if crowded or not self._pairings.allow(who, self._desk.clock()):

@@ -11,8 +11,9 @@ from edgenode.errors import EdgenodeError, NetworkError, TrustError
 from edgenode.net.addresses import NODE_PORT
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server
 from edgenode.net.door import Door
+from edgenode.net.front import caller_of
 from edgenode.net.listeners import Listeners
-from edgenode.net.once import LogOnce, peer_host
+from edgenode.net.once import LogOnce
 from edgenode.net.pairing_service import PairingService, parse
 from edgenode.net.ports import are_free, bound
 from edgenode.net.wire import describe_to_proto, frame_from_proto, frame_to_proto
@@ -129,13 +130,13 @@ class _NodeService:
 
     async def _coordinator(self, context: _Context) -> Peer:
         """The coordinator that calls; ends the call of anybody else."""
-        self._door.passed(context.peer())
-        certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+        caller = caller_of(context)
+        self._door.passed(caller.peer)
         try:
-            verdict = self._trust.verdict(certificate, self._streams.now())
+            verdict = self._trust.verdict(caller.certificate, self._streams.now())
             if verdict in REFUSALS:
                 await self._refuse(context, REFUSALS[verdict])
-            peer = self._trust.identify(certificate)
+            peer = self._trust.identify(caller.certificate)
         except TrustError as error:  # dropped in this very moment
             await self._refuse(context, str(error))
         except (EdgenodeError, OSError) as error:
@@ -146,7 +147,7 @@ class _NodeService:
         return peer
 
     async def _refuse(self, context: _Context, why: str, status: grpc.StatusCode = grpc.StatusCode.PERMISSION_DENIED) -> NoReturn:
-        self._once.warning(peer_host(context.peer()), f"refused. {why}")
+        self._once.warning(caller_of(context).host, f"refused. {why}")
         await context.abort(status, why)
         raise AssertionError("abort raises")
 

@@ -209,6 +209,15 @@ def identify(certificate: Certificate, authority: Certificate) -> Peer:
     return Peer(Role(told[2]), told[3], of, certificate.not_valid_after_utc)
 
 
+def host_names(certificate: Certificate) -> tuple[str, ...]:
+    """The names that a client may ask for to get this certificate."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
+
+
 def pem(certificate: Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 

@@ -493,12 +493,12 @@ async def impostor(tls: ServerTls) -> AsyncIterator[tuple[Stranger, str]]:
         stranger.knocks.put_nowait(None)
         writer.close()
 
-    await serving.server.start()
+    await serving.start()
     try:
         async with await asyncio.start_server(knocked, "127.0.0.1", port + 1):
             yield stranger, f"127.0.0.1:{port}"
     finally:
-        await serving.server.stop(None)
+        await serving.stop(None)
 
 
 @pytest.mark.parametrize("who", ["another authority", "a node of ours", "nobody"])

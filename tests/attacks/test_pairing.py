@@ -305,11 +305,11 @@ class Mallory:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Pair": grpc.stream_stream_rpc_method_handler(self._pair)}
         tls.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("edgenode.v1.PairingService", handlers),))
         port = tls.listen("127.0.0.1:0")
-        await tls.server.start()
+        await tls.start()
         try:
             yield f"127.0.0.1:{port - 1}"
         finally:
-            await tls.server.stop(grace=None)
+            await tls.stop(grace=None)
 
     async def _pair(self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> None:
         async with stranger(self._victim.desk, self._address) as channel:

@@ -138,7 +138,7 @@ async def test_plaintext_is_no_language_here(node: Node) -> None:
 
 @pytest.mark.parametrize("weak", ["an old version", "a weak cipher"])
 async def test_weak_encryption_is_refused(node: Node, weak: str) -> None:
-    """Nothing before TLS 1.2, and nothing without forward secrecy."""
+    """Nothing before TLS 1.3, and nothing without forward secrecy."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])

@@ -398,12 +398,12 @@ async def dialled(impostor: Impostor, trust: NodeTrust, anna: Authority) -> Asyn
     listening = make_work_server(trust.server_tls)
     node_service_pb2_grpc.add_NodeServiceServicer_to_server(impostor, listening.server)
     port = listening.listen("127.0.0.1:0")
-    await listening.server.start()
+    await listening.start()
     try:
         async with NodeConnection((f"127.0.0.1:{port}",), trust.id, anna.client_tls(), anna.id) as stream:
             yield stream
     finally:
-        await listening.server.stop(None)
+        await listening.stop(None)
 
 
 @pytest.mark.parametrize(

@@ -40,14 +40,14 @@ async def test_who_is_trusted_may_change_while_it_serves(tmp_path: Path, caplog:
     names = {each: node_host_name(trust.id, each.id) for each in (anna, bert)}
     listening = make_work_server(fetch)
     port = listening.listen("127.0.0.1:0")
-    await listening.server.start()
+    await listening.start()
     assert [await connects(port, each, names[each]) for each in (anna, bert)] == [True, False]
     paired(tmp_path / "node", bert)
     assert [await connects(port, each, names[each]) for each in (anna, bert)] == [True, True]
     damaged = True
     assert [await connects(port, each, names[each]) for each in (anna, bert)] == [True, True]
     assert "The key is damaged." in caplog.text
-    await listening.server.stop(None)
+    await listening.stop(None)
 
 
 async def test_a_pairing_channel_takes_exactly_the_certificate_it_was_told(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_a_pairing_channel_takes_exactly_the_certificate_it_was_told(tmp_p
     one, other = (paired(tmp_path / name, Authority(tmp_path / "a")) for name in ("one", "other"))
     listening = make_pairing_server(one.placeholder_tls())
     port = listening.listen("127.0.0.1:0")
-    await listening.server.start()
+    await listening.start()
     seen = []
     for expected in (one, other):
         async with open_pairing_channel(f"127.0.0.1:{port}", pem(expected.placeholder), f"{one.id}.pairing.edge") as channel:
@@ -63,7 +63,7 @@ async def test_a_pairing_channel_takes_exactly_the_certificate_it_was_told(tmp_p
                 await channel.unary_unary("/nothing/Here")(b"", timeout=SECONDS)
             seen.append(error.value.code())
     assert seen == [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAVAILABLE]
-    await listening.server.stop(None)
+    await listening.stop(None)
 
 
 def test_the_pairing_port_is_the_next_one() -> None:

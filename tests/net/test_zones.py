@@ -28,13 +28,13 @@ from tests.trusted import paired
 async def talk(zone, node):
     listening = make_pairing_server(node.placeholder_tls())
     port = listening.listen(f"[fe80::7%{zone}]:0")
-    await listening.server.start()
+    await listening.start()
     async with pinned_channel(f"[fe80::7%{zone}]:{port - 1}", node.id) as (channel, _):
         try:
             await channel.unary_unary("/nothing/Here")(b"", timeout=60)
         except grpc.aio.AioRpcError as error:
             print(zone, error.code().name)
-    await listening.server.stop(None)
+    await listening.stop(None)
 
 async def main():
     home = pathlib.Path(sys.argv[1])

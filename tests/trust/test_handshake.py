@@ -11,6 +11,7 @@ import pytest
 
 from coordinator.trust.authority import Authority
 from edgenode.net.channel import TlsServer, make_pairing_server, make_work_server, open_pairing_channel, open_work_channel
+from edgenode.net.front import caller_of
 from edgenode.trust.certificates import (
     NODE_LIFE,
     Role,
@@ -34,7 +35,7 @@ class Echo(grpc.GenericRpcHandler):
 
     def service(self, _: grpc.HandlerCallDetails) -> Any:
         async def answer(_: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-            return b"".join(context.auth_context().get("x509_pem_cert", []))
+            return caller_of(context).certificate
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
@@ -43,11 +44,11 @@ class Echo(grpc.GenericRpcHandler):
 async def serving(made: TlsServer) -> AsyncIterator[str]:
     made.server.add_generic_rpc_handlers((Echo(),))
     port = made.listen("127.0.0.1:0")
-    await made.server.start()
+    await made.start()
     try:
         yield f"127.0.0.1:{port}"
     finally:
-        await made.server.stop(None)
+        await made.stop(None)
 
 
 async def call(channel: grpc.aio.Channel) -> bytes:
