@@ -8,8 +8,8 @@ from rich.text import Text
 
 from coordinator.cloud import prices
 from coordinator.config import SupervisorConfig
-from coordinator.types import Answer, Status
-from coordinator.words import place, several, work_done
+from coordinator.types import Answer, Citation, Status
+from coordinator.words import several, work_done
 from edgenode.text import clean_line
 
 QUOTE_CHARACTERS: Final = 300
@@ -22,26 +22,41 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         console.print(Text(text, style=style), soft_wrap=True)
 
     say()
+    if answer.incomplete:
+        say(f"Caution: {answer.incomplete}", "bold red")
     if answer.status is Status.NOT_FOUND and answer.citations:
-        say("Not found: the model at home made no answer of what was found. The strongest findings are:", "bold")
+        say("The small model could not write an answer. These passages fit best:", "bold")
     elif answer.status is Status.NOT_FOUND:
         say("Not found: the documents do not seem to answer this.", "bold")
         if answer.text:
             say(answer.text)
     elif answer.text:
         say(answer.text, "bold")
-    for number, citation in enumerate(answer.citations, 1):
+        if answer.answered_by == "home":
+            model = next((node.model for node in answer.nodes if node.aggregations), "a local model")
+            say(f"Written by {model}, a local model. Small models are often wrong: compare it with the passages below.")
+
+    def cite(mark: str, citation: Citation) -> None:
         say()
-        say(f"[{number}] {place(clean_line(citation.document, 200), citation.page)}, characters {citation.start}-{citation.end}")
+        where = clean_line(citation.where, 200) or f"characters {citation.start}-{citation.end}"
+        say(f"{mark} {clean_line(citation.document, 200)}, {where}")
         say(f"    “{clean_line(citation.quote, QUOTE_CHARACTERS)}”")
+        if citation.answer and answer.status is Status.NOT_FOUND:
+            say(f"    A reader says: {clean_line(citation.answer, QUOTE_CHARACTERS)}")
+
+    for number, citation in enumerate(answer.citations, 1):
+        cite(f"[{number}]", citation)
+    if answer.passages:
+        say()
+        say("These passages fit the question best, too:")
+        for citation in answer.passages:
+            cite("-", citation)
     say()
     counts = answer.findings
     say(
-        f"Findings: {counts.answered} answered, {counts.retrieved} retrieved, {counts.abstained} abstained, "
-        f"{counts.rejected} rejected, {counts.failed} failed. {answer.seconds:.1f} s."
+        f"Found: {counts.answered} by reading, {counts.retrieved} by search; {counts.abstained} times nothing, "
+        f"{counts.rejected} wrong quotations dropped, {counts.failed} failed. {answer.seconds:.1f} s."
     )
-    if answer.incomplete:
-        say(answer.incomplete, "bold red")
     for node in answer.nodes:
         if not node.prompt_tokens:
             continue
@@ -63,7 +78,7 @@ def _print_ledger(say: Callable[[str], None], answer: Answer, supervisor: Superv
         say(f"Dry run: nothing was sent. What would have been: coordinator ledger {answer.run}")
         return
     if answer.answered_by == "home":
-        say("Answered at home, nothing was sent." if not ledger.requests else "Answered at home; the ledger has earlier requests.")
+        say("Nothing was sent." if not ledger.requests else "Answered by a local model; the ledger has earlier requests.")
         return
     tokens_in = sum(request.prompt_tokens or 0 for request in ledger.requests)
     tokens_out = sum(request.completion_tokens or 0 for request in ledger.requests)

@@ -7,6 +7,10 @@ class NoNodes(EdgenodeError):
     """No node that could do the work was found, or all of them went away before any of it was done."""
 
 
+class NotPutTogether(NoNodes):
+    """No model of the pool made an answer of what was found, which is kept."""
+
+
 class DocumentError(EdgenodeError):
     """A document, or all of them, could not be read. The text names the file and the reason."""
 

@@ -157,7 +157,7 @@ def summary_line(summary: Summary) -> str:
     if summary.why:
         return f"{summary.run}  {when}  {summary.status}: {summary.why}"
     nodes = f"{', '.join(summary.nodes)}, " if summary.nodes else ""
-    without = f", {several(summary.missing, 'subtask')} not in it" if summary.missing else ""
+    without = f", {several(summary.missing, 'step')} not in it" if summary.missing else ""
     sent = f"sent {summary.sent.characters:,} characters, {summary.sent.money}" if summary.sent.requests else "nothing sent"
     rest = f"({nodes}{summary.seconds:.1f} s{without})"
     return f"{summary.run}  {when}  {summary.status:<11}  {sent}  {_cut(summary.question)}  {rest}"
@@ -180,7 +180,7 @@ def story_lines(story: Story) -> Iterator[str]:
     if story.plan:
         subtasks = int(story.plan.get("subtasks", 0))
         read, chunks = story.plan.get("chunks_read", 0), story.plan.get("chunks", 0)
-        yield f"Plan: {read} of {several(chunks, 'chunk')}, {several(subtasks, 'subtask')}, {story.ended:,} of them ended"
+        yield f"Plan: {read} of {several(chunks, 'part')}, {several(subtasks, 'step')}, {story.ended:,} of them ended"
     if story.incomplete:
         yield story.incomplete
     if summary.status in {"interrupted", "failed"}:
@@ -272,23 +272,23 @@ def _event_line(event: KeptEvent, names: dict[str, str]) -> str:
         case "gone":
             return f"{node} is gone: {value['why']}"
         case "lost":
-            return f"{several(value['subtasks'], 'subtask')} that {node} held went back, to be done elsewhere: {value['why']}"
+            return f"{several(value['subtasks'], 'step')} that {node} held went back, to be done elsewhere: {value['why']}"
         case "planned":
             before = f", {value['done']:,} of them done before" if value["done"] else ""
-            chunks = f"{value['chunks_read']:,} of {several(value['chunks'], 'chunk')}"
-            return f"Planned: {chunks}, {several(value['subtasks'], 'subtask')}{before}"
+            chunks = f"{value['chunks_read']:,} of {several(value['chunks'], 'part')}"
+            return f"Planned: {chunks}, {several(value['subtasks'], 'step')}{before}"
         case "hedged":
             where = place(value["document"], value["page"])
-            return f"{node} was given {several(value['subtasks'], 'subtask')} on {where} that another node was late with"
+            return f"{node} was given {several(value['subtasks'], 'step')} on {where} that another node was late with"
         case "cancelled":
-            return f"{several(value['subtasks'], 'subtask')} cancelled on {node}: {value['why']}"
+            return f"{several(value['subtasks'], 'step')} cancelled on {node}: {value['why']}"
         case "retried":
             return f"An attempt failed on {node}, to be tried again: {value['message']}"
         case "rejected":
             return f"A quotation by {node} is not in the text and was rejected"
         case "failed":
             tried = ", ".join(names.get(each, each[:8]) for each in value["nodes"])
-            return f"A subtask was given up ({value['reason']}{f', tried by {tried}' if tried else ''}): {value['message']}"
+            return f"A step was given up ({value['reason']}{f', tried by {tried}' if tried else ''}): {value['message']}"
         case "aggregating":
             where = "in the cloud" if value["by"] == "supervisor" else "at home"
             return f"{value['model']} {where} puts {several(value['findings'], 'finding')} together"

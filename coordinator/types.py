@@ -289,6 +289,8 @@ class Aggregate:
 
 class Status(StrEnum):
     ANSWERED = "answered"
+    PARTIAL = "partial"
+    """Answered, but from less than was to be read: `Answer.incomplete` says what is missing."""
     NOT_FOUND = "not_found"
     FAILED = "failed"
     DRY_RUN = "dry_run"
@@ -305,6 +307,8 @@ class Citation:
     quote: str
     where: str = ""
     """The page, sheet, row or line, for a person."""
+    answer: str = ""
+    """What a reader said that the quotation answers, in its own words, verified by nobody; empty where none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +374,8 @@ class Answer:
     nodes: tuple[NodeWork, ...]
     ledger: Ledger
     seconds: float
+    passages: tuple[Citation, ...] = ()
+    """Under an answer that a local model wrote: the passages that fit best, beside those that it cites."""
     incomplete: str = ""
     """What of the documents the answer does not rest on though it was to be read, why, and what to do; empty where it rests on
     all of it."""

@@ -92,7 +92,7 @@ class Lines(Silent):
             tenths = self._count.done * 10 // self._count.total
             if tenths > self._tenths:
                 self._tenths = tenths
-                self._console.print(Text(f"{self._count.done} of {self._count.total} subtasks done"), soft_wrap=True)
+                self._console.print(Text(f"{self._count.done} of {self._count.total} steps done"), soft_wrap=True)
 
 
 class LiveView:
@@ -136,7 +136,7 @@ class LiveView:
             case Planned():
                 self._stage = "Reading"
             case Aggregating(by, model, findings):
-                self._stage = f"{model} ({'in the cloud' if by == 'supervisor' else 'at home'}) puts {findings} findings together …"
+                self._stage = _writing(by, model, findings) + " …"
         if isinstance(event, DocumentSkipped | DocumentGap | NodeGone | SupervisorTrouble | Warned | Planned | RunStarted) and (
             line := _line(event)
         ):
@@ -219,6 +219,11 @@ def _note(node: NodeInfo) -> str:
     return f"draining: {node.draining}" if node.draining else ""
 
 
+def _writing(by: str, model: str, findings: int) -> str:
+    whose = "the supervisor" if by == "supervisor" else "a local model"
+    return f"{model} ({whose}) writes the answer from {several(findings, 'finding')}"
+
+
 def _line(event: Event) -> str:
     match event:
         case RunStarted(run):
@@ -240,14 +245,14 @@ def _line(event: Event) -> str:
         case Planned(tasks, overview, chunks, read, subtasks, done):
             whole = "the question is about the whole" if overview else "all of them"
             why = whole if read == chunks else "those that may hold the answer"
-            plan = f"Reading {read} of {chunks} chunks ({why}): {several(len(tasks), 'question')}, {several(subtasks, 'subtask')}"
+            plan = f"Reading {read} of {chunks} parts ({why}): {several(len(tasks), 'question')}, {several(subtasks, 'step')}"
             return f"{plan}, of which {done:,} were done before" if done else plan
         case Found(Failed(message=message)):
-            return f"A subtask failed for good: {message}"
+            return f"A part could not be read: {message}"
         case Retried(_, message):
             return f"Trying again elsewhere: {message}"
         case Aggregating(by, model, findings):
-            return f"{model} {'in the cloud' if by == 'supervisor' else 'at home'} puts {several(findings, 'finding')} together"
+            return _writing(by, model, findings)
         case SupervisorTrouble(message, wait):
             return f"{message} Trying again in {wait:.0f} s."
         case Warned(message):

@@ -4,9 +4,9 @@ from coordinator.types import NodeWork
 
 
 def work_done(node: NodeWork) -> str:
-    """Subtasks, the answer put together, or both."""
-    done = [several(node.subtasks, "subtask")] if node.subtasks or not node.aggregations else []
-    return " and ".join([*done, *(["the answer put together"] if node.aggregations else [])])
+    """Steps of reading, writing the answer, or both."""
+    done = [several(node.subtasks, "step")] if node.subtasks or not node.aggregations else []
+    return " and ".join([*done, *(["the answer"] if node.aggregations else [])])
 
 
 def several(count: int, what: str) -> str:

@@ -58,7 +58,7 @@ EVENTS = (
 def answer(requests: tuple[LedgerRequest, ...], by: str = "supervisor", quote: str = "The rent is 900.") -> Answer:
     work = NodeWork(NodeId("n1"), "kitchen", "small", "xllamacpp", 2, 1200, 400, 50, 3.0)
     ledger = Ledger(requests, 400_000, 100_000)
-    cited = (Citation("lease.pdf", 3, 10, 26, quote),)
+    cited = (Citation("lease.pdf", 3, 10, 26, quote, "page 3"),)
     return Answer(RunId("r1"), Status.ANSWERED, "900 a month.", by, cited, FindingCounts(1, 2, 3, 0, 0), (work,), ledger, 4.2)
 
 
@@ -71,8 +71,8 @@ def printed(result: Answer) -> str:
 def test_the_account_tells_tokens_and_money_against_the_whole_document() -> None:
     """Read at home by whom, sent in how many requests, at what price, instead of what."""
     text = printed(answer((LedgerRequest("gpt-5-mini", 5000, 1000, 100, 0.00045),)))
-    assert "[1] lease.pdf p. 3, characters 10-26" in text
-    assert "kitchen, small: 2 subtasks, 800 tokens read (+ 400 from the cache), 50 written" in text
+    assert "[1] lease.pdf, page 3" in text
+    assert "kitchen, small: 2 steps, 800 tokens read (+ 400 from the cache), 50 written" in text
     assert "1 request, 5,000 bytes, 1,000 tokens in, 100 out, $0.0004" in text
     assert "about 100,000 tokens (about $0.0" in text
     assert "coordinator ledger r1" in text
@@ -80,7 +80,7 @@ def test_the_account_tells_tokens_and_money_against_the_whole_document() -> None
 
 def test_an_answer_at_home_says_that_nothing_was_sent() -> None:
     """No request, no price, one clear sentence."""
-    assert "Answered at home, nothing was sent." in printed(answer((), by="home"))
+    assert "Nothing was sent." in printed(answer((), by="home"))
 
 
 def test_a_document_cannot_steer_the_terminal() -> None:
@@ -97,9 +97,9 @@ def test_plain_lines_are_few_and_plain() -> None:
     assert stream.getvalue().splitlines() == [
         "Run r1",
         "Node kitchen (small, xllamacpp) joins in",
-        "Reading 2 of 9 chunks (those that may hold the answer): 1 question, 2 subtasks",
-        "1 of 2 subtasks done",
-        "small at home puts 1 finding together",
+        "Reading 2 of 9 parts (those that may hold the answer): 1 question, 2 steps",
+        "1 of 2 steps done",
+        "small (a local model) writes the answer from 1 finding",
     ]
 
 

@@ -20,7 +20,7 @@ from coordinator.runs.folders import LAST, RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import make_answer, nodes_asked, resumable
 from coordinator.types import Answer, Reading, RunId, Status
-from edgenode.console import ANSWERED, NOT_FOUND, Commands, add_common, print_json, whole
+from edgenode.console import ANSWERED, NOT_FOUND, PARTIAL, Commands, add_common, print_json, whole
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.home import shown
 from edgenode.text import names_a_file
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from coordinator.pool import Pool
     from coordinator.view import View
 
-EXIT = {Status.ANSWERED: ANSWERED, Status.DRY_RUN: ANSWERED, Status.NOT_FOUND: NOT_FOUND}
+EXIT = {Status.ANSWERED: ANSWERED, Status.PARTIAL: PARTIAL, Status.DRY_RUN: ANSWERED, Status.NOT_FOUND: NOT_FOUND}
 
 
 def add_to(commands: Commands) -> None:
@@ -42,7 +42,8 @@ def add_to(commands: Commands) -> None:
         "ask",
         help="ask a question of documents",
         description="Asks QUESTION of documents: .txt, .md, .html, .pdf, .docx, or folders of them.",
-        epilog=f"{supervisor} Exit status: 0 answered, 3 not found, 1 failed, 2 wrong usage, 130 interrupted.",
+        epilog=f"{supervisor} Exit status: 0 answered, 3 not found, 4 answered from a part of what was to be read, 1 failed, "
+        "2 wrong usage, 130 interrupted.",
     )
     ask.add_argument("words", metavar="DOCUMENT... QUESTION", nargs="+", help="files or folders, and last the question")
     ask.add_argument(
@@ -50,7 +51,7 @@ def add_to(commands: Commands) -> None:
         type=_reading,
         default="auto",
         metavar="all|relevant",
-        help="read every chunk, or those that retrieval considers possible (default: by the question)",
+        help="read every part, or those that retrieval considers possible (default: by the question)",
     )
     _add_nodes(ask)
     _add_aggregation(ask)

@@ -101,6 +101,9 @@ def _read(request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         return {"error": str(error)}, []
     except MemoryError:
         return {"error": f"reading it takes more than {MAX_MEMORY_BYTES // 2**30} GB of memory; split it and try again"}, []
+    except ImportError as error:
+        missing = f"what reads files of this kind is not installed ({error.name})"
+        return {"error": f"{missing}; install edgenode with its coordinator extra"}, []
     except Exception:  # a damaged file can make a library raise anything
         return {"error": "it is damaged: what reads files of this kind gave up"}, []
     told = asdict(extract)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +12,15 @@ from coordinator.cloud.gate import DryRun, Gate
 from coordinator.cloud.reply import completion_text
 from coordinator.cloud.supervisor import Supervisor
 from coordinator.config import Config, SupervisorConfig
-from coordinator.errors import EgressRefused, NoNodes
-from coordinator.events import Aggregating, Event, SupervisorTrouble
+from coordinator.errors import EgressRefused, NoNodes, NotPutTogether
+from coordinator.events import Aggregating, Event, SupervisorTrouble, Warned
 from coordinator.minions import aggregation
+from coordinator.minions.support import supporting
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import Kept, make_answer
-from coordinator.types import Answer, Answered, Citation, Failed, Retrieved, Status
+from coordinator.types import Aggregate, Answer, Answered, Citation, Failed, Retrieved, Status
 
 # The budget of what leaves the house: this share of the documents' characters, and never less than this many characters.
 EGRESS_SHARE: Final = 0.05
@@ -61,9 +63,11 @@ async def aggregate(
     dry_run: bool = False,
     again: bool = False,
     anew: bool = False,
+    passages_do: bool = False,
 ) -> Answer:
     """Selects from what was found, has it put together, and makes the answer of it.
 
+    Where the pool cannot make an answer, the outcome is the passages that fit best if `passages_do`, else `NotPutTogether`.
     A usable reply to the same request that is in the ledger is used again and not paid for again, unless `anew`. Where an earlier
     request may have been paid for without its reply, none is sent unless `again`.
     """
@@ -90,7 +94,14 @@ async def aggregate(
         )
     if supervisor is None:
         request = aggregation.home_request(kept.question, selection)
-        reply = await aggregate_at_home(dispatcher, journal, request, len(selection.entries), emit)
+        try:
+            reply = await aggregate_at_home(dispatcher, journal, request, len(selection.entries), emit)
+        except NotPutTogether as error:
+            if not passages_do:
+                raise
+            emit(Warned(str(error)))
+            reply = Aggregate(False, "", ())
+        reply = _held(reply, selection, kept.question)
     else:
         request = aggregation.request(kept.question, selection)
         emit(Aggregating(by, supervisor.model, len(selection.entries), request))
@@ -113,12 +124,29 @@ async def aggregate(
     entries = [selection.entries[position] for position in reply.citations]
     if not reply.found and by == "home":
         entries = sorted(selection.entries, key=lambda entry: entry.strength)[:STRONGEST_SHOWN]
-    cited = tuple(_citation(kept.names[finding.place.document], finding) for finding in (entry.finding for entry in entries))
+    cited = tuple(_citation(kept.names[entry.finding.place.document], entry) for entry in entries)
     # What a small model says beside "not found" is of no use (measured: nonsense each time); a supervisor says what is missing.
     text = reply.answer if reply.found or by == "supervisor" else ""
-    return make_answer(journal, kept, status, text, by, cited)
+    answer = make_answer(journal, kept, status, text, by, cited)
+    if by == "home" and reply.found:
+        strongest = sorted(selection.entries, key=lambda entry: entry.strength)[:STRONGEST_SHOWN]
+        others = (_citation(kept.names[entry.finding.place.document], entry) for entry in strongest)
+        answer = replace(answer, passages=tuple(each for each in others if each not in cited))
+    return answer
 
 
-def _citation(name: str, finding: Answered | Retrieved) -> Citation:
-    place = finding.place
-    return Citation(name, place.page, place.start, place.end, finding.quote, place.where)
+def _held(reply: Aggregate, selection: aggregation.Selection, question: str) -> Aggregate:
+    """A local model's answer with citations that hold its numbers, names and days; "not found" where no quotation does: a wrong
+    answer above a verified quotation is worse than none."""
+    if not reply.found:
+        return reply
+    order = sorted(range(len(selection.entries)), key=lambda position: selection.entries[position].strength)
+    quotations = [selection.entries[position].finding.quote for position in order]
+    cited = supporting(reply.answer, [order.index(position) for position in reply.citations], quotations, question)
+    return replace(reply, citations=tuple(order[position] for position in cited)) if cited else Aggregate(False, "", ())
+
+
+def _citation(name: str, entry: aggregation.Entry) -> Citation:
+    finding, place = entry.finding, entry.finding.place
+    words = entry.answer or (finding.answer if isinstance(finding, Answered) else "")
+    return Citation(name, place.page, place.start, place.end, finding.quote, place.where, words)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from coordinator.documents.chunks import estimate_tokens
-from coordinator.errors import NoNodes
+from coordinator.errors import NotPutTogether
 from coordinator.events import Aggregating, Event, NodeInfo, NodeState, Warned
 from coordinator.minions import aggregation
 from coordinator.nodes.news import Down, Heard, News
@@ -74,7 +74,7 @@ async def aggregate_at_home(
 
         def is_passed_over(node: NodeInfo = node) -> bool:
             busy.add(node.id)
-            emit(Warned(f"{node.name} has not begun to put the findings together; it may be working for others."))
+            emit(Warned(f"{node.name} has not begun to write the answer; it may be working for others."))
             best = _best(_fitting(dispatcher.roster, need, vain), busy)
             return best is not None and best[0].id not in busy
 
@@ -96,8 +96,9 @@ async def aggregate_at_home(
             continue
         _account(journal, node, model, reply)
         return aggregate
-    raise NoNodes(
-        f"The findings could not be put together at home: {trouble} They are kept; try again with: coordinator resume {journal.run}"
+    raise NotPutTogether(
+        f"No local model could write an answer: {trouble} What was found is kept; try again with: "
+        f"coordinator resume {journal.run} --again"
     )
 
 
@@ -133,7 +134,7 @@ async def _find(
                     return None
                 if not waits:
                     waits = True
-                    emit(Warned(f"No node is there to put the findings together. Waiting up to {PATIENCE_SECONDS:.0f} s for one."))
+                    emit(Warned(f"No node is there to write the answer. Waiting up to {PATIENCE_SECONDS:.0f} s for one."))
                 await news.get()
     return None
 

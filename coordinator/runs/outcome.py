@@ -71,8 +71,10 @@ def resumable(journal: Journal) -> Kept:
 
 def keep_answer(journal: Journal, answer: Answer) -> None:
     """Keeps what `kept_answer` gives back. It rests on what has been read until now."""
-    end = {"status": answer.status.value, "by": answer.answered_by, "text": answer.text}
-    journal.set_value("end", end | {"citations": [asdict(each) for each in answer.citations], "subtasks": subtasks_read(journal)})
+    status = Status.ANSWERED if answer.status is Status.PARTIAL else answer.status  # what is missing is told anew each time
+    end = {"status": status.value, "by": answer.answered_by, "text": answer.text}
+    quoted = {"citations": [asdict(each) for each in answer.citations], "passages": [asdict(each) for each in answer.passages]}
+    journal.set_value("end", end | quoted | {"subtasks": subtasks_read(journal)})
 
 
 def keep_failure(journal: Journal, by: str, error: str) -> None:
@@ -87,7 +89,14 @@ def kept_answer(journal: Journal, kept: Kept) -> Answer | None:
             return None
         citations = tuple(Citation(**each) for each in end["citations"])
         answer = make_answer(journal, kept, Status(end["status"]), end["text"], end["by"], citations)
-        return replace(answer, incomplete=incomplete(journal))
+        answer = replace(answer, passages=tuple(Citation(**each) for each in end.get("passages", ())))
+        return with_gaps(answer, incomplete(journal))
+
+
+def with_gaps(answer: Answer, missing: str) -> Answer:
+    """The answer with what it does not rest on: one that lacks a share of what was to be read is only partial."""
+    status = Status.PARTIAL if missing and answer.status is Status.ANSWERED else answer.status
+    return replace(answer, status=status, incomplete=missing)
 
 
 def subtasks_read(journal: Journal) -> int:
@@ -115,10 +124,10 @@ def incomplete(journal: Journal, why: str = "") -> str:
         last = failures(journal)[-1:]
         why = why or (f"The last one failed: {last[0].message}" if last else "The coordinator stopped before it had read them.")
         how = f" When that is mended, have them read with: coordinator resume {journal.run}"
-        return f"{missing:,} of {planned:,} subtasks were not read, and the answer does not rest on them. {why}{how}"
+        return f"{missing:,} of {planned:,} parts to read were not read, and the answer does not rest on them. {why}{how}"
     anew = "" if journal.value("end")["by"] == "home" else ", which a supervisor charges for again"
     how = f"To have it made anew{anew}: coordinator resume {journal.run}{' --again' if anew else ''}"
-    return f"{missing:,} of {planned:,} subtasks were read after this answer was made, and it does not rest on them. {how}"
+    return f"{missing:,} of {planned:,} parts to read were read after this answer was made, and it does not rest on them. {how}"
 
 
 def _planned(journal: Journal) -> int:

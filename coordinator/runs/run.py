@@ -28,6 +28,7 @@ from coordinator.runs.outcome import (
     make_answer,
     resumable,
     subtasks_read,
+    with_gaps,
 )
 from coordinator.runs.read import OtherPlan, read
 from coordinator.runs.recorder import Recorder
@@ -205,7 +206,7 @@ async def _carry_on(
         if standing is None or not _stands(journal, standing):
             try:
                 anew = options.again and earlier is not None and earlier.answered_by == "supervisor"
-                answer = await _aggregate(dispatcher, config, journal, kept, options, tell, anew=anew)
+                answer = await _aggregate(dispatcher, config, journal, kept, options, tell, anew=anew, passages_do=standing is None)
             except NoNodes as error:
                 if standing is None:
                     raise
@@ -214,7 +215,7 @@ async def _carry_on(
             assert standing is not None, "what does not stand was made anew"
             tell(Warned(_ANSWERED))
             answer = make_answer(journal, kept, standing.status, standing.text, standing.answered_by, standing.citations)
-        answer = replace(answer, incomplete=incomplete(journal, unreadable))
+        answer = with_gaps(answer, incomplete(journal, unreadable))
     except EdgenodeError as error:
         by = "home" if config.supervisor is None else "supervisor"
         if earlier is None:  # one that there was is worth more than the failure to make another
@@ -227,10 +228,28 @@ async def _carry_on(
 
 
 async def _aggregate(
-    dispatcher: Dispatcher, config: Config, journal: Journal, kept: Kept, options: Options, tell: Recorder, *, anew: bool
+    dispatcher: Dispatcher,
+    config: Config,
+    journal: Journal,
+    kept: Kept,
+    options: Options,
+    tell: Recorder,
+    *,
+    anew: bool,
+    passages_do: bool,
 ) -> Answer:
     sent = len(journal.ledger.used())
-    answer = await aggregate(dispatcher, config, journal, kept, tell, dry_run=options.dry_run, again=options.again, anew=anew)
+    answer = await aggregate(
+        dispatcher,
+        config,
+        journal,
+        kept,
+        tell,
+        dry_run=options.dry_run,
+        again=options.again,
+        anew=anew,
+        passages_do=passages_do,
+    )
     if answer.status is Status.DRY_RUN:
         if journal.value("end") is None:
             keep_answer(journal, answer)

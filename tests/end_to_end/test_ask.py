@@ -483,9 +483,10 @@ async def test_what_failed_is_tried_again_when_the_run_is_resumed(tmp_path: Path
         return last.answer
 
     async with pool_of(tmp_path, ScriptedEngine(weak)) as pool:
-        with pytest.raises(NoNodes, match=r"put together at home.*coordinator resume"):
-            await listen(pool.stream(QUESTION, [lease], read="all"))
-    failed = ended()
+        failed = await listen(pool.stream(QUESTION, [lease], read="all"))
+    # The model could not write an answer: what was found is the outcome.
+    assert failed.status is Status.NOT_FOUND
+    assert failed.citations
     assert failed.findings.failed == 1
     async with pool_of(tmp_path, ScriptedEngine(sound)) as pool:
         resumed = await listen(pool.resume(failed.run))

@@ -156,7 +156,7 @@ async def test_an_answer_made_at_home_is_made_anew_at_home(tmp_path: Path, lease
     with SupervisorServer() as supervisor:
         async with pool_of(tmp_path, reader(home=ContextExceeded("Too long.")), supervisor=supervisor.url) as pool:
             stands, events = await listen(pool.resume(first.run))
-            assert "could not be put together at home" in warned(events)
+            assert "No local model could write an answer" in warned(events)
             assert (stands.status, stands.citations, stands.findings.failed) == (first.status, first.citations, 0)
             assert stands.incomplete.endswith(f"To have it made anew: coordinator resume {first.run}")
         async with pool_of(tmp_path, reader(), supervisor=supervisor.url) as pool:

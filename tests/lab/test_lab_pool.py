@@ -136,7 +136,7 @@ def test_a_run_ends_whatever_happens_to_nodes_and_they_come_back(home: Home, wat
     assert run.stderr is not None
     hurry = threading.Timer(SECONDS, run.kill)
     hurry.start()
-    assert any("subtasks done" in line for line in run.stderr)
+    assert any("steps done" in line for line in run.stderr)
     cut.host.cut()
     killed.send(signal.SIGKILL)
     frozen.send(signal.SIGSTOP)

@@ -62,7 +62,7 @@ async def test_the_largest_models_are_asked_one_after_another(tmp_path: Path) ->
     engines = [scripted("small", 1), scripted("large", 9), scripted("narrow", 99, context=100), scripted("middle", 5)]
     events: list[Event] = []
     async with dispatching(tmp_path, *engines) as (dispatcher, _):
-        with Journal.create(tmp_path / "runs") as journal, pytest.raises(NoNodes, match=r"put together at home: the reply of .*"):
+        with Journal.create(tmp_path / "runs") as journal, pytest.raises(NoNodes, match=r"the reply of .*"):
             await aggregate_at_home(dispatcher, journal, REQUEST, 1, events.append)
     assert [event.model for event in events if isinstance(event, Aggregating)] == ["large", "middle", "small"]
     assert engines[2].seen == []
@@ -121,7 +121,7 @@ async def test_a_draining_node_is_left_out(tmp_path: Path, monkeypatch: pytest.M
             drained._drain("")
             await asking
     assert [event.message for event in events if isinstance(event, Warned)] == [
-        f"No node is there to put the findings together. Waiting up to {PATIENCE:.0f} s for one."
+        f"No node is there to write the answer. Waiting up to {PATIENCE:.0f} s for one."
     ]
     assert [event.model for event in events if isinstance(event, Aggregating)] == ["of-1", "of-9"]
 
@@ -217,4 +217,4 @@ async def test_a_node_that_does_not_begin_is_passed_over_for_one_that_may_be_fre
             assert (await asking).answer == "In May."
     assert [event.model for event in events if isinstance(event, Aggregating)] == ["large", "small"]
     told = [event.message for event in events if isinstance(event, Warned)]
-    assert all("has not begun to put the findings together; it may be working for others." in each for each in told)
+    assert all("has not begun to write the answer; it may be working for others." in each for each in told)
