@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-DEFAULT_REPLY = {"found": True, "answer": "The deposit is returned within 30 days.", "citations": [1]}
+DEFAULT_REPLY = {"found": True, "answer": "The deposit is returned within six weeks.", "citations": [1]}
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ TOLD = (
     "The run begins",
     "Skipped b.xlsx: It is a spreadsheet.",
     "kitchen-pi (smol, xllamacpp) joins in",
-    "Planned: 10 of 20 chunks, 10 subtasks",
+    "Planned: 10 of 20 parts, 10 steps",
     "hall-phone is suspect: It is silent.",
-    "kitchen-pi was given 2 subtasks on D1 p. 4 that another node was late with",
+    "kitchen-pi was given 2 steps on D1 p. 4 that another node was late with",
     "1 step cancelled on hall-phone: Another device was first.",
     "hall-phone is gone: The connection to the node broke.",
     "1 step that hall-phone held went back, to be done elsewhere: It broke.",
@@ -85,7 +85,7 @@ def test_every_event_of_a_run_finds_its_line(journal: Journal) -> None:
     positions = [next(at for at, line in enumerate(lines) if line.endswith(each)) for each in TOLD]
     assert positions == sorted(positions)
     assert (
-        "  kitchen-pi (smol, xllamacpp): 3 subtasks, 2 leases, 600 tokens read (+ 400 from the cache), 50 written, 2.0 s at work, "
+        "  kitchen-pi (smol, xllamacpp): 3 steps, 2 leases, 600 tokens read (+ 400 from the cache), 50 written, 2.0 s at work, "
         "325 tokens/s, 1 of them hedges, 1 failed, 1 with a quotation that is not there"
     ) in lines
     told = json.loads(json.dumps(story_json(story)))

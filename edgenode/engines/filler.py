@@ -77,7 +77,9 @@ def _fill(schema: Any, instruction: str, depth: int) -> Any:
 
 
 def _string(schema: dict[str, Any], instruction: str) -> str:
-    text = f"re: {instruction}"[: min(_TEXT_CHARACTERS, schema.get("maxLength", _TEXT_CHARACTERS))].rstrip()
+    # Words alone: a number, a day or a name would be a claim.
+    words = " ".join(re.findall(r"[^\W\d_]+", instruction.lower()))
+    text = f"re: {words}"[: min(_TEXT_CHARACTERS, schema.get("maxLength", _TEXT_CHARACTERS))].rstrip()
     return text.ljust(min(schema.get("minLength", 0), _PADDING), ".")
 
 

@@ -22,7 +22,7 @@ async def serve(home: Path, name: str, model: str, threads: int) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     found = Store().find(model)
     log = home / "engine.log"
-    engine = choose_engine(EngineSettings(log, XLLAMACPP, path=found.path, known=found.model, threads=threads))
+    engine = choose_engine(EngineSettings(log=log, engine=XLLAMACPP, path=found.path, known=found.model, threads=threads))
     assert isinstance(engine, ChildEngine), "this one runs in a child process"
     # The battery of a laptop is no reason to refuse a measurement.
     async with Node(NodeConfig(home=home, name=name, min_battery=0), engine) as node:

@@ -334,8 +334,8 @@ async def test_the_test_engine_never_stands_in_for_a_real_one(tmp_path: Path, le
     real = ScriptedEngine(lambda _: Completion('{"quote": null, "answer": ""}', Usage(10)))
     async with pool_of(tmp_path, real, *readers(1)) as pool:
         assert len(await pool.nodes()) == 2
-        with pytest.raises(NoNodes, match="coordinator resume"):
-            await pool.ask(QUESTION, [lease])
+        # The real model could not write an answer, and nobody writes one in its place.
+        assert (await pool.ask(QUESTION, [lease])).status is Status.NOT_FOUND
     assert any(not is_probe(request) for request in real.seen)
 
 
@@ -345,7 +345,7 @@ async def test_a_lone_node_that_answers_garbage_does_not_end_the_run(tmp_path: P
     with SupervisorServer() as supervisor:
         async with pool_of(tmp_path, garbage, supervisor=supervisor.url) as pool:
             answer, events = await ask(pool, QUESTION, lease)
-    assert answer.status is Status.ANSWERED
+    assert answer.status is Status.PARTIAL
     assert answer.findings.failed > 0
     assert FACT in supervisor.requests[0].user
     assert any(isinstance(event, Warned) for event in events)

@@ -185,7 +185,7 @@ def test_a_reply_that_arrived_is_not_paid_for_again(start_node: Start, lease: Pa
             process.kill()
         for _ in range(2):
             resumed = answered(run("coordinator", "resume", "--json", "last", **url))
-            assert resumed["answer"] == "The deposit is returned within 30 days."
+            assert resumed["answer"] == "The deposit is returned within six weeks."
         assert len(supervisor.requests) == len(resumed["ledger"]["requests"]) == 1
 
 
