@@ -59,7 +59,7 @@ def test_whole_reply() -> None:
         },
     }
     reply = fill(schema, USER.removesuffix("Question: ") + "When does the lease end?")
-    assert reply == {"quote": LEASE[0], "answer": "re: When doe", "citations": [2], "found": True}
+    assert reply == {"quote": LEASE[0], "answer": "re: when doe", "citations": [2], "found": True}
 
 
 @given(
