@@ -48,6 +48,7 @@ class HandEngine:
 
     def __init__(self, slots: int) -> None:
         self.name = "hand"
+        self.unchecked = ""
         self.models = (Model("model"),)
         self.slots = slots
         self.state = EngineState.READY
