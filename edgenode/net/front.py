@@ -105,19 +105,25 @@ class Front:
         self._open: set[asyncio.Task[None]] = set()
 
     def bind(self, address: str, backend_port: int) -> int:
-        """Takes HOST:PORT, for a gRPC that has the port given (1 for a unix socket), and returns the port. Raises OSError."""
+        """Takes HOST:PORT, for a gRPC that has the port given (1 for a unix socket), and returns the port. Raises OSError.
+        Who connects waits until `start`."""
         if not self._unix:
             self._backend_port = backend_port
             self.backend = f"127.0.0.1:{backend_port}"
         listening = bound(*split_host_port(address))
-        listening.setblocking(False)
+        try:
+            listening.setblocking(False)
+            # Only a socket that listens holds its port: until then another one can have it, too.
+            listening.listen(BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
         self._socket = listening
         port: int = listening.getsockname()[1]
         return port
 
     def start(self) -> None:
         assert self._socket is not None, "bound"
-        self._socket.listen(BACKLOG)
         self._accepting = asyncio.create_task(self._accept(self._socket), name="accept")
 
     async def stop_listening(self) -> None:

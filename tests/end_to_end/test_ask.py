@@ -283,7 +283,7 @@ async def test_documents_of_every_state_and_the_others_go_on(tmp_path: Path) -> 
     assert skipped == {"broken.pdf", "empty.txt"}
     quotes = [event.finding.quote for event in events if isinstance(event, Found) and isinstance(event.finding, Answered)]
     assert any("六週間以内" in quote for quote in quotes)
-    assert answer.status is Status.ANSWERED
+    assert answer.citations
 
 
 async def test_no_node_and_no_document_are_sentences(tmp_path: Path, lease: Path) -> None:
