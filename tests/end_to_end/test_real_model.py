@@ -1,5 +1,6 @@
 """The main job with a real quantized model in real engine processes. The model is tiny: what is tested is the machinery."""
 
+import json
 import os
 import re
 import signal
