@@ -47,6 +47,11 @@ class Builder:
         self.gaps: list[Gap] = []
         self.parts: list[Part] = []
 
+    @property
+    def text(self) -> str:
+        """What has been added so far."""
+        return "".join(self._pieces)
+
     def section(self, kind: SectionKind, number: int, label: str = "") -> None:
         """What comes next belongs to it."""
         self._sections.append((kind, number, fold(clean(label))))
@@ -95,7 +100,7 @@ class Builder:
 
     def extract(self) -> Extract:
         """Raises `DocumentError` where there is no text, or too much."""
-        text = "".join(self._pieces)
+        text = self.text
         if not self.parts:  # a message that only carries others says nothing itself
             checked(text)
         return Extract(text, tuple(self._placed), tuple(self._rows), tuple(self.gaps), tuple(self.parts))

@@ -6,6 +6,17 @@ from typing import Final
 _KANJI: Final = "〇一二三四五六七八九"
 _LEGAL: Final = "零壱弐参四五六七八九"
 _AIUEO: Final = "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワヲン"
+_STEMS: Final = "甲乙丙丁戊己庚辛壬癸"
+_BRANCHES: Final = "子丑寅卯辰巳午未申酉戌亥"
+_RUSSIAN: Final = "абвгдежзиклмнопрстуфхцчшщэюя"
+_ONES: Final = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen"),
+    *("fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS: Final = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ORDINALS: Final = {
+    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth", "twelve": "twelfth"
+}  # fmt: skip
 _IROHA: Final = "イロハニホヘトチリヌルヲワカヨタレソツネナラムウヰノオクヤマケフコエテアサキユメミシヱヒモセスン"
 _ROMAN: Final = (
     (1000, "m"),
@@ -62,6 +73,23 @@ def _ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
+def _in_words(number: int) -> str:
+    """Numbers up to 99 in English words, which is as far as clauses count."""
+    if number > 99:
+        return str(number)
+    tens, ones = divmod(number, 10)
+    words = _ONES[number] if number < 20 else _TENS[tens] + (f"-{_ONES[ones]}" if ones else "")
+    return words.capitalize()
+
+
+def _ordinal_in_words(number: int) -> str:
+    if number > 99:
+        return _ordinal(number)
+    head, dash, last = _in_words(number).lower().rpartition("-")
+    last = _ORDINALS.get(last) or (f"{last[:-1]}ieth" if last.endswith("y") else f"{last}th")
+    return f"{head}{dash}{last}".capitalize()
+
+
 def _full_width(number: int) -> str:
     return str(number).translate({48 + digit: 0xFF10 + digit for digit in range(10)})
 
@@ -94,6 +122,14 @@ FORMATS: Final[dict[str, Callable[[int], str]]] = {
     "japaneseLegal": _counting(_LEGAL, "拾百阡"),
     "aiueoFullWidth": _listed(_AIUEO),
     "aiueo": _listed(_AIUEO),
+    "ideographTraditional": _listed(_STEMS),
+    "ideographZodiac": _listed(_BRANCHES),
+    "ideographEnclosedCircle": lambda number: chr(0x3280 + number - 1) if number <= 10 else f"({number})",
+    "russianLower": _listed(_RUSSIAN),
+    "russianUpper": _listed(_RUSSIAN.upper()),
+    "cardinalText": _in_words,
+    "ordinalText": _ordinal_in_words,
+    "numberInDash": lambda number: f"- {number} -",
     "irohaFullWidth": _listed(_IROHA),
     "iroha": _listed(_IROHA),
 }

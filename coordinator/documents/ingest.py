@@ -5,16 +5,15 @@ import io
 import os
 import re
 import sys
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from coordinator.documents.extract import Extract
-from coordinator.documents.kinds import NOT_READ, READERS
+from coordinator.documents.kinds import NOT_READ, OLD_OFFICE, READERS, kind_of, kind_of_text
 from coordinator.documents.worker_main import MAX_FILE_BYTES
 from coordinator.documents.workers import Job, Workers
 from coordinator.errors import DocumentError
@@ -37,17 +36,6 @@ _NO_DOCUMENT: Final = re.compile(
     re.IGNORECASE,
 )
 """Files that programs leave beside documents: locks, backups, halves of downloads."""
-
-
-_INSIDE: Final = (
-    ("xl/workbook.xml", ".xlsx"),
-    ("ppt/presentation.xml", ".pptx"),
-    ("META-INF/container.xml", ".epub"),
-    ("content.xml", ".odt"),
-    ("word/document.xml", ".docx"),
-    ("_rels/.rels", ".docx"),
-)
-"""What an archive holds that is a document, and the ending it should have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,40 +93,26 @@ def _named(path: Path) -> Iterator[_Candidate | Skipped]:
             reason = f"it is larger than {MAX_FILE_BYTES // 1_000_000} MB; split it and try again"
             yield Skipped("standard input", _sentence(reason))
         else:
-            yield _Candidate(path, "standard input", _kind(data), data)
+            yield _Candidate(path, "standard input", kind_of_text(data) or kind_of(data), data)
         return
     ending = path.suffix.lower()
-    if ending in NOT_READ:
-        yield Skipped(str(path), _sentence(NOT_READ[ending]))
-        return
     if ending not in READERS:
-        try:
-            with path.open("rb") if path.is_file() else io.BytesIO() as file:
-                head = file.read(4096)
-                ending = _kind(head, file if head.startswith(b"PK") else None)
-        except OSError:
-            ending = ".txt"  # whose reader says why it cannot be opened
+        found = _kind_inside(path)
+        if ending in NOT_READ and (found == ".txt" or ending not in OLD_OFFICE):
+            yield Skipped(str(path), _sentence(NOT_READ[ending]))
+            return
+        ending = found
     yield _Candidate(path, str(path), ending)
 
 
-def _kind(data: bytes, file: IO[bytes] | None = None) -> str:
-    """The ending that a file of this beginning should have."""
-    for magic, ending in ((b"%PDF-", ".pdf"), (b"{\\rtf", ".rtf")):
-        if data.lstrip()[:8].startswith(magic):
-            return ending
-    if data.startswith(b"PK"):
-        try:
-            with zipfile.ZipFile(file if file is not None else io.BytesIO(data)) as archive:
-                names = set(archive.namelist())
-        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-            return ".txt"
-        return next((ending for name, ending in _INSIDE if name in names), ".txt")
-    head = data[:1024].lstrip().lower()
-    if head.startswith((b"<!doctype html", b"<html")):
-        return ".html"
-    if re.match(rb"(?:from|received|return-path|delivered-to|mime-version|subject|date): ", head):
-        return ".eml"
-    return ".txt"
+def _kind_inside(path: Path) -> str:
+    """The ending that a file should have, by what it begins with."""
+    try:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
+            head = file.read(4096)
+            return kind_of(head, file if head.startswith(b"PK") else None)
+    except OSError:
+        return ".txt"  # whose reader says why it cannot be opened
 
 
 def _folder(folder: Path) -> Iterator[_Candidate | Skipped]:
@@ -154,6 +128,8 @@ def _folder(folder: Path) -> Iterator[_Candidate | Skipped]:
             nothing = False
             if kind in READERS:
                 yield _Candidate(path, str(path), kind)
+            elif kind in OLD_OFFICE and (found := _kind_inside(path)) != ".txt":
+                yield _Candidate(path, str(path), found)
             else:
                 unknown = f"files of its kind ({kind or 'no ending'}) are not read from folders"
                 yield Skipped(str(path), _sentence(NOT_READ.get(kind, unknown)))
@@ -220,6 +196,8 @@ def _documents(workers: Workers, candidate: _Candidate, reading: "Future[Extract
             count += 1
             below, title = f"{part}/{number}:{each.name}".lstrip("/"), f"{name} > {each.name}"
             kind = Path(each.name).suffix.lower()
+            if kind not in READERS and (kind in OLD_OFFICE or kind not in NOT_READ) and (found := kind_of(each.data)) != ".txt":
+                kind = found
             if count > MAX_PARTS:
                 yield Skipped(title, _sentence(f"the file holds {MAX_PARTS} others before it; save it by itself and try again"))
                 break

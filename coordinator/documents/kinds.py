@@ -1,8 +1,14 @@
 """Which kinds of files are read, and by what."""
 
+import codecs
+import contextlib
 import importlib
+import io
+import json
+import re
+import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from coordinator.documents.extract import Extract
 
@@ -49,6 +55,76 @@ NOT_READ: Final[Mapping[str, str]] = {
 }
 """Documents that people have and that are not read, with the reason: silence about them in a folder would pass for having read
 them."""
+
+
+_INSIDE: Final = (
+    ("xl/workbook.xml", ".xlsx"),
+    ("ppt/presentation.xml", ".pptx"),
+    ("META-INF/container.xml", ".epub"),
+    ("content.xml", ".odt"),
+    ("word/document.xml", ".docx"),
+    ("_rels/.rels", ".docx"),
+)
+"""What an archive holds that is a document, and the ending it should have."""
+
+OLD_OFFICE: Final = frozenset({".doc", ".xls", ".ppt"})
+"""Endings under which programs also save other kinds, which are read."""
+_TEXT: Final = frozenset(ending for ending, reader in READERS.items() if reader.startswith(("plain.", "html.", "data.read_json")))
+
+
+_HTML: Final = re.compile(rb"(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)?(?:<!doctype html|<html)", re.DOTALL)
+_MAIL: Final = re.compile(
+    rb"(?:from|received|return-path|delivered-to|mime-version|subject|date|message-id|to|reply-to|x-[\w-]+): "
+)
+
+
+def kind_of(data: bytes, file: IO[bytes] | None = None) -> str:
+    """The ending that a file of this beginning should have; ".txt" where it says nothing. `file` is read where an archive has to be
+    looked into and `data` is not all of it."""
+    start = data[:1024].lstrip()
+    for magic, ending in ((b"%PDF-", ".pdf"), (b"{\\rtf", ".rtf")):
+        if start.startswith(magic):
+            return ending
+    if data.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(file if file is not None else io.BytesIO(data)) as archive:
+                names = set(archive.namelist())
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+            return ".txt"
+        return next((ending for name, ending in _INSIDE if name in names), ".txt")
+    head = start.removeprefix(codecs.BOM_UTF8).lower()
+    if _HTML.match(head):
+        return ".html"
+    if _MAIL.match(head):
+        return ".mht" if b"multipart/related" in head and b"from: <saved" in head else ".eml"
+    return ".txt"
+
+
+def kind_of_text(data: bytes) -> str:
+    """The ending of text that came without a name and is a table, a record or the like; empty where it is none that can be told."""
+    start = data[:65_536].removeprefix(codecs.BOM_UTF8).lstrip()
+    if re.match(rb"WEBVTT\b|\d+\s*\r?\n\d\d:\d\d:\d\d[,.]\d+ -->", start):
+        return ".vtt"
+    if re.match(rb"From \S+ .*\d{4}\s*\r?\n[\w-]+: ", start):
+        return ".mbox"
+    if start[:1] in (b"{", b"["):
+        for ending, text in ((".json", data), (".jsonl", start.partition(b"\n")[0])):
+            with contextlib.suppress(ValueError, RecursionError):
+                json.loads(text)
+                return ending
+    lines = [line for line in start.splitlines()[:200] if line.strip()][: -1 if len(data) > len(start) else None]
+    for mark in b",;\t|":
+        counts = {line.count(mark) for line in lines}
+        if len(lines) > 2 and len(counts) == 1 and counts != {0}:
+            return ".csv"
+    return ""
+
+
+def kind_inside(ending: str, data: bytes) -> str:
+    """`ending`, or where the file is of another kind than its name says, the one that it should have. Only for kinds that begin
+    with a mark of their own: text may begin with anything."""
+    found = kind_of(data) if ending not in _TEXT else ".txt"
+    return ending if found == ".txt" or READERS[found] == READERS.get(ending) else found
 
 
 def reader_of(ending: str) -> Reader:

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from coordinator.documents.builder import Builder, TableRow
 from coordinator.documents.data import add_table
 from coordinator.documents.extract import Extract
+from coordinator.documents.number_formats import EPOCH_1900, EPOCH_1904, shown_number
 from coordinator.documents.xml import Archive, attribute, child, children, local
 from coordinator.types import Gap, GapKind, SectionKind
 
@@ -51,8 +51,7 @@ class _Workbook:
         self._strings = list(_strings(archive.xml(by_kind["sharedStrings"]))) if "sharedStrings" in by_kind else []
         self._styles = _styles(archive.xml(by_kind["styles"])) if "styles" in by_kind else _Styles((), frozenset())
         from_1904 = attribute(child(self._book, "workbookPr"), "date1904") in ("1", "true")
-        # Dates in sheets have no zone.
-        self._epoch = datetime(1904, 1, 1) if from_1904 else datetime(1899, 12, 30)  # noqa: DTZ001
+        self._epoch = EPOCH_1904 if from_1904 else EPOCH_1900
         self._left_out: set[str] = set()
 
     def extract(self) -> Extract:
@@ -137,48 +136,6 @@ class _Workbook:
                 for each in self._archive.xml(name).iter():
                     if local(each) == "comment":
                         yield f"[Comment on {attribute(each, 'ref')}: {_rich(child(each, 'text'))}]"
-
-
-def shown_number(value: str, shape: str, epoch: datetime) -> str:
-    """A number as a cell shows it: as a date or a share, with the decimals and the currency of its format."""
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    plain = re.sub(r'"[^"]*"|\\.|_.|\*.|\[(?!\$)[^\]]*\]', "", shape.split(";")[0])
-    if re.search(r"[ymdhs]", re.sub(r"\[\$[^\]]*\]|General|AM/PM", "", plain), re.IGNORECASE):
-        return _date(number, plain, epoch)
-    if "%" in plain:
-        return f"{number * 100:,.{_decimals(plain)}f}%".replace(",", "")
-    money = re.findall(r'\[\$([^\]-]*)[^\]]*\]|"([^"]*)"|([$€£¥￥])', shape.split(";")[0])
-    unit = next((found.strip() for each in money for found in each if found.strip()), "")
-    text = f"{number:,.{_decimals(plain)}f}" if re.search(r"[0#]", plain) and plain != "@" else _general(number)
-    if "," not in plain:
-        text = text.replace(",", "")
-    if not unit:
-        return text
-    stands_before = shape.strip().startswith(("[$", '"', "$", "€", "£", "¥")) and len(unit) < 3
-    return f"{unit}{text}" if stands_before else f"{text} {unit}"
-
-
-def _general(number: float) -> str:
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else f"{number:.15g}"
-
-
-def _decimals(shape: str) -> int:
-    match = re.search(r"\.([0#?]+)", shape)
-    return min(15, len(match[1])) if match else 0
-
-
-def _date(number: float, shape: str, epoch: datetime) -> str:
-    if not 0 <= number < 2_958_466:  # the year 9999
-        return _general(number)
-    moment = epoch + timedelta(seconds=round(number * 86_400))
-    shape = shape.lower()
-    has_day = bool(re.search(r"[yd]", shape)) or "mmm" in shape
-    if not has_day and re.search(r"[hs]", shape):
-        return f"{moment:%H:%M:%S}".removesuffix(":00") if number < 1 else f"{int(number * 24)}:{moment:%M}"
-    return f"{moment:%Y-%m-%d}" if not re.search(r"[hs]", shape) else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _styles(part: Element) -> _Styles:

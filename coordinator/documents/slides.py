@@ -5,6 +5,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from coordinator.documents.builder import Builder, TableRow, lowered, raised
+from coordinator.documents.drawings import add_chart, add_diagram
 from coordinator.documents.extract import Extract
 from coordinator.documents.xml import Archive, attribute, child, children, local
 from coordinator.types import Gap, GapKind, SectionKind
@@ -31,11 +32,9 @@ def read_pptx(data: bytes) -> Extract:
         _shapes(builder, child(slide, "cSld", "spTree"))
         for _, kind, part in archive.related(name):
             if part in archive.names and kind == "diagramData":
-                for point in archive.xml(part).iter():
-                    if local(point) == "pt":
-                        builder.paragraph(" ".join(filter(None, map(_text, (each for each in point.iter() if local(each) == "p")))))
+                add_diagram(builder, archive.xml(part))
             elif part in archive.names and kind == "chart":
-                _chart(builder, archive.xml(part))
+                add_chart(builder, archive.xml(part))
             elif part in archive.names and kind == "notesSlide":
                 notes = [
                     text for shape in archive.xml(part).iter() if local(shape) == "sp" and (text := " ".join(_paragraphs(shape)))
@@ -116,27 +115,3 @@ def _rows(table: Element) -> Iterator[list[str]]:
             cells.append(text)
         above = cells
         yield cells
-
-
-def _chart(builder: Builder, chart: Element) -> None:
-    """A chart as the table it is drawn from."""
-    title = " ".join(
-        each.text or "" for part in chart.iter() if local(part) == "title" for each in part.iter() if local(each) == "t"
-    )
-    builder.paragraph(title)
-    series = [each for each in chart.iter() if local(each) == "ser"]
-    columns = [("".join(_points(child(each, "tx"))), list(_points(child(each, "val")))) for each in series]
-    names = list(_points(child(series[0], "cat"))) if series else []
-    length = max((len(values) for _, values in columns), default=0)
-    names += [""] * (length - len(names))
-    head = TableRow(["", *(name for name, _ in columns)], header=True)
-    rows = [TableRow([names[row], *(values[row] if row < len(values) else "" for _, values in columns)]) for row in range(length)]
-    if rows:
-        builder.table([head, *rows])
-
-
-def _points(element: Element | None) -> Iterator[str]:
-    for each in element.iter() if element is not None else ():
-        if local(each) == "pt":
-            value = child(each, "v")
-            yield value.text or "" if value is not None else ""

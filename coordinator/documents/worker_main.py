@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from coordinator.documents.extract import Extract
-from coordinator.documents.kinds import reader_of
+from coordinator.documents.kinds import kind_inside, reader_of
 from coordinator.errors import DocumentError
 
 MAX_FILE_BYTES: Final = 200_000_000
@@ -96,7 +96,7 @@ def _read(request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         data = file_bytes(Path(request["path"])) if request["path"] is not None else request["data"]
         if not data:
             raise DocumentError("it is empty (0 bytes)")
-        extract: Extract = reader_of(request["ending"])(data)
+        extract: Extract = reader_of(kind_inside(request["ending"], data))(data)
     except DocumentError as error:
         return {"error": str(error)}, []
     except MemoryError:

@@ -336,6 +336,22 @@ def test_damage_is_named(tmp_path: Path, name: str, data: bytes, said: str) -> N
     assert said in reason(write(tmp_path / name, data))
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("letter.doc", b"{\\rtf1 The rent is 950.\\par}"),
+        ("letter.docx", b"{\\rtf1 The rent is 950.\\par}"),
+        ("export.xls", b"<html><body><p>The rent is 950.</p></body></html>"),
+        ("letter.doc", docx(paragraph("The rent is 950."))),
+        ("lease.docx", pdf("The rent is 950.")),
+    ],
+)
+def test_a_file_of_another_kind_than_its_name_says_is_read(tmp_path: Path, name: str, data: bytes) -> None:
+    """Programs save Rich Text as .doc and pages as .xls; in a folder, too."""
+    assert only(write(tmp_path / name, data)).text == "The rent is 950."
+    assert only(tmp_path).text == "The rent is 950."
+
+
 def test_an_archive_that_is_no_word_document(tmp_path: Path) -> None:
     """A zip under the name of a Word document is told apart from a damaged one."""
     target = io.BytesIO()

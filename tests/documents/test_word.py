@@ -291,3 +291,175 @@ def test_another_office_file_under_this_name() -> None:
         archive.writestr("ppt/presentation.xml", "<x/>")
     with pytest.raises(DocumentError, match="document"):
         read_word(target.getvalue())
+
+
+def field(code: str, result: str = "") -> str:
+    begin, separate, end = (f'<w:r><w:fldChar w:fldCharType="{kind}"/></w:r>' for kind in ("begin", "separate", "end"))
+    return f"{begin}<w:r><w:instrText>{code}</w:instrText></w:r>{separate + result if result else ''}{end}"
+
+
+STYLES = (
+    '<w:styles><w:style w:type="character" w:styleId="Hidden"><w:rPr><w:vanish/></w:rPr></w:style>'
+    '<w:style w:type="character" w:styleId="Below"><w:basedOn w:val="Hidden"/></w:style>'
+    '<w:style w:type="paragraph" w:styleId="Secret"><w:rPr><w:vanish/></w:rPr></w:style>'
+    '<w:style w:type="paragraph" w:styleId="Old"><w:rPr><w:dstrike/></w:rPr></w:style>'
+    '<w:style w:type="character" w:styleId="Up"><w:rPr><w:vertAlign w:val="superscript"/></w:rPr></w:style></w:styles>'
+)
+
+
+def test_styles_hide_strike_and_raise() -> None:
+    """A style of the paragraph, or one that the run's style is based on, counts; what the run itself says wins."""
+    body = (
+        par(run("Rent 900"), run("no1", '<w:rStyle w:val="Below"/>'), run("no2", "<w:dstrike/>"))
+        + par(run("no3"), properties='<w:pStyle w:val="Secret"/>')
+        + par(run("no4"), properties='<w:pStyle w:val="Old"/>')
+        + par(run("kept", '<w:vanish w:val="0"/>'), properties='<w:pStyle w:val="Secret"/>')
+        + par(run("10"), run("6", '<w:rStyle w:val="Up"/>'))
+    )
+    extract = word(body, styles=STYLES)
+    assert lines(extract) == ["Rent 900", "kept", "10^6"]
+    assert len(extract.gaps) == 2
+
+
+def test_what_only_a_screen_hides_is_printed() -> None:
+    """Page numbers of a table of contents are hidden from web views alone: they are no hidden text."""
+    extract = word(par(run("Rent "), run("3", "<w:webHidden/>")))
+    assert (extract.text, extract.gaps) == ("Rent 3", ())
+
+
+def test_letters_of_symbol_fonts_are_signs() -> None:
+    """Forms are ticked in Wingdings, and Greek letters are Latin ones in the font Symbol; Japanese beside them stays."""
+    wingdings, greek = ('<w:rFonts w:ascii="Wingdings"/>', '<w:rFonts w:ascii="Symbol"/>')
+    body = par(run("þ", wingdings), run(" paid "), run("o", wingdings), run(" open "), run("&#xF0FE;印", wingdings))
+    assert lines(word(body + par(run("a", greek)))) == ["☑ paid ☐ open ☑印", "α"]
+
+
+def test_empty_paragraphs_count_and_joined_ones_count_once() -> None:
+    """Numbers are as printed: an empty item has one, an item whose end is deleted shares that of the next."""
+    deleted = '<w:numPr><w:ilvl w:val="0"/><w:numId w:val="1"/></w:numPr><w:rPr><w:del w:id="1"/></w:rPr>'
+    body = item("one") + item("") + item("three") + par(run("four "), properties=deleted) + item("goes on") + item("five")
+    assert lines(word(body, numbering=numbering(("decimal", "%1.")))) == ["1. one", "3. three", "4. four goes on", "5. five"]
+
+
+def test_a_number_may_be_all_that_a_cell_shows() -> None:
+    """Rows are often numbered by empty items in their first cells."""
+    cells = "".join(f"<w:tr><w:tc>{item('')}</w:tc><w:tc>{par(run(text))}</w:tc></w:tr>" for text in ("Tap", "Stove"))
+    assert lines(word(f"<w:tbl>{cells}</w:tbl>", numbering=numbering(("decimal", "%1.")))) == ["1. | Tap", "2. | Stove"]
+
+
+def test_a_heading_and_its_paragraph_on_one_line() -> None:
+    """A hidden end of a paragraph joins it to the next, as lawyers' headings are."""
+    mark = '<w:numPr><w:ilvl w:val="0"/><w:numId w:val="1"/></w:numPr><w:rPr><w:vanish/><w:specVanish/></w:rPr>'
+    body = par(run("Rent."), properties=mark) + par(run(" It is 950 EUR."))
+    assert lines(word(body, numbering=numbering(("decimal", "§ %1")))) == ["§ 1 Rent. It is 950 EUR."]
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        ("japaneseCounting", "第一条賃料"),
+        ("ideographTraditional", "第甲条賃料"),
+        ("cardinalText", "第One条賃料"),
+        ("ordinalText", "第First条賃料"),
+    ],
+)
+def test_numbers_without_a_gap(shape: str, shown: str) -> None:
+    """Where a list sets nothing between number and text, nothing is there."""
+    extract = word(item("賃料"), numbering=numbering((shape, "第%1条"), more='<w:suff w:val="nothing"/>'))
+    assert lines(extract) == [shown]
+
+
+def test_fields_that_keep_their_text_in_their_code() -> None:
+    """Circled characters, fractions, symbols and prompts are shown, though the file has no result of the field."""
+    body = par(
+        field(" EQ \\o\\ac(○,印) "), run(" "), field(" EQ \\f(1,2) "), run(" "), field(' SYMBOL 254 \\f "Wingdings" '), run(" ")
+    ) + par(field(" MACROBUTTON NoMacro [name] "))
+    assert lines(word(body)) == ["印 1/2 ☑", "[name]"]
+
+
+def test_a_field_without_an_end_hides_nothing() -> None:
+    """All that follows the beginning of a damaged field is text."""
+    assert lines(word(par(run("A"), '<w:r><w:fldChar w:fldCharType="begin"/></w:r>') + par(run("The rent.")))) == ["A", "The rent."]
+
+
+def test_rows_of_equal_values_keep_them() -> None:
+    """Only one cell over all columns is a heading: three zeros are three values."""
+    rows = "".join("<w:tr>" + "".join(f"<w:tc>{par(run(text))}</w:tc>" for text in row) + "</w:tr>" for row in ("abc", "000"))
+    assert lines(word(f"<w:tbl>{rows}</w:tbl>")) == ["a | b | c", "0 | 0 | 0"]
+
+
+def test_deleted_and_merged_cells() -> None:
+    """A cell whose deletion is tracked is left out; one that an older Word merged with that beside it says the same."""
+    row = (
+        f"<w:tr><w:tc>{par(run('d'))}</w:tc><w:tc><w:tcPr><w:cellDel/></w:tcPr>{par(run('99'))}</w:tc>"
+        f"<w:tc>{par(run('4'))}</w:tc></w:tr>"
+        f'<w:tr><w:tc><w:tcPr><w:hMerge w:val="restart"/></w:tcPr>{par(run("H"))}</w:tc>'
+        f"<w:tc><w:tcPr><w:hMerge/></w:tcPr>{par()}</w:tc>"
+        f"<w:tc>{par(run('x'))}</w:tc></w:tr>"
+    )
+    assert lines(word(f"<w:tbl>{row}</w:tbl>")) == ["d | 4", "H | H | x"]
+
+
+def test_heads_are_read_like_the_text() -> None:
+    """A table in a foot keeps its rows, a text box in a head is said once though it is there in two forms; a head for first pages
+    is left out where they have none of their own."""
+    box = f"<w:txbxContent>{par(run('Ring 0171'))}</w:txbxContent>"
+    forms = (
+        f"<w:r><mc:AlternateContent><mc:Choice><w:drawing>{box}</w:drawing></mc:Choice><mc:Fallback><w:pict>{box}</w:pict></mc:Fallback>"
+        "</mc:AlternateContent></w:r>"
+    )
+    cells = f"<w:tr><w:tc>{par(run('Bank'))}</w:tc><w:tc>{par(run('IBAN 12'))}</w:tc></w:tr>"
+    body = par(run("Body")) + (
+        '<w:sectPr><w:headerReference w:type="default" r:id="header1"/><w:footerReference w:type="default" r:id="footer1"/>'
+        '<w:headerReference w:type="first" r:id="header2"/><w:titlePg w:val="0"/></w:sectPr>'
+    )
+    extract = word(
+        body,
+        header1=f"<w:hdr>{par(run('Contract 7'), forms)}</w:hdr>",
+        header2=f"<w:hdr>{par(run('Never'))}</w:hdr>",
+        footer1=f"<w:ftr><w:tbl>{cells}</w:tbl></w:ftr>",
+    )
+    assert lines(extract) == ["Contract 7", "Ring 0171", "Body", "Bank | IBAN 12"]
+
+
+def test_charts_and_diagrams_are_text() -> None:
+    """A chart is the table it is drawn from, with gaps where values are missing; a diagram is its words; lettering is text."""
+
+    def points(*values: tuple[int, str]) -> str:
+        return "".join(f'<c:pt idx="{position}"><c:v>{value}</c:v></c:pt>' for position, value in values)
+
+    chart = (
+        f"<c:chartSpace xmlns:c='c'><c:ser><c:tx>{points((0, '2026'))}</c:tx>"
+        f"<c:cat>{points((0, 'Heat'), (1, 'Water'), (2, 'Lift'))}</c:cat>"
+        f"<c:val><c:formatCode>0%</c:formatCode>{points((0, '0.12'), (2, '0.3'))}</c:val></c:ser></c:chartSpace>"
+    )
+    diagram = (
+        "<d:dataModel xmlns:d='d' xmlns:a='a'><d:pt><d:t><a:p><a:r><a:t>Apply first</a:t></a:r></a:p></d:t></d:pt></d:dataModel>"
+    )
+    body = par(
+        '<w:r><w:drawing><c:chart xmlns:c="c" r:id="chart1"/></w:drawing></w:r>',
+        '<w:r><w:drawing><d:relIds xmlns:d="d" r:dm="diagramData1"/></w:drawing></w:r>',
+        '<w:r><w:pict><v:shape><v:textpath string="DRAFT"/></v:shape></w:pict></w:r>',
+    )
+    assert lines(word(body, chart1=chart, diagramData1=diagram)) == [
+        "DRAFT",
+        " | 2026",
+        "Heat | 12%",
+        "Water | ",
+        "Lift | 30%",
+        "Apply first",
+    ]
+
+
+def test_notes_keep_their_tables_and_their_numbers() -> None:
+    """A footnote's table has rows; endnotes count in small Roman figures unless the document says how."""
+    rows = "".join(
+        f"<w:tr><w:tc>{par(run(a))}</w:tc><w:tc>{par(run(b))}</w:tc></w:tr>" for a, b in (("Rent", "950"), ("Heat", "80"))
+    )
+    body = par(run("A"), '<w:r><w:footnoteReference w:id="2"/></w:r>', '<w:r><w:endnoteReference w:id="2"/></w:r>')
+    extract = word(
+        body,
+        footnotes=f'<w:footnotes><w:footnote w:id="2">{par(run("Net:"))}<w:tbl>{rows}</w:tbl></w:footnote></w:footnotes>',
+        endnotes=f'<w:endnotes><w:endnote w:id="2">{par(run("Annex."))}</w:endnote></w:endnotes>',
+    )
+    assert lines(extract) == ["A [note 1] [note i]", "[Footnote 1: Net:", "Rent | 950", "Heat | 80]", "[Endnote i: Annex.]"]

@@ -21,6 +21,8 @@ class _Level:
     legal: bool = False
     """Whether all its numbers are Arabic ones."""
     style: str = ""
+    gap: str = " "
+    """What stands between the number and the text."""
 
 
 @dataclass(slots=True)
@@ -63,9 +65,8 @@ class Numbering:
             self._lists[attribute(each, "numId")] = (attribute(child(each, "abstractNumId"), "val"), levels, starts)
 
     def label(self, properties: Element | None) -> str:
-        """What stands before the paragraph with these properties: "1.2", "-" for bullets, "" for none. Counts it."""
-        style = attribute(child(properties, "pStyle"), "val") or self._default
-        found, level = self._place(properties, style)
+        """What stands before the text of the paragraph with these properties: "1.2 ", "- " for bullets, "" for none. Counts it."""
+        found, level = self._place(properties, self.style(properties))
         if found not in self._lists:
             return ""
         name, own, starts = self._lists[found]
@@ -86,10 +87,15 @@ class Numbering:
             if restart is None or (restart and level < restart):
                 del abstract.counts[deeper]
         if shape.format == "bullet":
-            return "-"
-        return re.sub(
+            return "- "
+        label = re.sub(
             r"%([1-9])", lambda match: self._shown(int(match[1]) - 1, levels, abstract.counts, legal=shape.legal), shape.text
         )
+        return label + shape.gap if label.strip() else ""
+
+    def style(self, properties: Element | None) -> str:
+        """Id of the style of a paragraph."""
+        return attribute(child(properties, "pStyle"), "val") or self._default
 
     def _shown(self, level: int, levels: dict[int, _Level], counts: dict[int, int], *, legal: bool) -> str:
         shape = levels.get(level, _Level())
@@ -140,6 +146,7 @@ def _level(element: Element) -> _Level:
         restart=None if restart is None else _number(attribute(restart, "val"), 0),
         legal=(legal := child(element, "isLgl")) is not None and attribute(legal, "val", "1") not in ("0", "false"),
         style=attribute(child(element, "pStyle"), "val"),
+        gap="" if attribute(child(element, "suff"), "val") == "nothing" else " ",
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from coordinator.documents.builder import LEFT_OUT, Builder, TableRow, fold
+from coordinator.documents.builder import LEFT_OUT, Builder, TableRow
+from coordinator.documents.counting import FORMATS
+from coordinator.documents.drawings import add_chart, add_diagram
 from coordinator.documents.extract import Extract, Part
 from coordinator.documents.word.numbering import Numbering
 from coordinator.documents.word.runs import Runs, Seen
@@ -31,39 +33,46 @@ class _Reader:
     def __init__(self, archive: Archive, main: str) -> None:
         self._archive = archive
         self._builder = Builder()
-        self._related: dict[str, tuple[str, str]] = {}
+        self._related = self._relations(main)
         by_type: dict[str, str] = {}
-        for id, relation, name in archive.related(main):
-            if name in archive.names:
-                self._related[id] = (relation, name)
-                by_type.setdefault(relation, name)
+        for relation, name in self._related.values():
+            by_type.setdefault(relation, name)
         self._body = child(archive.xml(main), "body")
         if self._body is None:
             raise DocumentError(f"it is damaged, or not {_KIND}: there is no text in its document")
         styles = {attribute(each, "styleId"): each for each in children(self._part(by_type, "styles"), "style")}
         self._numbering = Numbering(self._part(by_type, "numbering"), styles)
-        self._notes = {
-            kind: {attribute(each, "id"): each for each in children(self._part(by_type, f"{kind}s"), kind)}
-            for kind in ("footnote", "endnote", "comment")
-        }
-        self._numbers: dict[tuple[str, str], str] = {}
         self._runs = Runs(styles, self._number_of_note)
+        self._runs.begin(self._body)
+        self._notes: dict[str, dict[str, Element]] = {}
+        for kind in ("footnote", "endnote", "comment"):
+            if (part := self._part(by_type, f"{kind}s")) is not None:
+                self._runs.begin(part)
+                self._notes[kind] = {attribute(each, "id"): each for each in children(part, kind)}
+        self._note_parts = {kind: by_type.get(f"{kind}s", "") for kind in self._notes}
+        self._numbers: dict[tuple[str, str], str] = {}
         settings = self._part(by_type, "settings")
-        self._even_pages = child(settings, "evenAndOddHeaders") is not None
+        self._even_pages = _is_on(child(settings, "evenAndOddHeaders"))
+        self._note_formats = {
+            "footnote": _note_format("footnote", "decimal", settings, self._body),
+            "endnote": _note_format("endnote", "lowerRoman", settings, self._body),
+        }
         self._left_out: set[str] = set()
         self._told: set[str] = set()
         self._carried = ""
-        """Text of a paragraph whose end is deleted: it goes on with the next."""
+        """Text of a paragraph whose end is deleted or hidden: it goes on with the next."""
+        self._has_label = False
+        """Whether it begins with its number."""
 
     def extract(self) -> Extract:
         assert self._body is not None, "looked at before"
         heads, feet = self._heads_and_feet(self._body)
-        for text in heads:
-            self._builder.paragraph(text)
+        for line in heads:
+            self._builder.paragraph(line)
         self._blocks(self._body, 0)
         self._flush_carried()
-        for text in feet:
-            self._builder.paragraph(text)
+        for line in feet:
+            self._builder.paragraph(line)
         for kind, reason in LEFT_OUT.items():
             if kind in self._left_out:
                 self._builder.gaps.append(Gap(GapKind.HIDDEN, reason))
@@ -93,39 +102,55 @@ class _Reader:
 
     def _paragraph(self, paragraph: Element, depth: int) -> None:
         seen = Seen()
-        text = self._text(paragraph, seen)
-        if child(paragraph, "pPr", "rPr", "del") is not None:
-            self._carried += text
-        else:
-            self._builder.paragraph(self._carried + text)
-            self._carried = ""
+        properties = child(paragraph, "pPr")
+        mark = child(properties, "rPr")
+        text = self._content(paragraph, seen)
+        hidden = _is_on(child(mark, "vanish"))
+        if not self._carried and text.strip() and hidden:
+            # A heading that its paragraph follows on the same line. Where a deletion joins two, the second one's number stays.
+            text, self._has_label = self._numbering.label(properties) + text.lstrip(), True
+        self._carried += text
+        if not hidden and child(mark, "del") is None:
+            label = "" if self._has_label else self._numbering.label(properties)
+            if self._carried.strip():
+                self._builder.paragraph(label + self._carried.lstrip())
+            self._carried, self._has_label = "", False
         self._aside(seen, depth)
 
-    def _text(self, paragraph: Element, seen: Seen) -> str:
-        """The paragraph with its number, if there is anything of it."""
-        text = self._runs.text(paragraph, seen)
+    def _content(self, paragraph: Element, seen: Seen) -> str:
+        """The text of the paragraph without its number."""
+        text = self._runs.text(paragraph, seen, self._numbering.style(child(paragraph, "pPr")))
         self._left_out |= seen.left_out
-        if not text.strip():
+        return text
+
+    def _text(self, paragraph: Element, seen: Seen) -> str:
+        """A paragraph of a cell with its number, which may be all that it shows."""
+        text, properties = self._content(paragraph, seen), child(paragraph, "pPr")
+        if not text.strip() and child(properties, "rPr", "del") is not None:
             return ""
-        label = self._numbering.label(child(paragraph, "pPr"))
-        return f"{label} {text.lstrip()}" if label else text
+        return (self._numbering.label(properties) + text.lstrip()).rstrip()
 
     def _flush_carried(self) -> None:
         self._builder.paragraph(self._carried)
-        self._carried = ""
+        self._carried, self._has_label = "", False
 
     def _aside(self, seen: Seen, depth: int) -> None:
-        """What hangs on a paragraph, after it: boxes, notes, comments, embedded documents."""
+        """What hangs on a paragraph, after it: boxes, drawings, notes, comments, embedded documents."""
         if depth < MAX_DEPTH:
             for box in seen.boxes:
                 self._blocks(box, depth + 1)
+        for id in seen.drawn:
+            relation, name = self._related.get(id, ("", ""))
+            if relation == "chart":
+                add_chart(self._builder, self._archive.xml(name))
+            elif relation == "diagramData":
+                add_diagram(self._builder, self._archive.xml(name))
         for kind, id in seen.notes:
-            note = self._notes[kind].get(id)
+            note = self._notes.get(kind, {}).get(id)
             if note is None or f"{kind} {id}" in self._told:
                 continue
             self._told.add(f"{kind} {id}")
-            inner = Seen()
-            text = fold(" ".join(self._text(each, inner) for each in note.iter() if local(each) == "p"))
+            text = "\n".join(self._apart(note, self._note_parts[kind], depth))
             if text and kind == "comment":
                 author = attribute(note, "author")
                 self._builder.paragraph(f"[Comment{f' by {author}' if author else ''}: {text}]")
@@ -134,9 +159,26 @@ class _Reader:
         for id in seen.objects:
             self._embedded(id)
 
+    def _apart(self, story: Element, part: str, depth: int = 0) -> list[str]:
+        """The lines of something that stands outside the text, such as a note, in the part of that name."""
+        if depth >= MAX_DEPTH:
+            return []
+        kept = self._builder, self._related, self._carried, self._has_label
+        self._builder, self._related, self._carried, self._has_label = Builder(), self._relations(part), "", False
+        self._blocks(story, depth + 1)
+        self._flush_carried()
+        lines, parts = [line.strip() for line in self._builder.text.split("\n") if line.strip()], self._builder.parts
+        self._builder, self._related, self._carried, self._has_label = kept
+        self._builder.parts += parts
+        return lines
+
+    def _relations(self, part: str) -> dict[str, tuple[str, str]]:
+        """By id: the kind of what the part points at, and its name."""
+        return {id: (relation, name) for id, relation, name in self._archive.related(part) if name in self._archive.names}
+
     def _number_of_note(self, kind: str, id: str) -> str:
         count = sum(each == kind for each, _ in self._numbers)
-        return self._numbers.setdefault((kind, id), str(count + 1) if kind == "footnote" else f"{chr(96 + min(count + 1, 26))}")
+        return self._numbers.setdefault((kind, id), FORMATS.get(self._note_formats[kind], str)(count + 1))
 
     def _embedded(self, id: str) -> None:
         _, name = self._related.get(id, ("", ""))
@@ -149,11 +191,20 @@ class _Reader:
         above: dict[int, str] = {}
         for row in self._table_rows(table):
             cells: list[str] = [""] * _number(attribute(child(row, "trPr", "gridBefore"), "val"), 0)
+            spanned = 0
             for cell in _cells(row):
                 seen = Seen()
                 properties = child(cell, "tcPr")
+                if child(properties, "cellDel") is not None:
+                    self._left_out.add("deleted")
+                    continue
                 merge = child(properties, "vMerge")
-                text = " ".join(self._cell(cell, seen, depth))
+                text = " ".join(filter(None, self._cell(cell, seen, depth)))
+                beside = child(properties, "hMerge")
+                if beside is not None and attribute(beside, "val", "continue") != "restart" and cells:
+                    text = cells[-1]
+                else:
+                    spanned += 1
                 if merge is not None and attribute(merge, "val", "continue") != "restart":
                     text = above.get(len(cells), text)
                 if merge is not None:
@@ -164,8 +215,9 @@ class _Reader:
                 # A cell over several columns says the same of each; in a row of its own it is one heading.
                 cells += [text] * max(1, span)
                 asides.append(seen)
-            header = child(row, "trPr", "tblHeader")
-            rows.append(TableRow(_headings(cells), header is not None and attribute(header, "val", "1") not in ("0", "false")))
+            if spanned == 1 and len(cells) > 1 and cells[0]:  # one cell over all columns is a heading, said once
+                cells[1:] = [""] * (len(cells) - 1)
+            rows.append(TableRow(cells, _is_on(child(row, "trPr", "tblHeader"))))
         self._builder.table(rows)
         for seen in asides:
             self._aside(seen, depth + 1)
@@ -195,19 +247,20 @@ class _Reader:
                     yield from self._cell(each, seen, depth)
 
     def _heads_and_feet(self, body: Element) -> tuple[list[str], list[str]]:
-        """Texts of the running heads and feet that some page shows, each once, those that only number the pages aside."""
+        """Lines of the running heads and feet that some page shows, each once, those that only number the pages aside."""
         found: dict[str, dict[str, None]] = {"headerReference": {}, "footerReference": {}}
+        read: set[str] = set()
         for section in (each for each in body.iter() if local(each) == "sectPr"):
-            first = child(section, "titlePg") is not None
+            first = _is_on(child(section, "titlePg"))
             for each in section:
                 shown = {"first": first, "even": self._even_pages}.get(attribute(each, "type"), True)
                 _, name = self._related.get(attribute(each, "id"), ("", ""))
-                if local(each) in found and shown and name:
+                if local(each) in found and shown and name and name not in read:
+                    read.add(name)
                     part = self._archive.xml(name)
-                    paragraphs = (fold(self._text(below, Seen())) for below in part.iter() if local(below) == "p")
-                    text = fold(" ".join(paragraphs))
-                    if text and not _PAGE_NUMBER.fullmatch(text):
-                        found[local(each)][text] = None
+                    self._runs.begin(part)
+                    lines = (line for line in self._apart(part, name) if not _PAGE_NUMBER.fullmatch(line))
+                    found[local(each)].update(dict.fromkeys(lines))
         return list(found["headerReference"]), list(found["footerReference"])
 
 
@@ -220,9 +273,14 @@ def _cells(row: Element) -> Iterator[Element]:
                 yield from _cells(each)
 
 
-def _headings(cells: list[str]) -> list[str]:
-    """A row that is one cell over all columns is a heading, said once."""
-    return [cells[0], *([""] * (len(cells) - 1))] if len(set(cells)) == 1 and len(cells) > 1 else cells
+def _is_on(element: Element | None) -> bool:
+    return element is not None and attribute(element, "val", "1") not in ("0", "false", "off")
+
+
+def _note_format(kind: str, usual: str, *places: Element | None) -> str:
+    """How notes are numbered, which settings or sections say."""
+    found = (child(each, "numFmt") for place in places if place is not None for each in place.iter() if local(each) == f"{kind}Pr")
+    return next((attribute(each, "val") for each in found if each is not None), usual)
 
 
 def _number(text: str, otherwise: int) -> int:

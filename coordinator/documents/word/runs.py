@@ -1,47 +1,22 @@
 """The text of a paragraph of a Word document: what a reader of the printed page sees, and marks for what is only said aside."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from coordinator.documents.builder import lowered, raised
 from coordinator.documents.word.equations import linear
+from coordinator.documents.word.symbols import SYMBOL_FONTS, symbol
 from coordinator.documents.xml import attribute, child, children, local
 
-# Characters of symbol fonts that forms use, by code: Wingdings and Wingdings 2 draw boxes and ticks.
-_SYMBOLS: Final = {
-    "wingdings": {
-        0x6F: "☐",
-        0x71: "☐",
-        0xA8: "☐",
-        0xFD: "☒",
-        0xFE: "☑",
-        0xFB: "✗",
-        0xFC: "✓",
-        0xD8: "➢",
-        0xE0: "→",
-        0x6E: "■",
-        0x6C: "●",
-    },
-    "wingdings 2": {0x52: "☑", 0x53: "☒", 0x54: "☒", 0x50: "✓", 0x4F: "✗", 0xA3: "☐", 0x2A: "☐"},
-    "symbol": {
-        0xB7: "•",
-        0xB3: "≥",
-        0xA3: "≤",
-        0xB1: "±",
-        0xB0: "°",
-        0xB4: "×",
-        0x6D: "μ",
-        0x57: "Ω",
-        0xB9: "≠",
-        0xAE: "→",
-        0x44: "Δ",
-    },
-}
 # A reading over a character, in the form of older Word: EQ \* jc2 \* "Font:..." \* hps10 \o\ad(\s\up 9(しききん),敷金)
 _RUBY_FIELD: Final = re.compile(r"\\s\\up\s*\d*\s*\(([^()]*)\)\s*,\s*([^()]*)\)")
+_CIRCLED_FIELD: Final = re.compile(r"\\o\s*\\ac\s*\([^,;()]*[,;]\s*([^()]*)\)", re.IGNORECASE)
+_FRACTION_FIELD: Final = re.compile(r"\\f\s*\(([^,;()]*)[,;]([^()]*)\)", re.IGNORECASE)
+_SYMBOL_FIELD: Final = re.compile(r'\s*SYMBOL\s+(0x[0-9a-f]+|\d+)(?:.*?\\f\s*"?([^"\\]*))?', re.IGNORECASE)
+_BUTTON_FIELD: Final = re.compile(r"\s*(?:MACROBUTTON|GOTOBUTTON)\s+\S+\s+(.*)", re.IGNORECASE | re.DOTALL)
 
 INLINE_WRAPPERS: Final = frozenset(
     {"hyperlink", "smartTag", "bdo", "dir", "moveTo", "customXml", "fldSimple", "sdtContent", "subDoc"}
@@ -58,6 +33,8 @@ class Seen:
     """Contents of text boxes that hang on the paragraph."""
     objects: list[str] = field(default_factory=list)
     """Ids of parts that are embedded."""
+    drawn: list[str] = field(default_factory=list)
+    """Ids of parts that hold charts and diagrams."""
     left_out: set[str] = field(default_factory=set)
     """Kinds of text that is there and not in force: "struck", "deleted", "hidden"."""
 
@@ -77,9 +54,27 @@ class Runs:
         self._styles = styles
         self._number_of_note = number_of_note
         self._fields: list[_Field] = []
+        self._endless: set[int] = set()
+        self._style = ""
+        """Of the paragraph that is being read."""
 
-    def text(self, paragraph: Element, seen: Seen) -> str:
+    def begin(self, story: Element) -> None:
+        """Has to be called with each part before its paragraphs: the beginning of a field without an end is none, or all that
+        follows would pass for its code."""
+        opened: list[Element] = []
+        for each in story.iter():
+            if local(each) == "fldChar":
+                kind = attribute(each, "fldCharType")
+                if kind == "begin":
+                    opened.append(each)
+                elif kind == "end" and opened:
+                    opened.pop()
+        self._endless.update(map(id, opened))
+
+    def text(self, paragraph: Element, seen: Seen, style: str = "") -> str:
+        """What a paragraph of that style says."""
         pieces: list[str] = []
+        self._style = style
         self._walk(paragraph, pieces, seen, inserted=False)
         return "".join(pieces)
 
@@ -113,15 +108,19 @@ class Runs:
     def _run(self, run: Element, out: list[str], seen: Seen) -> None:
         properties = child(run, "rPr")
         skipped = next((what for what, names in _NOT_IN_FORCE if any(self._is_on(properties, name) for name in names)), "")
+        font = attribute(child(properties, "rFonts"), "ascii").lower()
         text: list[str] = []
         for each in run:
-            self._piece(each, text, seen)
+            if font in SYMBOL_FONTS and local(each) == "t" and all(field.shows for field in self._fields):
+                text.append("".join(symbol(font, ord(character)) for character in each.text or ""))
+            else:
+                self._piece(each, text, seen)
         shown = "".join(text)
         if skipped:
             if shown.strip():
                 seen.left_out.add(skipped)
             return
-        position = attribute(child(properties, "vertAlign"), "val")
+        position = self._position(properties)
         out.append({"superscript": raised, "subscript": lowered}.get(position, str)(shown))
 
     def _piece(self, each: Element, out: list[str], seen: Seen) -> None:
@@ -164,7 +163,7 @@ class Runs:
                 self._fields[-1].code += each.text or ""
             return
         match attribute(each, "fldCharType"):
-            case "begin":
+            case "begin" if id(each) not in self._endless:
                 self._fields.append(_Field(form=child(each, "ffData")))
             case "separate" if self._fields:
                 self._fields[-1].shows = True
@@ -194,22 +193,59 @@ class Runs:
         inner = {id(below) for box in boxes for below in box.iter() if below is not box}
         seen.boxes += [box for box in boxes if id(box) not in inner]
         seen.objects += [attribute(each, "id") for each in drawing.iter() if local(each) == "OLEObject"]
-        told = next(
-            (attribute(each, "descr") for each in drawing.iter() if local(each) in ("docPr", "shape") and attribute(each, "descr")),
-            "",
-        )
+        told, lettering = "", ""
+        for each in drawing.iter():
+            name = local(each)
+            if id(each) in inner:
+                continue
+            if name == "docPr":
+                told = told or attribute(each, "descr")
+            elif name in ("shape", "rect"):
+                told = told or attribute(each, "alt")
+            elif name == "textpath":
+                lettering = attribute(each, "string").strip()
+            elif name == "chart":
+                seen.drawn.append(attribute(each, "id"))
+            elif name == "relIds":
+                seen.drawn.append(attribute(each, "dm"))
         if told:
             out.append(f" [picture: {told}] ")
+        if lettering:
+            out.append(f" {lettering} ")
 
     def _is_on(self, properties: Element | None, name: str) -> bool:
+        """Whether a property is set: by the run itself, else by one of the styles of run and paragraph, which cancel each other."""
         found = child(properties, name)
         if found is not None:
-            return attribute(found, "val", "1") not in ("0", "false", "off", "none")
-        style = self._styles.get(attribute(child(properties, "rStyle"), "val"))
-        return style is not None and child(style, "rPr") is not None and self._is_on(child(style, "rPr"), name)
+            return _is_set(found)
+        return self._style_says(attribute(child(properties, "rStyle"), "val"), name) != self._style_says(self._style, name)
+
+    def _style_says(self, style: str, name: str) -> bool:
+        found = next((each for each in self._properties(style) if child(each, name) is not None), None)
+        return found is not None and _is_set(child(found, name))
+
+    def _position(self, properties: Element | None) -> str:
+        styles = (each for name in (attribute(child(properties, "rStyle"), "val"), self._style) for each in self._properties(name))
+        for each in (properties, *styles):
+            if (found := child(each, "vertAlign")) is not None:
+                return attribute(found, "val")
+        return ""
+
+    def _properties(self, style: str) -> Iterator[Element]:
+        """The properties that a style gives to runs, then those of the style that it is based on."""
+        seen: set[str] = set()
+        while style in self._styles and style not in seen:
+            seen.add(style)
+            if (found := child(self._styles[style], "rPr")) is not None:
+                yield found
+            style = attribute(child(self._styles[style], "basedOn"), "val")
 
 
-_NOT_IN_FORCE: Final = (("hidden", ("vanish", "webHidden")), ("struck", ("strike", "dstrike")))
+_NOT_IN_FORCE: Final = (("hidden", ("vanish",)), ("struck", ("strike", "dstrike")))
+
+
+def _is_set(element: Element | None) -> bool:
+    return element is not None and attribute(element, "val", "1") not in ("0", "false", "off", "none")
 
 
 def _alternative(element: Element) -> Element:
@@ -220,13 +256,10 @@ def _alternative(element: Element) -> Element:
 
 
 def _symbol(element: Element) -> str:
-    font = attribute(element, "font").lower()
     try:
-        code = int(attribute(element, "char", "0"), 16)
+        return symbol(attribute(element, "font").lower(), int(attribute(element, "char", "0"), 16))
     except ValueError:
         return ""
-    known = _SYMBOLS.get(font, {}).get(code & 0xFF if code >= 0xF000 else code)
-    return known or ("" if 0xE000 <= code <= 0xF8FF or not 31 < code < 0x110000 else chr(code))
 
 
 def _form_value(ended: _Field) -> str:
@@ -245,6 +278,15 @@ def _form_value(ended: _Field) -> str:
 
 
 def _coded(code: str) -> str:
-    """What a field says that keeps its text in its code: characters with a reading over them."""
-    match = _RUBY_FIELD.search(code) if code.strip().startswith("EQ") else None
-    return match[2].strip() if match else ""
+    """What a field says that keeps its text in its code: characters with a reading over them or a circle around, and the like."""
+    if (match := _SYMBOL_FIELD.match(code)) is not None:
+        return symbol((match[2] or "").strip().lower(), int(match[1], 0))
+    if (match := _BUTTON_FIELD.match(code)) is not None:
+        return match[1].strip()
+    if not code.strip().upper().startswith("EQ"):
+        return ""
+    if (match := _RUBY_FIELD.search(code)) is not None:
+        return match[2].strip()
+    if (match := _CIRCLED_FIELD.search(code)) is not None:
+        return match[1].strip()
+    return f"{match[1].strip()}/{match[2].strip()}" if (match := _FRACTION_FIELD.search(code)) is not None else ""
