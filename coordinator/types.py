@@ -13,6 +13,8 @@ RunId = NewType("RunId", str)
 # Longer ones are text and no labels.
 _MAX_ROW_LABEL = 80
 _MAX_COLUMN_NAME = 60
+# A beginning so long, which the names of columns share ("Years ended December 31, 2026"), is said once.
+_LONG_SHARED = 12
 
 
 class SectionKind(StrEnum):
@@ -58,6 +60,8 @@ class Row:
     cells: tuple[Cell, ...]
     label: str = ""
     """Where it stands in its file, for a person: "row 7" of a sheet."""
+    title: str = ""
+    """What stands above its table and says what the values are: "Net sales by product line (in thousands)"."""
 
 
 class GapKind(StrEnum):
@@ -140,23 +144,34 @@ class Document:
 
     def quote(self, start: int, end: int) -> str:
         """What stands from `start` to `end`, as it is quoted: the text itself, but whole cells of a table's row with the names of
-        their columns, and after the row's first cell, which mostly says what the row is about: "Month: January | Rent: 410.20"."""
+        their columns, after the table's title and the row's first cell, which mostly say what the row is about:
+        "Costs by month — Month: January | Rent: 410.20"."""
         row = self.row_at(start)
         if row is None or end > row.end:
             return self.text[start:end]
         cells = [cell for cell in row.cells if start <= cell.start and cell.end <= end]
-        if len(cells) == len(row.cells) and not any(cell.name for cell in cells):
+        if not row.title and len(cells) == len(row.cells) and not any(cell.name for cell in cells):
             return self.text[start:end]
         if not cells or any(cell.start < edge < cell.end for cell in row.cells for edge in (start, end)):
             return self.text[start:end]
         first = row.cells[0]
         if cells[0] is not first and first.end - first.start <= _MAX_ROW_LABEL:
             cells.insert(0, first)
-        return " | ".join(self._named(cell) for cell in cells)
+        named = " | ".join(
+            self._named(cell, before.name if before else "") for before, cell in zip((None, *cells), cells, strict=False)
+        )
+        return f"{row.title} — {named}" if row.title else named
 
-    def _named(self, cell: Cell) -> str:
+    def _named(self, cell: Cell, before: str) -> str:
+        """`before` is the name of the cell before: a long beginning that both share is not said again."""
         value = " ".join(self.text[cell.start : cell.end].split())
-        return f"{cell.name[:_MAX_COLUMN_NAME]}: {value}" if cell.name else value
+        shared = 0
+        for word in before.split(" ")[:-1]:
+            if not cell.name.startswith(f"{word} ", shared):
+                break
+            shared += len(word) + 1
+        name = cell.name[shared if shared >= _LONG_SHARED else 0 :][:_MAX_COLUMN_NAME]
+        return f"{name}: {value}" if name else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +190,8 @@ class Sentence:
     start: int
     end: int
     text: str
+    is_row: bool = False
+    """Whether it is of a table's row, and so says nothing about what stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)

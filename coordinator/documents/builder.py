@@ -19,6 +19,13 @@ LEFT_OUT: Final = {
 
 _RAISED: Final = re.compile(r"[\d０-９+\-−–=()]*[\d０-９][\d０-９+\-−–=()n]*|[+\-−]")
 _LOWERED: Final = str.maketrans("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎")
+_UNIT: Final = re.compile(
+    r"[(\[（［].{1,60}[)\]）］]|単位.{1,20}"
+    r"|(?:(?:amounts?|dollars?|euros?|figures) )?(?:are )?in (?:thousands|millions|billions|[A-Z]{3})\b.{0,40}",
+    re.IGNORECASE,
+)
+"""A line below a table's title that says what its figures count."""
+_MAX_TITLE: Final = 100
 _NUMBER: Final = re.compile(r"[(\-−+~<>≈]?\s*[$€£¥￥]?\s*[\d０-９][\d０-９.,'’\s/:%％‰()\-−+]*\s*(?:[$€£¥￥円]|EUR|USD|JPY|CHF|%)?")
 
 
@@ -41,6 +48,8 @@ class Builder:
         self._length = 0
         self._after = ""
         """What stands between the last piece and the next, once there is one."""
+        self._above: list[str] = []
+        """Paragraphs since the last table."""
         self._rows: list[Row] = []
         self._sections: list[tuple[SectionKind, int, str]] = []
         self._placed: list[Section] = []
@@ -61,6 +70,7 @@ class Builder:
         text = "\n".join(filter(None, (re.sub(r"[^\S\t]+", " ", line).strip() for line in clean(text).split("\n"))))
         if text:
             self._add(text, after="\n\n")
+            self._above.append(text)
 
     def table(self, rows: Iterable[TableRow]) -> None:
         """Adds a table, a line for each row. A single column is layout, and its cells are paragraphs."""
@@ -72,11 +82,13 @@ class Builder:
             return
         headers = _headers(rows)
         names = _names(rows[:headers])
+        title = title_of(self._above)
+        self._above.clear()
         for position, row in enumerate(rows):
             line = SEPARATOR.join(row.cells)
             start = self._add(line, after="\n")
             if position >= headers:
-                self._rows.append(_row(row, start, names))
+                self._rows.append(_row(row, start, names, title))
         self._after = "\n\n"
 
     def records(self, names: Sequence[str], rows: Iterable[TableRow]) -> None:
@@ -139,7 +151,28 @@ def is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text.strip()))
 
 
-def _row(row: TableRow, start: int, names: Sequence[str]) -> Row:
+def title_of(above: Sequence[str]) -> str:
+    """What the rows of a table are about, by the text above it, the nearest last: a short line that is no sentence, or one that
+    ends in a colon; with the one before it where it only tells the unit. "" where there is none."""
+    lines = [line for text in above[-2:] for line in text.split("\n")]
+    if not lines:
+        return ""
+    last = fold(lines[-1])
+    if _UNIT.fullmatch(last):
+        before = _title(fold(lines[-2])) if len(lines) > 1 else ""
+        return f"{before} {last}" if before else last
+    return _title(last)
+
+
+def _title(line: str) -> str:
+    if line.endswith((":", "：")):
+        # The last sentence of a paragraph that leads to the table.
+        line = re.split(r"(?<=[.!?。！？])\s*", line)[-1].rstrip(":： ")
+        return line if len(line) <= _MAX_TITLE else ""
+    return line if len(line) <= _MAX_TITLE and not re.search(r"[.!?。！？,;、]$", line) else ""
+
+
+def _row(row: TableRow, start: int, names: Sequence[str], title: str) -> Row:
     cells: list[Cell] = []
     at = start
     for position, value in enumerate(row.cells):
@@ -147,7 +180,7 @@ def _row(row: TableRow, start: int, names: Sequence[str]) -> Row:
             name = names[position] if position < len(names) else ""
             cells.append(Cell(at, at + len(value), "" if name == value else name))
         at += len(value) + len(SEPARATOR)
-    return Row(start, at - len(SEPARATOR), tuple(cells), row.label)
+    return Row(start, at - len(SEPARATOR), tuple(cells), row.label, title)
 
 
 def _headers(rows: Sequence[TableRow]) -> int:

@@ -120,7 +120,7 @@ def _row_sentences(document: Document, row: Row) -> Iterator[Sentence]:
 
 
 def _quoted(document: Document, start: int, end: int) -> Sentence:
-    return Sentence(start, end, " ".join(document.quote(start, end).split()))
+    return Sentence(start, end, " ".join(document.quote(start, end).split()), is_row=True)
 
 
 def _fitting(text: str, sentence: Sentence, max_tokens: int) -> Iterator[Sentence]:

@@ -73,8 +73,11 @@ class Index:
         self._places = [(chunk, sentence) for chunk, whole in enumerate(chunks) for sentence in range(len(whole.sentences))]
         self._sentences = _Scorer([terms(chunks[chunk].sentences[sentence].text) for chunk, sentence in self._places])
         self._chunk_of = np.array([chunk for chunk, _ in self._places], dtype=np.intp)
-        documents = [chunks[chunk].document for chunk, _ in self._places]
-        self._same_document = np.array([before == after for before, after in pairwise(documents)], dtype=np.float64)
+        beside = [(chunks[chunk].document, chunks[chunk].sentences[sentence].is_row) for chunk, sentence in self._places]
+        self._go_on = np.array(
+            [before[0] == after[0] and not before[1] and not after[1] for before, after in pairwise(beside)], float
+        )
+        """Whether a sentence and the next are about the same thing: they are prose of one document."""
 
     def chunk_scores(self, query: str) -> list[float]:
         """One score a chunk, none negative; all 0 where nothing of the query occurs."""
@@ -86,8 +89,8 @@ class Index:
             return []
         own = self._sentences.scores(query)
         scores = own + _CHUNK_WEIGHT * self._chunks.scores(query)[self._chunk_of]
-        scores[1:] += _NEIGHBOUR_WEIGHT * own[:-1] * self._same_document
-        scores[:-1] += _NEIGHBOUR_WEIGHT * own[1:] * self._same_document
+        scores[1:] += _NEIGHBOUR_WEIGHT * own[:-1] * self._go_on
+        scores[:-1] += _NEIGHBOUR_WEIGHT * own[1:] * self._go_on
         best = np.argsort(-scores, kind="stable")[:limit]
         places = [(self._places[position], float(scores[position])) for position in best]
         return [Hit(chunk, sentence, score) for (chunk, sentence), score in places if score > 0]

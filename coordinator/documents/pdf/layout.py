@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -23,6 +24,9 @@ _BULLET: Final = re.compile(
     r"(?:[•‣◦▪●○・※–—*-]|\(?[0-9]{1,3}[.)]|\(?[a-zA-Z][.)]|[(（][0-9０-９一二三四五六七八九十]{1,3}[)）]|[①-⑳])(?:\s|$)"
 )
 _LABEL_GOES_ON: Final = (",", "(", "-", " and", " of", "、")
+_LEADER: Final = re.compile(r"\s*(?:[.·․…‥‧・_]{3,}|…|(?:\s\.){3,})\s*$")
+"""Dots that lead the eye from a label to its value."""
+_NEXT_SIGN: Final = re.compile(r"(\S.*?)\s+([$€£¥￥])")
 _CJK: Final = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
 
@@ -354,7 +358,7 @@ def _table(found: list[Line]) -> Table:
                 made.append(TableLine(pending, ()))
                 heading = pending
             pending = ""
-        texts = [first, *(segment.text for segment in line.segments[1:])]
+        texts = _values([first, *(segment.text for segment in line.segments[1:])])
         cells = [TableCell(text, names.get(column, "")) for text, column in zip(texts, columns_of, strict=True)]
         if heading and not cells[0].name and not is_number(first):
             cells[0] = TableCell(first, heading.rstrip(": ："))
@@ -362,6 +366,17 @@ def _table(found: list[Line]) -> Table:
     if pending:
         made.append(TableLine(pending, ()))
     return Table(tuple(made))
+
+
+def _values(texts: Sequence[str]) -> list[str]:
+    """The cells of a row without the dots that lead from one to the next, and currency signs in the cell of their amount."""
+    values = [_LEADER.sub("", text) for text in texts]
+    for position, (text, following) in enumerate(pairwise(tuple(values))):
+        sign = _NEXT_SIGN.fullmatch(text)
+        if sign and is_number(following) and following[0] not in "$€£¥￥":
+            values[position] = _NEXT_SIGN.sub(r"\1", values[position])
+            values[position + 1] = f"{sign[2]} {following}"
+    return values
 
 
 def _columns(found: list[Line]) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from coordinator.documents.builder import title_of
 from coordinator.documents.extract import Extract, checked, clean
 from coordinator.documents.pdf.characters import Page, PdfFile
 from coordinator.documents.pdf.geometry import Direction, Word, lines, upright
@@ -21,6 +22,10 @@ _STAMP_CHARACTERS: Final = 120
 _EDGE: Final = 0.12
 """Share of a page's height, from the top and from the bottom, where running heads and feet stand."""
 _LEAST_REPEATED: Final = 3
+_NEAR: Final = 2
+"""A running head is also on a page so near: even and odd pages may have their own."""
+_LEADER: Final = re.compile(r"[.·․…‥_‧・]{3,}|…+")
+"""Dots that lead the eye from a label to its value."""
 _FIGURES: Final = re.compile(r"[0-9０-９]+|\b[ivxlc]+\b")
 _PLEASE_WAIT: Final = re.compile(r"please wait|document viewer may not be able|adobe reader", re.IGNORECASE)
 _PAGE_NUMBER: Final = re.compile(
@@ -46,7 +51,7 @@ def read_pdf(data: bytes) -> Extract:
         repeated = heads[position]
         for text in repeated.new:
             made.paragraph(text, ends=True)
-        words = [word for word in page.words if word not in repeated.words]
+        words = [word for word in page.words if word not in repeated.words and not _LEADER.fullmatch(word.text)]
         for group in upright(words):
             for block in blocks(group, page.width if group[0].direction is Direction.RIGHT else None):
                 made.block(block)
@@ -111,16 +116,19 @@ class _Heads:
 
 
 def _furniture(pages: Sequence[Page | None]) -> list[_Heads]:
-    """Running heads, feet and page numbers: lines near the edge that stand in the same place on several pages, figures aside."""
+    """Running heads, feet and page numbers: lines near the edge that stand in the same place on several pages near each other,
+    figures aside. A line above a table, such as its unit, may also be on several pages, but further apart."""
     edge_lines = [_edge_lines(page.words) if page is not None and page.words else [] for page in pages]
-    seen = Counter(key for of_page in edge_lines for key in {key for key, _, _ in of_page})
+    keys = [{key for key, _, _ in of_page} for of_page in edge_lines]
+    seen = Counter(key for of_page in keys for key in of_page)
     told: set[str] = set()
     made: list[_Heads] = []
-    for of_page in edge_lines:
+    for position, of_page in enumerate(edge_lines):
         heads = _Heads()
+        near = set().union(*keys[max(0, position - _NEAR) : position], *keys[position + 1 : position + 1 + _NEAR])
         for key, text, line_words in of_page:
             number = _PAGE_NUMBER.fullmatch(text)
-            if seen[key] >= _LEAST_REPEATED or (number is not None and len(pages) >= _LEAST_REPEATED):
+            if (seen[key] >= _LEAST_REPEATED and key in near) or (number is not None and len(pages) >= _LEAST_REPEATED):
                 heads.words.update(line_words)
                 if number is not None:
                     heads.number = number[1]
@@ -160,6 +168,10 @@ class _Text:
         self._pieces: list[tuple[str, list[tuple[int, int, str]] | None]] = []
         """Pieces of text, and for a row of a table the extents and names of its cells."""
         self._separators: list[str] = []
+        self._titles: dict[int, str] = {}
+        """Of the tables, by their rows' pieces."""
+        self._above: list[str] = []
+        """Paragraphs since the last table or the top of the page."""
         self._sections: list[tuple[int, str, int]] = []
         """Number, label, and before which piece each page begins."""
         self._open = False
@@ -169,6 +181,7 @@ class _Text:
     def page(self, number: int, label: str) -> None:
         self._sections.append((number, label, len(self._pieces)))
         self._fresh_page = True
+        self._above.clear()
 
     def block(self, block: Block) -> None:
         if isinstance(block, Paragraph):
@@ -189,9 +202,12 @@ class _Text:
             if not joined.startswith(last):
                 self._pieces[-1] = (joined[: len(joined) - len(text)], None)
         self._add(text, separator, None)
+        self._above.append(text)
         self._open = not ends
 
     def _table(self, table: Table) -> None:
+        title = title_of(self._above)
+        self._above.clear()
         for position, line in enumerate(table.lines):
             text, cells, at = clean(line.text), [], 0
             for cell in line.cells:
@@ -200,6 +216,7 @@ class _Text:
                 if start >= 0 and value:
                     cells.append((start, start + len(value), clean(cell.name)))
                     at = start + len(value)
+            self._titles[len(self._pieces)] = title
             self._add(text, "\n" if position else "\n\n", cells or None)
         self._open = False
 
@@ -214,14 +231,14 @@ class _Text:
         starts: list[int] = []
         rows: list[Row] = []
         at = 0
-        for (text, cells), separator in zip(self._undivided(words), self._separators, strict=True):
+        for position, ((text, cells), separator) in enumerate(zip(self._undivided(words), self._separators, strict=True)):
             parts.append(separator)
             at += len(separator)
             starts.append(at)
             parts.append(text)
             if cells:
                 placed = tuple(Cell(at + start, at + end, "" if name == text[start:end] else name) for start, end, name in cells)
-                rows.append(Row(at, at + len(text), placed))
+                rows.append(Row(at, at + len(text), placed, title=self._titles[position]))
             at += len(text)
         whole = "".join(parts)
         if not whole.strip() and gaps:
