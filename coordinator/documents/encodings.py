@@ -6,6 +6,7 @@ libraries need a page or so of text, and a note of ten Japanese characters must 
 """
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Final
@@ -27,6 +28,7 @@ _BOMS: Final = (
 _UTF16: Final = ("utf-16-le", "utf-16-be")
 _ONE_BYTE: Final = ("cp932", "euc_jp", "cp1252")
 _ISO_2022_JP_ESCAPES: Final = (b"\x1b$B", b"\x1b$@", b"\x1b(J", b"\x1b(I")
+_EUC_CHARACTER: Final = re.compile(rb"([\x00-\x7f]+)|\x8e([\xa1-\xdf])|([\xa1-\xfe]{2})|(\x8f[\xa1-\xfe]{2})|[\x80-\xff]")
 _PLAUSIBLE: Final = 0.3
 """Least mean weight of the characters outside ASCII. Of 25 short Japanese texts in five encodings the right
 reading scored .6 and more, a wrong one mostly below .2."""
@@ -46,7 +48,9 @@ def decode(data: bytes, declared: str | None = None) -> str:
     """
     if not data:
         return ""
-    text = _marked(data) or _declared(data, declared) or _strict(data) or _judged(data)
+    text = (
+        _marked(data) or (_plainly_utf8(data) if declared else None) or _declared(data, declared) or _strict(data) or _judged(data)
+    )
     if _looks_binary(text):
         raise DocumentError(_NO_TEXT)
     return text
@@ -59,12 +63,26 @@ def _marked(data: bytes) -> str | None:
     return None
 
 
+def _plainly_utf8(data: bytes) -> str | None:
+    """As UTF-8 where it has characters of it: no other encoding's text happens to be right UTF-8, whatever it is declared to be."""
+    if data.isascii() or b"\0" in data:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeError:
+        return None
+
+
 def _declared(data: bytes, declared: str | None) -> str | None:
     if not declared:
         return None
     try:
         codec = codecs.lookup({"shift_jis": "cp932", "x-sjis": "cp932", "iso-8859-1": "cp1252"}.get(declared.lower(), declared))
         # Python also registers codecs that are not character encodings (zlib, rot13): bytes.decode refuses those with LookupError.
+        if b"\0" in data and not codec.name.startswith(("utf-16", "utf-32")):
+            return None
+        if codec.name == "gb2312":
+            return data.decode("gb18030")
         return data.decode(codec.name)
     except (LookupError, UnicodeError, ValueError):
         return None
@@ -76,7 +94,7 @@ def _strict(data: bytes) -> str | None:
         try:
             return data.decode("iso2022_jp_ext")
         except UnicodeError:
-            pass
+            return _iso_2022_jp(data)
     if b"\0" in data:
         return None
     try:
@@ -85,21 +103,63 @@ def _strict(data: bytes) -> str | None:
         return None
 
 
+def _iso_2022_jp(data: bytes) -> str:
+    """With the characters that makers of computers added, such as ①, which the standard does not know."""
+    text, kind = "", b"("
+    for piece in re.split(rb"(\x1b\$[B@]|\x1b\([BJI])", data):
+        if piece.startswith(b"\x1b"):
+            kind = piece[1:]
+        elif kind.startswith(b"$"):
+            text += _euc_jp(bytes(byte | 0x80 if 0x20 < byte < 0x7F else byte for byte in piece))
+        else:
+            text += (
+                bytes(byte | 0x80 for byte in piece).decode("cp932", "replace")
+                if kind == b"(I"
+                else piece.decode("ascii", "replace")
+            )
+    return text
+
+
+def _euc_jp(data: bytes) -> str:
+    """With the additions of makers of computers, by way of the encoding that has them."""
+    try:
+        return data.decode("euc_jp")
+    except UnicodeError:
+        return "".join(map(_euc_character, _EUC_CHARACTER.finditer(data)))
+
+
+def _euc_character(match: re.Match[bytes]) -> str:
+    plain, kana, pair, triple = match.groups()
+    if plain is not None:
+        return plain.decode("ascii")
+    if pair is None:
+        known = kana.decode("cp932") if kana else triple.decode("euc_jp", "replace") if triple else ""
+        return known or "\ufffd"
+    row, cell = pair[0] - 0xA0, pair[1] - 0xA0
+    lead = (row - 1) // 2 + (0x81 if row < 63 else 0xC1)
+    trail = cell + 0x9E if row % 2 == 0 else cell + (0x3F if cell < 64 else 0x40)
+    return bytes((lead, trail)).decode("cp932", "replace")
+
+
 def _judged(data: bytes) -> str:
     """The most plausible reading. A reading with a few broken bytes may win: a damaged letter is better than no letter."""
     candidates = _UTF16 if data.count(0) > len(data) // 50 else ("utf-8", *_ONE_BYTE, *(_UTF16 if len(data) % 2 == 0 else ()))
     head, telling = data[:SAMPLE_BYTES], _telling_lines(data)
-    scores = {name: _plausibility((head if name in _UTF16 else telling).decode(name, errors="replace")) for name in candidates}
+    scores = {name: _plausibility(_read_as(name, head if name in _UTF16 else telling)) for name in candidates}
     best = max(scores, key=lambda name: scores[name])
     if scores[best] >= _PLAUSIBLE:
-        return data.decode(best, errors="replace")
+        return _read_as(best, data)
     # Statistics see a language in any few bytes.
     guess = charset_normalizer.from_bytes(data[:SAMPLE_BYTES]).best() if len(data) >= _LEAST_FOR_STATISTICS else None
     if guess is not None:
         return data.decode(guess.encoding, errors="replace")
     if scores[best] > 0:
-        return data.decode(best, errors="replace")
+        return _read_as(best, data)
     raise DocumentError(_NO_TEXT)
+
+
+def _read_as(encoding: str, data: bytes) -> str:
+    return _euc_jp(data) if encoding == "euc_jp" else data.decode(encoding, errors="replace")
 
 
 def _telling_lines(data: bytes) -> bytes:

@@ -12,6 +12,8 @@ from coordinator.documents.builder import LEFT_OUT, Builder, TableRow, lowered, 
 from coordinator.documents.counting import FORMATS
 from coordinator.documents.encodings import decode
 from coordinator.documents.extract import Extract, clean
+from coordinator.documents.html_styles import Styles, hides, list_kind, strikes
+from coordinator.documents.mathml import linear
 from coordinator.errors import DocumentError
 from coordinator.types import Gap, GapKind
 
@@ -25,13 +27,23 @@ _PARAGRAPH: Final = re.compile(
     r"|h[1-6]|head|header|hr|html|legend|main|menu|nav|noscript|p|pre|section|summary|table|t[dhr]|tbody|tfoot|thead|title"
 )
 _DROPPED: Final = frozenset(
-    {"script", "style", "template", "svg", "rt", "rp", "iframe", "object", "audio", "video", "canvas", "datalist"}
+    {"script", "style", "template", "svg", "rt", "rtc", "rp", "iframe", "object", "audio", "video", "canvas", "datalist"}
 )
 _STRUCK: Final = frozenset({"del", "s", "strike"})
-_UNSEEN: Final = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|opacity\s*:\s*0(?:\.0*)?\s*(?:;|!|$)|font-size\s*:\s*0", re.IGNORECASE
-)
-_LINE_THROUGH: Final = re.compile(r"text-decoration[\w-]*\s*:[^;]*line-through", re.IGNORECASE)
+_TABLE_ROLES: Final = {
+    "table": "table",
+    "grid": "table",
+    "treegrid": "table",
+    "row": "tr",
+    "cell": "td",
+    "gridcell": "td",
+    "columnheader": "th",
+    "rowheader": "th",
+}
+_TABLE_DISPLAYS: Final = {"table": "table", "table-row": "tr", "table-cell": "td"}
+_INLINE: Final = frozenset({"a", "abbr", "b", "em", "font", "i", "label", "small", "span", "strong", "u"})
+_LAYOUT: Final = "h1, h2, h3, h4, section, article, nav"
+"""What arranges a page holds such, and a table of data does not."""
 _MENU_LINKS: Final = 0.5
 """Share of its text that is in links from which a `nav` is a menu."""
 # Tags that need no end tag, and the shapes of drawings, which mostly have none.
@@ -44,11 +56,45 @@ _SELF_CLOSING: Final = frozenset(
 )
 _META_CHARSET: Final = re.compile(rb"<meta\s[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_ENCODING: Final = re.compile(rb"\A\s*<\?xml\s[^>]*?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
-_LIST_FORMATS: Final = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
+_LIST_FORMATS: Final = {
+    "a": "lowerLetter",
+    "A": "upperLetter",
+    "i": "lowerRoman",
+    "I": "upperRoman",
+    "lower-alpha": "lowerLetter",
+    "lower-latin": "lowerLetter",
+    "upper-alpha": "upperLetter",
+    "upper-latin": "upperLetter",
+    "lower-roman": "lowerRoman",
+    "upper-roman": "upperRoman",
+    "decimal-leading-zero": "decimalZero",
+    "cjk-ideographic": "japaneseCounting",
+    "japanese-informal": "japaneseCounting",
+    "cjk-decimal": "ideographDigital",
+    "katakana": "aiueoFullWidth",
+    "katakana-iroha": "irohaFullWidth",
+    "cjk-heavenly-stem": "ideographTraditional",
+    "none": "none",
+}
+_BULLETS: Final = frozenset({"disc", "circle", "square"})
+_SHADOW: Final = re.compile(r"<template(?=[^>]*\sshadowroot(?:mode)?\s*=)", re.IGNORECASE)
+_XHTML: Final = re.compile(
+    r"\A\s*(?:<\?xml\b|(?:<!--.*?-->\s*)?(?:<!doctype[^>]*>\s*)?<html[^>]*\sxmlns\s*=)", re.IGNORECASE | re.DOTALL
+)
+_CLOSES_ITSELF: Final = re.compile(r"<([a-zA-Z][\w:-]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*)/>")
+_CDATA: Final = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_VOID: Final = frozenset(
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr", "frame"}
+)
+_ASKS_FOR_SCRIPTS: Final = re.compile(r"java\s?script", re.IGNORECASE)
+_SAYS_LITTLE: Final = 300
+MAX_FRAMES: Final = 3
+"""Pages inside one another, each kept in an attribute of the one around it."""
 
 _BREAK: Final = "\x1d"
 """Between paragraphs; the input's own control characters are gone by then."""
-_ITEM: Final = re.compile(r"\n(?:-|\S{1,12}\.) ")
+_ITEM: Final = re.compile(r"\n(?:(?:-|\S{1,12}\.) )?|: ")
+"""What a paragraph inside an item or a definition does not part from what it says."""
 
 
 def read_html(data: bytes) -> Extract:
@@ -65,23 +111,38 @@ def html_extract(source: str) -> Extract:
     """What a reader of the page sees. Raises `DocumentError` for markup that is nested deeper than any page, or without text."""
     builder = Builder()
     add_html(source, builder)
+    if not builder.text and re.search(r"<script\b", source, re.IGNORECASE):
+        raise DocumentError("there is no text in it: scripts make it; open it in a browser, print it to a PDF and try again")
     return builder.extract()
 
 
-def add_html(source: str, builder: Builder) -> None:
-    """Adds what a reader of the page sees to `builder`. Raises `DocumentError` for markup that is nested deeper than any page."""
+def add_html(source: str, builder: Builder, frames: int = 0) -> None:
+    """Adds what a reader of the page sees to `builder`. Raises `DocumentError` for markup that is nested deeper than any page, and
+    for a page that is only a frame around other files. `frames` is how many pages it stands in."""
+    if _XHTML.match(source):
+        source = _CDATA.sub(
+            lambda match: match[1].replace("&", "&amp;").replace("<", "&lt;"), _CLOSES_ITSELF.sub(_with_end, source)
+        )
     if _is_bottomless(source):
         raise DocumentError("its HTML has too many elements inside one another")
-    page = _Page(builder)
-    root = LexborHTMLParser(source.replace(_BREAK, "")).root
-    for node, closing in _steps(root, page):
-        if closing:
-            page.leave(node.tag or "")
-        elif node.tag == "-text":
+    parsed = LexborHTMLParser(_SHADOW.sub("<div", source).replace(_BREAK, ""))
+    shown = ", ".join(filter(None, (each.attributes.get("src") or "" for each in parsed.css("frame"))))
+    if shown and len("".join(each.text(deep=True) for each in parsed.css("noframes"))) < _SAYS_LITTLE:
+        raise DocumentError(f"it holds no text but frames other files ({shown}); name those and try again")
+    page = _Page(builder, parsed, frames)
+    for node, closing in _steps(parsed.root, page):
+        if node.tag == "-text":
             page.text(node.text(deep=False))
+        elif closing:
+            page.leave(page.tag(node))
         else:
-            page.enter(node.tag or "", node)
+            page.enter(page.tag(node), node)
     page.end()
+
+
+def _with_end(match: re.Match[str]) -> str:
+    """An element that ends itself, which only XML knows, as one with an end."""
+    return match[0] if match[1].lower() in _VOID else f"<{match[1]}{match[2]}></{match[1]}>"
 
 
 def _steps(root: LexborNode | None, page: "_Page") -> Iterator[tuple[LexborNode, bool]]:
@@ -90,6 +151,8 @@ def _steps(root: LexborNode | None, page: "_Page") -> Iterator[tuple[LexborNode,
     while node is not None:
         if node.tag == "-text":
             yield node, False
+        elif node.tag == "math":
+            page.formula(node)
         elif not (node.tag or "").startswith(("-", "!")) and not page.refuses(node):
             yield node, False
             if node.child is not None and node.tag != "select":
@@ -145,8 +208,11 @@ class _List:
 class _Page:
     """What has been met of a page."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, parsed: LexborHTMLParser, frames: int) -> None:
         self._builder = builder
+        self._styles = Styles(parsed)
+        self._frames = frames
+        self._whole = len(_text_of(parsed.body)) - sum(len(each.text(deep=True)) for each in parsed.css("body style, body script"))
         self._parts: list[str] = []
         self._lists: list[_List] = []
         self._tables: list[_Table] = []
@@ -154,31 +220,70 @@ class _Page:
         self._marks: list[tuple[str, list[str], int]] = []
         """Raised and lowered elements that are open, with where their text begins."""
         self._left_out: set[str] = set()
+        self._after_term = False
+
+    def tag(self, node: LexborNode) -> str:
+        """What an element is: a row, say, where it only looks or acts like one."""
+        tag = node.tag or ""
+        if tag in _INLINE or tag == "div":
+            display = self._styles.of(node).get("display", "").split(" ")[0]
+            made = _TABLE_ROLES.get(node.attributes.get("role") or "") or _TABLE_DISPLAYS.get(display)
+            return made or ("div" if display in ("block", "flex", "grid", "list-item") else tag)
+        return _TABLE_ROLES.get(node.attributes.get("role") or "", tag) if tag in ("section", "ul", "li") else tag
+
+    def formula(self, node: LexborNode) -> None:
+        self._out.append(f" {linear(node)} ")
 
     def refuses(self, node: LexborNode) -> bool:
         """Whether an element is not read: it shows nothing, or what it shows is not in force, or is a menu."""
-        tag, style = node.tag or "", node.attributes.get("style") or ""
-        if tag in _DROPPED or (tag == "nav" and _is_menu(node)) or (tag == "noscript" and not _is_content(node)):
+        tag, style = node.tag or "", self._styles.of(node)
+        if tag == "noscript" and not _is_content(node):
+            return True
+        if tag in _DROPPED or (tag == "nav" and _is_menu(node)):
+            self._aside(tag, node)
             return True
         kind = ""
-        if "hidden" in node.attributes or (style and _UNSEEN.search(style)):
+        if "hidden" in node.attributes or hides(style):
             kind = "hidden"
-        elif tag in _STRUCK or (style and _LINE_THROUGH.search(style)):
+        elif tag in _STRUCK or (tag != "body" and strikes(style)):
             kind = "struck"
-        if kind and node.text(deep=True).strip():
+        if not kind:
+            return False
+        inside = len(node.text(deep=True))
+        if kind == "hidden" and "hidden" not in node.attributes and inside * 2 > self._whole:
+            return False  # a page that is hidden until its scripts have run
+        if node.text(deep=True).strip():
             self._left_out.add(kind)
-        return bool(kind)
+        return True
+
+    def _aside(self, tag: str, node: LexborNode) -> None:
+        """What is told of an element whose inside is not read."""
+        if tag == "svg" and (title := node.attributes.get("aria-label") or _text_of(node.css_first("title"))):
+            self._out.append(f" [picture: {' '.join(title.split())}] ")
+        elif tag == "iframe" and self._frames < MAX_FRAMES and (inner := node.attributes.get("srcdoc")) and self._table is None:
+            self._flush()
+            add_html(inner, self._builder, self._frames + 1)
 
     def text(self, text: str) -> None:
         text = text.replace(_BREAK, "")
         self._out.append(re.sub(r" {2,}", "\t", text) if self._pre else re.sub(r"[ \t\r\n\f]+", " ", text))
 
     def enter(self, tag: str, node: LexborNode) -> None:
+        role = node.attributes.get("role")
+        if role == "img" and tag != "img" and (told := node.attributes.get("aria-label")) and not node.text(deep=True).strip():
+            self._out.append(f" [picture: {told.strip()}] ")
+        after_term, self._after_term = self._after_term, False
         match tag:
+            case "dd" if after_term:
+                while self._out and not self._out[-1].replace(_BREAK, "").strip():
+                    self._out.pop()
+                if self._out:
+                    self._out[-1] = self._out[-1].rstrip(" :：")
+                self._out.append(": ")
             case "ul" | "ol":
                 if not self._lists:
                     self._out.append(_BREAK)
-                self._lists.append(_list(tag, node))
+                self._lists.append(_list(tag, node, list_kind(self._styles.of(node))))
             case "li":
                 self._item(node)
             case "br":
@@ -186,16 +291,17 @@ class _Page:
             case "sup" | "sub":
                 self._marks.append((tag, self._out, len(self._out)))
             case "table":
-                self._flush()
-                # What holds tables itself arranges them. Deep inside one another nothing else is likely, and looking would be slow.
-                deep = len(self._tables) > 8 or node.attributes.get("role") == "presentation"
-                self._tables.append(_Table(deep or any(each != node for each in node.css("table"))))
+                if self._table is None:
+                    self._flush()
+                # Deep inside one another tables only arrange, and looking closer would be slow.
+                deep = len(self._tables) > 8 or node.attributes.get("role") in ("presentation", "none")
+                self._tables.append(_Table(deep or _arranges(node)))
             case "thead" if self._table:
                 self._table.head = True
             case "tr" if self._table:
                 self._table.rows.append((self._table.head, []))
             case "td" | "th" if self._table and self._table.rows:
-                span = (_span(node, "colspan"), _span(node, "rowspan"))
+                span = (_span(node, "colspan"), _span(node, "rowspan", zero=MAX_SPAN))
                 self._table.rows[-1][1].append(_Cell(*span, header=tag == "th"))
             case "input":
                 self._out.append(_input(node))
@@ -209,6 +315,8 @@ class _Page:
                 # The paragraph that fills a list item, as word processors write it, stays on the item's line.
                 if not (self._out and _ITEM.fullmatch(self._out[-1])):
                     self._out.append(_BREAK)
+        if role in ("checkbox", "radio", "switch") and tag != "input":
+            self._out.append("☒ " if node.attributes.get("aria-checked") == "true" else "☐ ")
 
     def leave(self, tag: str) -> None:
         match tag:
@@ -223,6 +331,8 @@ class _Page:
                     out[start:] = [raised(inside) if tag == "sup" else lowered(inside)]
             case "thead" if self._table:
                 self._table.head = False
+            case "dt":
+                self._after_term = True
             case "table" if self._tables:
                 if self._table is None:
                     self._flush()
@@ -238,6 +348,9 @@ class _Page:
         for kind, reason in LEFT_OUT.items():
             if kind in self._left_out:
                 self._builder.gaps.append(Gap(GapKind.HIDDEN, reason))
+        if self._builder.text and len(self._builder.text) < _SAYS_LITTLE and _ASKS_FOR_SCRIPTS.search(self._builder.text):
+            reason = "the page asks for scripts, which make its text; open it in a browser, print it to a PDF and try again"
+            self._builder.gaps.append(Gap(GapKind.PLACEHOLDER, reason))
 
     @property
     def _table(self) -> _Table | None:
@@ -255,6 +368,9 @@ class _Page:
         if found is None or not found.numbers:
             self._out.append("\n- ")
             return
+        if found.numbers == "none":
+            self._out.append("\n")
+            return
         value = (node.attributes.get("value") or "").strip()
         found.last = int(value) if re.fullmatch(r"-?\d{1,6}", value) else found.last + found.step
         make = FORMATS.get(found.numbers, str)
@@ -267,6 +383,10 @@ class _Page:
 
     def _emit(self, table: _Table) -> None:
         if table.layout:
+            return
+        if self._table is not None:  # inside a cell of another one
+            rows = (", ".join(filter(None, dict.fromkeys(cells))) for cells in _grid(table))
+            self._out.append(f" {'; '.join(filter(None, rows))} ")
             return
         self._flush()  # a caption
         self._builder.table(
@@ -295,19 +415,43 @@ def _grid(table: _Table) -> Iterator[list[str]]:
         yield cells
 
 
-def _list(tag: str, node: LexborNode) -> _List:
-    if tag == "ul":
+def _list(tag: str, node: LexborNode, style: str) -> _List:
+    """`style` is what its style says of its numbers, such as "lower-alpha"."""
+    told = next((word for word in style.split() if word in _LIST_FORMATS or word in _BULLETS or word == "decimal"), "")
+    if told in _BULLETS or (tag == "ul" and told in ("", "none")):
         return _List("", 0)
     start = (node.attributes.get("start") or "").strip()
     step = -1 if "reversed" in node.attributes else 1
     first = int(start) if re.fullmatch(r"-?\d{1,6}", start) else 1
     if step < 0 and not start:
         first = sum(each.tag == "li" for each in node.iter())
-    return _List(_LIST_FORMATS.get(node.attributes.get("type") or "", "decimal"), first - step, step)
+    return _List(_LIST_FORMATS.get(told or node.attributes.get("type") or "", "decimal"), first - step, step)
 
 
-def _span(node: LexborNode, name: str) -> int:
+def _arranges(table: LexborNode) -> bool:
+    """Whether a table only arranges a page: it holds headings or other tables, and neither names its columns nor draws borders."""
+    if (table.attributes.get("border") or "0").strip() not in ("0", ""):
+        return False
+    if any(_table_of(each) == table for each in table.css("th, caption")):
+        return False
+    return any(each != table for each in table.css("table")) or table.css_first(_LAYOUT) is not None
+
+
+def _table_of(node: LexborNode) -> LexborNode | None:
+    above = node.parent
+    while above is not None and above.tag != "table":
+        above = above.parent
+    return above
+
+
+def _text_of(node: LexborNode | None) -> str:
+    return node.text(deep=True).strip() if node is not None else ""
+
+
+def _span(node: LexborNode, name: str, zero: int = 1) -> int:
     value = (node.attributes.get(name) or "").strip()
+    if value == "0":
+        return zero
     return max(1, min(MAX_SPAN, int(value))) if value.isascii() and value.isdigit() and len(value) < 6 else 1
 
 

@@ -103,3 +103,32 @@ def test_a_few_nul_bytes_are_not_binary_junk() -> None:
 def test_nothing_is_nothing() -> None:
     """No bytes are no characters."""
     assert decode(b"") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "declared"),
+    [
+        ("Größe: 950 €", "utf-8", "iso-8859-1"),
+        ("家賃は九万円です。", "utf-8", "Shift_JIS"),
+        ("家賃は九万円です。", "cp932", "utf-8"),
+        ("The rent is 950 EUR.", "utf-16-le", "utf-8"),
+        ("租金每月九百元。", "gb18030", "gb2312"),
+    ],
+)
+def test_a_wrong_declaration_does_no_harm(text: str, encoding: str, declared: str) -> None:
+    """What the bytes say counts more than what the file says of them."""
+    assert decode(text.encode(encoding), declared) == text
+
+
+@pytest.mark.parametrize("declared", [None, "euc-jp", "iso-2022-jp"])
+def test_characters_that_makers_of_computers_added(declared: str | None) -> None:
+    """Circled figures and old forms of names are in no standard, and in many files."""
+    text = "①家賃は九万円、㈱髙橋の口座へ。"
+    pairs = [character.encode("cp932") for character in text]
+    rows = bytearray()
+    for first, second in pairs:
+        row = 2 * (first - (0x81 if first < 0xA0 else 0xC1)) + (2 if second >= 0x9F else 1)
+        rows += bytes((0xA0 + row, 0xA0 + (second - 0x9E if second >= 0x9F else second - (0x40 if second >= 0x80 else 0x3F))))
+    seven_bits = b"\x1b$B" + bytes(byte & 0x7F for byte in rows) + b"\x1b(B"
+    data = seven_bits if declared == "iso-2022-jp" else bytes(rows)
+    assert decode(data, declared) == text

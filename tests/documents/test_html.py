@@ -144,3 +144,111 @@ def test_descriptions_of_pictures() -> None:
         html_text("<p>See <img src=x alt='the meter: 4711'> <ruby>敷<rt>しき</rt></ruby>金")
         == "See [picture: the meter: 4711] 敷金"
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<ol style='list-style-type: lower-roman'><li>x<li>y</ol>", "i. x\nii. y"),
+        (
+            "<style>ol.a{list-style-type:upper-alpha}.n{list-style:none}</style><ol class=a><li>x</ol><ol class=n><li>y</ol>",
+            "A. x\n\ny",
+        ),
+        ("<dl><dt>Rent</dt><dd>950</dd><dt>Heat:</dt><dd><p>80</p></dd><dd>gas</dd></dl>", "Rent: 950\n\nHeat: 80\n\ngas"),
+        ("<dl><div><dt>Rent</dt><dd>950</dd></div></dl>", "Rent: 950"),
+        ("<div role=checkbox aria-checked=true>Pets</div>", "☒ Pets"),
+        (
+            "<p>Stars <span role=img aria-label='4 of 5'></span> <svg><title>a rose</title><text>Q1</text></svg>",
+            "Stars [picture: 4 of 5] [picture: rose]",
+        ),
+        ("<p><span style='display:block'>Rent 950</span><span style='display:block'>Heat 80</span>", "Rent 950\n\nHeat 80"),
+        ("<p>x <math><msup><mi>a</mi><mn>2</mn></msup><mo>+</mo><mfrac><mn>1</mn><mi>bc</mi></mfrac></math>", "x a^2+1/bc"),
+        ("<div><template shadowrootmode=open><p>Shown</p></template></div><template><p>Not</p></template>", "Shown"),
+        ("<p>x</p><iframe srcdoc='&lt;p&gt;Framed&lt;/p&gt;'></iframe>", "x\n\nFramed"),
+        ("<ruby><rb>敷</rb><rtc><rt>しき</rt></rtc></ruby>", "敷"),
+        (
+            "<?xml version='1.0'?><html><head><title/></head><body><p><a id='x'/><![CDATA[5 < 6]]></p><textarea/><p>b</p></body>",
+            "5 < 6\n\nb",
+        ),
+    ],
+)
+def test_what_pages_show(page: str, text: str) -> None:
+    """Numbers of lists by style, terms with what they are, boxes, pictures, formulas, shadow trees, frames and XHTML."""
+    assert html_text(page) == text
+
+
+def test_tables_by_role_or_look_have_rows() -> None:
+    """Pages made by scripts draw their tables with other elements."""
+    role = "<div role=table><div role=row><span role=columnheader>Room</span><span role=columnheader>EUR</span></div>{}</div>"
+    assert (
+        html_text(role.format("<div role=row><span role=cell>Bath</span><span role=cell>80</span></div>"))
+        == "Room | EUR\nBath | 80"
+    )
+    cell = "<div style='display:table-cell'>{}</div>"
+    row = "<div style='display:table-row'>{}</div>"
+    assert html_text(f"<div style='display:table'>{row.format(cell.format('a') + cell.format('1'))}</div>") == "a | 1"
+
+
+def test_a_table_of_data_keeps_its_rows_around_another() -> None:
+    """A small table in a cell is part of its row; a cell may reach to the end."""
+    inner = "<table><tr><td>Tap<td>80<tr><td>Stove<td>640</table>"
+    bath = "<tr><td rowspan=0>Bath<td>Tiles<td>9<tr><td>Tub<td>7"
+    page = f"<table><tr><th>Room<th>Items<th>Sum<tr><td>Kitchen<td>{inner}<td>720{bath}</table>"
+    assert html_text(page) == "Room | Items | Sum\nKitchen | Tap, 80; Stove, 640 | 720\nBath | Tiles | 9\nBath | Tub | 7"
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "display:none!important",
+        "visibility: hidden",
+        "font-size:0px",
+        "opacity:0",
+        "mso-hide:all",
+        "position:absolute;left:-9999px",
+    ],
+)
+def test_text_that_a_style_hides_is_left_out(style: str) -> None:
+    """It makes no difference whether the attribute or a sheet says so."""
+    for page in (
+        f"<p style='{style}'>old</p><p>new and true</p>",
+        f"<style>.x .y{{{style}}}</style><div class=x><p class=y>old</p></div><p>new and true</p>",
+    ):
+        extract = html_extract(page)
+        assert extract.text == "new and true"
+        assert [gap.kind for gap in extract.gaps] == [GapKind.HIDDEN]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p style='font-size:0.875rem'>text</p>",
+        "<p style='opacity: 0.9'>text</p>",
+        "<style>@media print{p{display:none}} @media (max-width:600px){p{display:none}}</style><p>text</p>",
+        "<style>/* p{display:none} */ .tab{display:none} .tab.on{display:block}</style><p class='tab on'>text</p>",
+        "<style>p{display:none}</style><p style='display:block'>text</p>",
+        "<style>p:hover{display:none} p::before{display:none} @font-face{x:y} @media screen{q{display:none}}</style><p>text</p>",
+        "<style>body{visibility:hidden}</style><body><p>text</p></body>",
+    ],
+)
+def test_text_that_is_seen_is_read(page: str) -> None:
+    """Small or pale text, rules for paper or telephones, and pages that wait for their scripts hide nothing."""
+    extract = html_extract(page)
+    assert (extract.text, extract.gaps) == ("text", ())
+
+
+def test_sheets_strike_too() -> None:
+    """Text is not in force if its class says so."""
+    extract = html_extract("<style>.old{text-decoration: line-through red}</style><p>Fee <span class=old>500</span> 350</p>")
+    assert extract.text == "Fee 350"
+    assert [gap.kind for gap in extract.gaps] == [GapKind.HIDDEN]
+
+
+def test_pages_without_text_of_their_own_say_why() -> None:
+    """A frame names the files to read; a page made by scripts says so."""
+    with pytest.raises(DocumentError, match=r"main\.html"):
+        html_extract("<frameset><frame src='main.html'><noframes>No frames</noframes></frameset>")
+    with pytest.raises(DocumentError, match="scripts"):
+        html_extract("<div id=root></div><script>x()</script>")
+    page = html_extract("<div id=root></div><script>x()</script><noscript>You need to enable JavaScript.</noscript>")
+    assert [gap.kind for gap in page.gaps] == [GapKind.PLACEHOLDER]
