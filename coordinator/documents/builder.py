@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from coordinator.documents.extract import Extract, Part, checked, clean
@@ -191,16 +192,27 @@ def _headers(rows: Sequence[TableRow]) -> int:
         marked += 1
     if marked or len(rows) < 2:
         return marked
-    first, rest = rows[0].cells, [row.cells for row in rows[1:]]
-    if sum(map(bool, first)) < max(2, len(first) - 1) or any(is_number(cell) and not _is_year(cell) for cell in first):
+    first = rows[0].cells
+    if sum(map(bool, first)) < max(2, len(first) - 1) or not all(map(could_name, first)):
         return 0
-    figures = [
-        position
-        for position in range(len(first))
-        if (column := [row[position] for row in rest if position < len(row) and row[position]])
-        and sum(map(is_number, column)) > len(column) / 2
-    ]
-    return 1 if figures else 0
+    # Below a name over several columns stand theirs.
+    count = 2 if len(rows) > 2 and _spans(first) and all(map(could_name, rows[1].cells)) else 1
+    return count if any(figures_below(rows[count:], position) for position in range(len(first))) else 0
+
+
+def figures_below(rows: Sequence[TableRow], position: int) -> bool:
+    """Whether a column holds mostly numbers, which a name above it is not."""
+    column = [row.cells[position] for row in rows if position < len(row.cells) and row.cells[position].strip()]
+    return bool(column) and sum(map(is_number, column)) > len(column) / 2
+
+
+def could_name(text: str) -> bool:
+    """Whether a cell can be the name of a column: no amount, but a year may be."""
+    return not is_number(text) or _is_year(text)
+
+
+def _spans(cells: Sequence[str]) -> bool:
+    return any(before and before == after for before, after in pairwise(cells))
 
 
 def _is_year(text: str) -> bool:

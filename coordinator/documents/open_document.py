@@ -254,9 +254,9 @@ class _Reader:
                 if any(row.cells):
                     block.append(TableRow(row.cells, row.header, f"row {position}"))
                 elif block:
-                    add_table(self._builder, _trimmed(block))
+                    add_table(self._builder, _trimmed(block), sheet=True)
                     block = []
-            add_table(self._builder, _trimmed(block))
+            add_table(self._builder, _trimmed(block), sheet=True)
             self._flush_notes()
 
 

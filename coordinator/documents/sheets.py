@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 from xml.etree.ElementTree import Element
 
 from coordinator.documents.builder import Builder, TableRow
-from coordinator.documents.data import add_table
+from coordinator.documents.data import add_table, column_names
+from coordinator.documents.drawings import plain_text
 from coordinator.documents.extract import Extract
 from coordinator.documents.number_formats import EPOCH_1900, EPOCH_1904, shown_number
 from coordinator.documents.xml import Archive, attribute, child, children, local
@@ -18,6 +20,11 @@ MAX_COLUMNS: Final = 16_384
 _MAX_MERGED: Final = 10_000
 """Cells of one merged range that are filled; a merged page of a form is larger, and says one thing."""
 
+_MOST_GAPS: Final = 20
+"""Empty columns; a sheet with more is no row of tables."""
+_SAMPLE_ROWS: Final = 50
+_BESIDE: Final = frozenset({"comments", "threadedComment", "drawing"})
+
 # Number formats that every program knows by number (ECMA-376, 18.8.30), as far as they are not plain numbers.
 _FORMATS: Final[dict[int, str]] = {
     **dict.fromkeys((14, 15, 16, 17, 27, 28, 29, 30, 31, 36, 50, 51, 52, 53, 54, 57, 58), "yyyy-mm-dd"),
@@ -25,6 +32,10 @@ _FORMATS: Final[dict[int, str]] = {
     22: "yyyy-mm-dd hh:mm",
     2: "0.00", 3: "#,##0", 4: "#,##0.00", 9: "0%", 10: "0.00%", 37: "#,##0", 38: "#,##0", 39: "#,##0.00", 40: "#,##0.00",
 }  # fmt: skip
+
+
+_Rows = Mapping[int, Mapping[int, str]]
+"""Texts of cells by row and column, both from 1."""
 
 
 def read_xlsx(data: bytes) -> Extract:
@@ -38,6 +49,7 @@ class _Styles:
     formats: tuple[str, ...]
     """Of each cell style, by its number."""
     struck: frozenset[int]
+    bold: frozenset[int]
 
 
 class _Workbook:
@@ -48,11 +60,13 @@ class _Workbook:
         related = {id: (kind, name) for id, kind, name in archive.related(main) if name in archive.names}
         self._sheets = {id: name for id, (kind, name) in related.items() if kind == "worksheet"}
         by_kind = dict(related.values())
-        self._strings = list(_strings(archive.xml(by_kind["sharedStrings"]))) if "sharedStrings" in by_kind else []
-        self._styles = _styles(archive.xml(by_kind["styles"])) if "styles" in by_kind else _Styles((), frozenset())
+        self._left_out: set[str] = set()
+        self._strings: list[str] = []
+        for each in children(archive.xml(by_kind["sharedStrings"]), "si") if "sharedStrings" in by_kind else ():
+            self._strings.append(self._rich(each))
+        self._styles = _styles(archive.xml(by_kind["styles"])) if "styles" in by_kind else _Styles((), frozenset(), frozenset())
         from_1904 = attribute(child(self._book, "workbookPr"), "date1904") in ("1", "true")
         self._epoch = EPOCH_1904 if from_1904 else EPOCH_1900
-        self._left_out: set[str] = set()
 
     def extract(self) -> Extract:
         for number, sheet in enumerate(children(child(self._book, "sheets"), "sheet"), 1):
@@ -74,7 +88,6 @@ class _Workbook:
 
     def _sheet(self, name: str, number: int) -> None:
         sheet = self._archive.xml(name)
-        comments = self._comments(name)
         hidden = {
             column
             for each in children(child(sheet, "cols"), "col")
@@ -83,6 +96,8 @@ class _Workbook:
         }
         rows: dict[int, dict[int, str]] = {}
         hidden_rows: set[int] = set()
+        heads = self._heads(name, sheet)
+        bold: set[int] = set()
         without_value = 0
         at = 0
         for row in children(child(sheet, "sheetData"), "row"):
@@ -91,7 +106,7 @@ class _Workbook:
                 self._left_out.add("rows")
                 hidden_rows.add(at)
                 continue
-            cells, column = {}, 0
+            cells, column, plain = {}, 0, 0
             for cell in children(row, "c"):
                 column = _column(attribute(cell, "r")) or column + 1
                 value, known = self._value(cell)
@@ -100,15 +115,34 @@ class _Workbook:
                     self._left_out.add("rows")
                 elif value:
                     cells[column] = value
+                    plain += not self._is_bold(cell)
             rows[at] = cells
+            if not plain and len(cells) > 1:
+                bold.add(at)
         _fill_merged(sheet, rows)
         if without_value:
             reason = f"{without_value} formulas have no stored value; open the file in its program and save it"
             self._builder.gaps.append(Gap(GapKind.NOT_READ, reason, (number,)))
-        for block in _blocks(rows, hidden_rows):
-            add_table(self._builder, block)
-        for text in comments:
+        for block in _blocks(rows, hidden_rows, heads | {row for row in bold if row + 1 in rows and row + 1 not in bold}):
+            add_table(self._builder, block, sheet=True)
+        for text in self._beside(name):
             self._builder.paragraph(text)
+
+    def _heads(self, name: str, sheet: Element) -> set[int]:
+        """Rows that the file says name columns: those that a filter or a table begins with."""
+        ranges = [attribute(each, "ref") for each in children(sheet, "autoFilter")]
+        for _, kind, part in self._archive.related(name):
+            if (
+                kind == "table"
+                and part in self._archive.names
+                and attribute(table := self._archive.xml(part), "headerRowCount", "1") != "0"
+            ):
+                ranges.append(attribute(table, "ref"))
+        return {int(match[1]) for each in ranges if (match := re.match(r"[A-Z]{1,3}(\d{1,7}):", each))}
+
+    def _is_bold(self, cell: Element) -> bool:
+        style = attribute(cell, "s", "0")
+        return style.isdigit() and int(style) in self._styles.bold
 
     def _value(self, cell: Element) -> tuple[str, bool]:
         """What a cell shows, and whether that is known."""
@@ -117,9 +151,11 @@ class _Workbook:
         raw = child(cell, "v")
         value = raw.text or "" if raw is not None else ""
         if kind == "inlineStr":
-            value = _rich(child(cell, "is"))
+            value = self._rich(child(cell, "is"))
         elif kind == "s":
             value = self._strings[int(value)] if value.isdigit() and int(value) < len(self._strings) else ""
+        elif kind == "d":
+            value = value.removesuffix("T00:00:00").replace("T", " ")
         elif kind == "b":
             value = "TRUE" if value == "1" else "FALSE"
         elif kind == "n" and value:
@@ -130,47 +166,61 @@ class _Workbook:
             value = ""
         return value, bool(value) or child(cell, "f") is None or raw is not None
 
-    def _comments(self, sheet: str) -> Iterator[str]:
-        for _, kind, name in self._archive.related(sheet):
-            if kind == "comments" and name in self._archive.names:
-                for each in self._archive.xml(name).iter():
-                    if local(each) == "comment":
-                        yield f"[Comment on {attribute(each, 'ref')}: {_rich(child(each, 'text'))}]"
+    def _rich(self, element: Element | None) -> str:
+        """The text of a string in pieces; readings over characters are none of it."""
+        pieces = []
+        for each in element if element is not None else ():
+            struck = child(each, "rPr", "strike")
+            if local(each) == "t":
+                pieces.append(each.text or "")
+            elif local(each) == "r" and _is_on(struck):
+                self._left_out.add("struck")
+            elif local(each) == "r":
+                pieces.append(self._rich(each))
+        return "".join(pieces)
+
+    def _beside(self, sheet: str) -> Iterator[str]:
+        """What hangs on cells or lies over them: comments, and the texts of shapes."""
+        parts = [
+            (kind, self._archive.xml(name))
+            for _, kind, name in self._archive.related(sheet)
+            if kind in _BESIDE and name in self._archive.names
+        ]
+        for kind, part in parts:
+            for each in part.iter():
+                if kind == "threadedComment" and local(each) == kind:
+                    text = child(each, "text")
+                    yield f"[Comment on {attribute(each, 'ref')}: {text.text or '' if text is not None else ''}]"
+                elif kind == "comments" and local(each) == "comment":
+                    said = self._rich(child(each, "text"))
+                    if not said.startswith("[Threaded comment]"):  # told by itself, above
+                        yield f"[Comment on {attribute(each, 'ref')}: {said}]"
+                elif kind == "drawing" and local(each) == "txBody":
+                    yield "\n".join(plain_text(line) for line in each if local(line) == "p")
 
 
 def _styles(part: Element) -> _Styles:
     own = {attribute(each, "numFmtId"): attribute(each, "formatCode") for each in children(child(part, "numFmts"), "numFmt")}
-    struck_fonts = {
-        position
-        for position, font in enumerate(children(child(part, "fonts"), "font"))
-        if (strike := child(font, "strike")) is not None and attribute(strike, "val", "1") not in ("0", "false")
-    }
+    struck_fonts, bold_fonts = (
+        {position for position, font in enumerate(children(child(part, "fonts"), "font")) if _is_on(child(font, name))}
+        for name in ("strike", "b")
+    )
     formats: list[str] = []
     struck: set[int] = set()
+    bold: set[int] = set()
     for position, each in enumerate(children(child(part, "cellXfs"), "xf")):
         id = attribute(each, "numFmtId", "0")
         formats.append(own.get(id) or _FORMATS.get(int(id) if id.isdigit() else 0, ""))
         font = attribute(each, "fontId", "0")
         if font.isdigit() and int(font) in struck_fonts:
             struck.add(position)
-    return _Styles(tuple(formats), frozenset(struck))
+        if font.isdigit() and int(font) in bold_fonts:
+            bold.add(position)
+    return _Styles(tuple(formats), frozenset(struck), frozenset(bold))
 
 
-def _strings(part: Element) -> Iterator[str]:
-    return (_rich(each) for each in children(part, "si"))
-
-
-def _rich(element: Element | None) -> str:
-    """The text of a string in pieces; readings over characters are none of it."""
-    if element is None:
-        return ""
-    pieces = []
-    for each in element:
-        if local(each) == "t":
-            pieces.append(each.text or "")
-        elif local(each) == "r" and child(each, "rPr", "strike") is None:
-            pieces.append(_rich(each))
-    return "".join(pieces)
+def _is_on(element: Element | None) -> bool:
+    return element is not None and attribute(element, "val", "1") not in ("0", "false")
 
 
 def _column(reference: str) -> int:
@@ -206,20 +256,37 @@ def _fill_merged(sheet: Element, rows: dict[int, dict[int, str]]) -> None:
                         rows[row].setdefault(column, value)
 
 
-def _blocks(rows: Mapping[int, Mapping[int, str]], hidden: set[int]) -> Iterator[list[TableRow]]:
-    """Runs of rows without an empty one between them, hidden ones aside, each from its first column to its last."""
+def _blocks(rows: _Rows, hidden: set[int], heads: set[int]) -> Iterator[list[TableRow]]:
+    """Runs of rows without an empty one between them, hidden ones aside, each from its first column to its last; tables that stand
+    side by side one after the other. `heads` are rows that name columns."""
     block: list[int] = []
     for row in sorted(rows):
         if block and (not rows[row] or not hidden.issuperset(range(block[-1] + 1, row))):
-            yield _block(block, rows)
+            yield from _beside_one_another(block, rows, heads)
             block = []
         if rows[row]:
             block.append(row)
     if block:
-        yield _block(block, rows)
+        yield from _beside_one_another(block, rows, heads)
 
 
-def _block(block: list[int], rows: Mapping[int, Mapping[int, str]]) -> list[TableRow]:
+def _beside_one_another(block: list[int], rows: _Rows, heads: set[int]) -> Iterator[list[TableRow]]:
+    """The table, or several where an empty column parts such as have names for their columns each."""
     columns = sorted({column for row in block for column in rows[row]})
+    gaps = [place for place, (before, after) in enumerate(pairwise(columns), 1) if after > before + 1]
+    start = 0
+    for gap in gaps if len(gaps) <= _MOST_GAPS else ():
+        parts = (_block(block[:_SAMPLE_ROWS], rows, part, heads) for part in (columns[start:gap], columns[gap:]) if len(part) > 1)
+        if sum(column_names(part) is not None for part in parts) == 2:
+            yield _block(block, rows, columns[start:gap], heads)
+            start = gap
+    yield _block(block, rows, columns[start:], heads)
+
+
+def _block(block: list[int], rows: _Rows, columns: list[int], heads: set[int]) -> list[TableRow]:
     span = f"{_letters(columns[0])}{{0}}:{_letters(columns[-1])}{{0}}"
-    return [TableRow([rows[row].get(column, "") for column in columns], label=span.format(row)) for row in block]
+    return [
+        TableRow([rows[row].get(column, "") for column in columns], row in heads, span.format(row))
+        for row in block
+        if any(column in rows[row] for column in columns)
+    ]

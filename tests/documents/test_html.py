@@ -158,7 +158,7 @@ def test_descriptions_of_pictures() -> None:
         ("<dl><div><dt>Rent</dt><dd>950</dd></div></dl>", "Rent: 950"),
         ("<div role=checkbox aria-checked=true>Pets</div>", "☒ Pets"),
         (
-            "<p>Stars <span role=img aria-label='4 of 5'></span> <svg><title>a rose</title><text>Q1</text></svg>",
+            "<p>Stars <span role=img aria-label='4 of 5'></span> <svg><title>rose</title><text>Q</text></svg>",
             "Stars [picture: 4 of 5] [picture: rose]",
         ),
         ("<p><span style='display:block'>Rent 950</span><span style='display:block'>Heat 80</span>", "Rent 950\n\nHeat 80"),

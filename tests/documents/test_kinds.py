@@ -84,8 +84,7 @@ def test_json_is_lines_of_names_and_values() -> None:
     data = '{"rent": 950, "pets": false, "tenant": {"name": "Mia"}, "rooms": [{"name": "hall", "m2": 7}, {"name": "bath"}]}'
     assert lines(read_json(data.encode())) == [
         "rent: 950 | pets: false",
-        "tenant",
-        "name: Mia",
+        "tenant.name: Mia",
         "rooms",
         "name: hall | m2: 7",
         "name: bath",
@@ -101,6 +100,46 @@ def test_broken_lines_of_jsonl_are_told() -> None:
     extract = read_jsonl(b'{"a": 1}\nnonsense\n{"a": {"b": 2}}\n')
     assert lines(extract) == ["a: 1", "a.b: 2"]
     assert [gap.kind for gap in extract.gaps] == [GapKind.DAMAGED]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("1,5;2,5\n3,5;4,5\n", ["1,5 | 2,5", "3,5 | 4,5"]),
+        ("name\tprice\nTap\t1,5\nStove\t2,5\n", ["name: Tap | price: 1,5", "name: Stove | price: 2,5"]),
+        ("# exported, 2026\n# by Mia\nflat,rent\n1,600\n", ["# exported, 2026", "# by Mia", "flat: 1 | rent: 600"]),
+        ("#flat,rent\n1,600\n", ["#flat: 1 | rent: 600"]),
+        ("name\nMiller, Inc.\nVogel\nSmith, John, Jr\n", ["name", "Miller, Inc.", "Vogel", "Smith, John, Jr"]),
+        (
+            "Bank;DE12\n\nday;name;sum\n1.1.26;Vogel;-9,50\n2.1.26;Kim;2\n",
+            ["Bank | DE12", "day: 1.1.26 | name: Vogel | sum: -9,50", "day: 2.1.26 | name: Kim | sum: 2"],
+        ),
+        ("Mia,Berlin,active\nBen,Hamburg,active\n", ["Mia | Berlin | active", "Ben | Hamburg | active"]),
+        ("mia@example.org,Berlin\nben@example.org,Hamburg\n", ["mia@example.org | Berlin", "ben@example.org | Hamburg"]),
+        ("region,2024,2025\nNorth,5,6\n", ["region: North | 2024: 5 | 2025: 6"]),
+        (",rent\nMia,900\n", ["Mia | rent: 900"]),
+        ("name,sum,sum\nMia,1,2\n", ["name: Mia | sum: 1 | sum: 2"]),
+        ("name,rent,note\nMia,900,\n", ["name: Mia | rent: 900", "Columns without values: note"]),
+    ],
+)
+def test_tables_of_many_makers(text: str, shown: list[str]) -> None:
+    """Decimal commas, lines before the table, tables without names, with years for names or a name twice."""
+    assert lines(read_csv(text.encode())) == shown
+
+
+def test_a_value_too_many_takes_no_names_from_the_others() -> None:
+    """One ragged row, or a quotation mark that is never closed, costs itself."""
+    rows = "".join(f"T{number},{number}\n" for number in range(60))
+    assert lines(read_csv(f"tenant,rent\nMia,5,note\n{rows}".encode()))[:2] == [
+        "tenant: Mia | rent: 5 | note",
+        "tenant: T0 | rent: 0",
+    ]
+    assert lines(read_csv(f'tenant,rent\n"12 inch,5\n{rows}'.encode()))[-1] == "tenant: T59 | rent: 59"
+
+
+def test_json_names_given_twice() -> None:
+    """No value is lost because its name comes again."""
+    assert lines(read_json(b'{"a": 1, "a": 2}')) == ["a: 1 | a (2): 2"]
 
 
 def message(body: str = "The rent rises.", html: str | None = None, subject: str = "Rent") -> EmailMessage:
@@ -215,6 +254,72 @@ def test_merged_cells_of_a_sheet_say_the_same_in_each_row() -> None:
         f'<row r="3">{cell("B3", "Tiles")}</row></sheetData><mergeCells><mergeCell ref="A2:A3"/></mergeCells>'
     )
     assert lines(read_xlsx(workbook(('name="x"', xml)))) == ["room: Bath | item: Tap", "room: Bath | item: Tiles"]
+
+
+def grid(*rows: tuple[str | int, ...]) -> str:
+    """Rows of a sheet; "" for no cell."""
+    made = ""
+    for number, row in enumerate(rows, 1):
+        cells = (
+            cell(f"{chr(65 + column)}{number}", value)
+            if isinstance(value, str)
+            else f'<c r="{chr(65 + column)}{number}"><v>{value}</v></c>'
+            for column, value in enumerate(row)
+            if value != ""
+        )
+        made += f'<row r="{number}">{"".join(cells)}</row>'
+    return f"<sheetData>{made}</sheetData>"
+
+
+def sheet(*rows: tuple[str | int, ...], merged: tuple[str, ...] = ()) -> list[str]:
+    """The lines of a workbook with these rows in its one sheet."""
+    ranges = "".join(f'<mergeCell ref="{each}"/>' for each in merged)
+    return lines(read_xlsx(workbook(('name="x"', grid(*rows) + f"<mergeCells>{ranges}</mergeCells>"))))
+
+
+def test_names_in_two_rows_are_joined() -> None:
+    """A year over several columns belongs to each of them, merged or not."""
+    rows: tuple[tuple[str | int, ...], ...] = (
+        ("Region", "2026", "", "2027", ""),
+        ("", "plan", "actual", "plan", "actual"),
+        ("North", 30, 31, 32, 33),
+    )
+    told = ["Region: North | 2026 plan: 30 | 2026 actual: 31 | 2027 plan: 32 | 2027 actual: 33"]
+    assert sheet(*rows) == told
+    assert sheet(*rows, merged=("A1:A2", "B1:C1", "D1:E1")) == told
+
+
+def test_tables_side_by_side_are_read_one_after_the_other() -> None:
+    """A row of one table is no row of its neighbour; a form with space between label and value stays together."""
+    assert sheet(("name", "rent", "", "name", "price"), ("Mia", 900, "", "Tap", 80), ("", "", "", "Tub", 5)) == [
+        "name: Mia | rent: 900",
+        "name: Tap | price: 80",
+        "name: Tub | price: 5",
+    ]
+    form = (("Tenant", "", "Vogel"), ("Rent", "", 950), ("Begins", "", "May"))
+    assert sheet(*form) == ["Tenant | Vogel", "Rent | 950", "Begins | May"]
+
+
+def test_what_lies_over_cells_is_read() -> None:
+    """Shapes hold text; a thread of comments is told once and without the words of the program that made it."""
+    data = workbook(('name="x"', grid(("a", "b"), ("x", 1))))
+    more = {
+        "xl/_rels/s1.xml.rels": f'<Relationships xmlns="{RELATIONS}">'
+        + "".join(
+            f'<Relationship Id="{kind}" Type="{TYPES}/{kind}" Target="{kind}.xml"/>'
+            for kind in ("drawing", "comments", "threadedComment")
+        )
+        + "</Relationships>",
+        "xl/drawing.xml": "<d:wsDr xmlns:d='d' xmlns:a='a'><d:txBody><a:p><a:r><a:t>Boxed</a:t></a:r></a:p></d:txBody></d:wsDr>",
+        "xl/comments.xml": '<comments><comment ref="B2"><text><t>[Threaded comment] Your version</t></text></comment>'
+        '<comment ref="A2"><text><t>Old</t></text></comment></comments>',
+        "xl/threadedComment.xml": '<ThreadedComments><threadedComment ref="B2"><text>Why?</text></threadedComment></ThreadedComments>',
+    }
+    target = io.BytesIO(data)
+    with zipfile.ZipFile(target, "a") as made:
+        for name, content in more.items():
+            made.writestr(name, content)
+    assert lines(read_xlsx(target.getvalue())) == ["a: x | b: 1", "Boxed", "[Comment on A2: Old]", "[Comment on B2: Why?]"]
 
 
 OFFICE = 'xmlns:office="o" xmlns:text="t" xmlns:table="b" xmlns:style="s" xmlns:fo="f" xmlns:draw="d" xmlns:dc="c"'
