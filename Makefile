@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml
 	@echo "Setting up $(VENV): this takes a minute or two, the first time only."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[engine,coordinator]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[engine,coordinator,ocr]" --group dev
 	touch $@
 
 demo: setup

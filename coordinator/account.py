@@ -9,7 +9,7 @@ from rich.text import Text
 from coordinator.cloud import prices
 from coordinator.config import SupervisorConfig
 from coordinator.types import Answer, Citation, Status
-from coordinator.words import several, work_done
+from coordinator.words import by_ocr, several, work_done
 from edgenode.text import clean_line
 
 QUOTE_CHARACTERS: Final = 300
@@ -39,7 +39,7 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
     def cite(mark: str, citation: Citation) -> None:
         say()
         where = clean_line(citation.where, 200) or f"characters {citation.start}-{citation.end}"
-        say(f"{mark} {clean_line(citation.document, 200)}, {where}")
+        say(f"{mark} {clean_line(citation.document, 200)}, {where}{by_ocr(citation)}")
         say(f"    “{clean_line(citation.quote, QUOTE_CHARACTERS)}”")
         if citation.answer and answer.status is Status.NOT_FOUND:
             say(f"    A reader says: {clean_line(citation.answer, QUOTE_CHARACTERS)}")

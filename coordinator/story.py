@@ -15,7 +15,7 @@ from coordinator.runs.outcome import incomplete, subtasks_missing
 from coordinator.runs.records import KeptEvent, RequestRecord, RequestState
 from coordinator.runs.sent import Sent
 from coordinator.types import Citation, NodeWork, RunId
-from coordinator.words import place, several, work_done
+from coordinator.words import by_ocr, place, several, work_done
 from edgenode.text import clean_line
 
 QUESTION_CHARACTERS: Final = 60
@@ -175,7 +175,7 @@ def story_lines(story: Story) -> Iterator[str]:
         yield f"Answer: {story.answer}"
     for number, citation in enumerate(story.citations, 1):
         where = place(clean_line(citation.document), citation.page)
-        yield f"[{number}] {where}, characters {citation.start}-{citation.end}"
+        yield f"[{number}] {where}, characters {citation.start}-{citation.end}{by_ocr(citation)}"
         yield f"    “{clean_line(citation.quote, 300)}”"
     if story.plan:
         subtasks = int(story.plan.get("subtasks", 0))

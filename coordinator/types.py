@@ -1,6 +1,7 @@
 """What a run is made of, as plain values. Offsets are Python string indices into the document's extracted text."""
 
 import bisect
+import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -64,6 +65,16 @@ class Row:
     """What stands above its table and says what the values are: "Net sales by product line (in thousands)"."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Text that OCR has read off a picture, `text[start:end]`: a line, or a row of a table. Characters of it may be wrong."""
+
+    start: int
+    end: int
+    confidence: float | None
+    """How sure the OCR is of it by its own account, from 0 to 1; None where the file held the text already and does not tell."""
+
+
 class GapKind(StrEnum):
     """Why something of a document is not in its text."""
 
@@ -78,6 +89,8 @@ class GapKind(StrEnum):
     PLACEHOLDER = "placeholder"
     """A page that only asks to be opened in another program."""
     DAMAGED = "damaged"
+    UNSURE = "unsure"
+    """Lines of a picture of which OCR is not sure, which were left out."""
     NOT_READ = "not_read"
     """Something of another kind, such as an attachment that is not read."""
 
@@ -110,6 +123,8 @@ class Document:
     gaps: tuple[Gap, ...] = ()
     part: str = ""
     """Which part of the file it is, where the file holds several documents: the name of an attachment."""
+    recognised: tuple[Recognised, ...] = ()
+    """What of the text is by OCR, in order of `start`; none overlaps another."""
 
     @property
     def pages(self) -> int | None:
@@ -141,6 +156,21 @@ class Document:
         position = bisect.bisect_right(self.rows, offset, key=lambda row: row.start)
         row = self.rows[position - 1] if position else None
         return row if row is not None and offset < row.end else None
+
+    def place(self, start: int, end: int) -> "Place":
+        """Where `text[start:end]` is, and whether it is by OCR."""
+        first = bisect.bisect_right(self.recognised, start, key=lambda each: each.end)
+        by_ocr = list(itertools.takewhile(lambda each: each.start < end, self.recognised[first:]))
+        told = [each.confidence for each in by_ocr if each.confidence is not None]
+        return Place(
+            self.label,
+            self.page_at(start),
+            start,
+            end,
+            self.where(start),
+            bool(by_ocr),
+            min(told) if len(told) == len(by_ocr) > 0 else None,
+        )
 
     def quote(self, start: int, end: int) -> str:
         """What stands from `start` to `end`, as it is quoted: the text itself, but whole cells of a table's row with the names of
@@ -236,6 +266,10 @@ class Place:
     end: int
     where: str = ""
     """As `Document.where` tells it. It may hold names of the document's own, so it stays in the house."""
+    by_ocr: bool = False
+    """Whether any of it was read off a picture by OCR, so that characters may be wrong."""
+    confidence: float | None = None
+    """Of the line in it that OCR is least sure of, from 0 to 1; None where that is not known, or it is not by OCR."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +360,10 @@ class Citation:
     """The page, sheet, row or line, for a person."""
     answer: str = ""
     """What a reader said that the quotation answers, in its own words, verified by nobody; empty where none did."""
+    by_ocr: bool = False
+    """As `Place.by_ocr`."""
+    confidence: float | None = None
+    """As `Place.confidence`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from coordinator.events import (
     Warned,
 )
 from coordinator.types import Answered, Failed, Finding, Rejected, Retrieved
-from coordinator.words import place, several
+from coordinator.words import by_ocr, place, several
 from edgenode.text import clean_line
 from edgenode.types import NodeId
 
@@ -148,7 +148,8 @@ class LiveView:
             self._nodes[node].done += 1
         if isinstance(finding, Answered | Retrieved):
             mark = "" if isinstance(finding, Answered) else " (retrieved)"
-            line = f"{place(finding.place.document, finding.place.page)}{mark}: {clean_line(finding.quote, 120)}"
+            where = place(finding.place.document, finding.place.page) + by_ocr(finding.place)
+            line = f"{where}{mark}: {clean_line(finding.quote, 120)}"
             # Retrieval gives its strongest first, and many: the first few will do.
             if line not in self._found and (not mark or len(self._found) < FOUND_SHOWN):
                 self._found.append(line)

@@ -1,6 +1,8 @@
 """Counts and places as a person reads them."""
 
-from coordinator.types import NodeWork
+import math
+
+from coordinator.types import Citation, NodeWork, Place
 
 
 def work_done(node: NodeWork) -> str:
@@ -17,3 +19,10 @@ def several(count: int, what: str) -> str:
 def place(document: str, page: int | None) -> str:
     """ "lease.pdf p. 3", or the document alone where it has no pages."""
     return f"{document} p. {page}" if page else document
+
+
+def by_ocr(place: Place | Citation) -> str:
+    """ ", by OCR (88 % sure)", to be put behind a place; empty where its text is the document's own."""
+    if not place.by_ocr:
+        return ""
+    return ", by OCR" if place.confidence is None else f", by OCR ({math.floor(100 * place.confidence)} % sure)"

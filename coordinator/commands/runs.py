@@ -216,5 +216,6 @@ def _told(document: Document) -> dict[str, Any]:
         "sections": [asdict(each) for each in document.sections],
         "rows": [asdict(each) for each in document.rows],
         "gaps": [asdict(each) for each in document.gaps],
+        "recognised": [asdict(each) for each in document.recognised],
         "text": document.text,
     }

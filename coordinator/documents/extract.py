@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coordinator.errors import DocumentError
-from coordinator.types import Gap, Row, Section
+from coordinator.types import Gap, Recognised, Row, Section
 
 MAX_CHARACTERS: Final = 20_000_000
 """Some 5,000 dense pages: a pool would read it for days."""
@@ -39,6 +39,8 @@ class Extract:
     """In order of `start`; none overlaps another. The line of a table's header is plain text and no row."""
     gaps: tuple[Gap, ...] = ()
     parts: tuple[Part, ...] = ()
+    recognised: tuple[Recognised, ...] = ()
+    """In order of `start`; none overlaps another."""
 
 
 def clean(text: str) -> str:

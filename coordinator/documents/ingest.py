@@ -191,7 +191,9 @@ def _documents(workers: Workers, candidate: _Candidate, reading: "Future[Extract
             yield Skipped(name, _sentence(str(error)))
             continue
         if extract.text:
-            yield Document("", name, candidate.path, extract.text, extract.sections, extract.rows, extract.gaps, part)
+            yield Document(
+                "", name, candidate.path, extract.text, extract.sections, extract.rows, extract.gaps, part, extract.recognised
+            )
         for number, each in enumerate(extract.parts, 1):
             count += 1
             below, title = f"{part}/{number}:{each.name}".lstrip("/"), f"{name} > {each.name}"

@@ -31,6 +31,7 @@ READERS: Final[Mapping[str, str]] = {
     **dict.fromkeys((".mht", ".mhtml"), "mail.read_mht"),
     ".epub": "books.read_epub",
     **dict.fromkeys((".srt", ".vtt"), "subtitles.read_subtitles"),
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"), "ocr.pictures.read_picture"),
 }
 """By a file name's ending in lower case: the module in this package and its function. Modules are imported when they are needed, in
 the process that reads: their libraries take half a second and 60 MB."""
@@ -49,9 +50,7 @@ NOT_READ: Final[Mapping[str, str]] = {
     ".mobi": "it is in the Kindle format; convert it to .epub and try again",
     ".azw3": "it is in the Kindle format; convert it to .epub and try again",
     ".zip": "it is an archive; unpack it and try again",
-    **dict.fromkeys(
-        (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".webp", ".bmp", ".gif"), "it is a picture; pictures are not read"
-    ),
+    **dict.fromkeys((".heic", ".heif", ".avif"), "it is a picture of a kind that is not read; save it as .jpg and try again"),
 }
 """Documents that people have and that are not read, with the reason: silence about them in a folder would pass for having read
 them."""

@@ -1,4 +1,5 @@
-"""The process that reads files: a request on standard input, an extract on standard output, until its input ends.
+"""The process that reads files: a request on standard input, an extract on standard output, until its input ends. Before the
+extract may come signs of progress: `{"progress": true}`.
 
 A frame is its length as 8 bytes, then JSON; the bytes of a document that is no file, and those of parts, follow in frames of their
 own. JSON and not pickle: a library that a hostile file has taken over must not take over the coordinator with what it answers.
@@ -17,14 +18,17 @@ from typing import IO, Any, Final
 
 from coordinator.documents.extract import Extract
 from coordinator.documents.kinds import kind_inside, reader_of
+from coordinator.documents.limits import MEMORY_BYTES, limit_memory
+from coordinator.documents.progress import listen
 from coordinator.errors import DocumentError
 
 MAX_FILE_BYTES: Final = 200_000_000
 """A scanned book with its pictures is smaller; memory on a small machine is not much larger."""
-MAX_MEMORY_BYTES: Final = 3 * 2**30
-"""Of address space, for the program, the file and all that is made of it. Where the system has no such limit there is none."""
 MAX_FRAME_BYTES: Final = 2**30
 _LENGTH_BYTES: Final = 8
+_NETWORK: Final = frozenset(
+    {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname"}
+)
 
 
 def write_frame(file: IO[bytes], data: bytes) -> None:
@@ -64,7 +68,9 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.dup2(nowhere, sys.stderr.fileno())
-    _limit_memory()
+    limit_memory()
+    sys.addaudithook(_refuse_network)
+    listen(lambda: _write(replies, {"progress": True}), Path(sys.argv[1]) if len(sys.argv) > 1 else None)
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests,), daemon=True).start()
     while True:
@@ -84,11 +90,21 @@ def _receive(requests: "queue.SimpleQueue[dict[str, Any]]") -> None:
 
 def _answer(request: dict[str, Any], replies: IO[bytes]) -> None:
     reply, parts = _read(request)
+    _write(replies, reply, *parts)
+
+
+def _write(replies: IO[bytes], reply: dict[str, Any], *parts: bytes) -> None:
     with contextlib.suppress(OSError):  # nobody waits any more
         write_frame(replies, json.dumps(reply).encode())
         for part in parts:
             write_frame(replies, part)
         replies.flush()
+
+
+def _refuse_network(event: str, _: tuple[object, ...]) -> None:
+    """What reads documents has nobody to talk to, whatever a library or a file wants."""
+    if event in _NETWORK:
+        raise PermissionError("a process that reads files has no network")
 
 
 def _read(request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
@@ -100,7 +116,7 @@ def _read(request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     except DocumentError as error:
         return {"error": str(error)}, []
     except MemoryError:
-        return {"error": f"reading it takes more than {MAX_MEMORY_BYTES // 2**30} GB of memory; split it and try again"}, []
+        return {"error": f"reading it takes more than {MEMORY_BYTES // 2**30} GB of memory; split it and try again"}, []
     except ImportError as error:
         missing = f"what reads files of this kind is not installed ({error.name})"
         return {"error": f"{missing}; install edgenode with its coordinator extra"}, []
@@ -109,18 +125,6 @@ def _read(request: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     told = asdict(extract)
     told["parts"] = [part.name for part in extract.parts]
     return told, [part.data for part in extract.parts]
-
-
-def _limit_memory() -> None:
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    most = MAX_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MAX_MEMORY_BYTES)
-    with contextlib.suppress(ValueError, OSError):  # macOS knows the limit and does not always take it
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

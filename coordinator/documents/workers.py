@@ -1,12 +1,15 @@
 """Processes that read files, several side by side: a crash, a bomb or an endless file costs that file and nothing else."""
 
 import contextlib
+import functools
 import json
 import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +18,16 @@ from typing import Any, Final, Self
 from coordinator.documents.extract import Extract, Part
 from coordinator.documents.worker_main import read_frame, write_frame
 from coordinator.errors import DocumentError
-from coordinator.types import Cell, Gap, GapKind, Row, Section, SectionKind
+from coordinator.types import Cell, Gap, GapKind, Recognised, Row, Section, SectionKind
 
 MAX_WORKERS: Final = 4
 """Each may take gigabytes for a large file."""
 SECONDS: Final = 120.0
 SECONDS_PER_MEGABYTE: Final = 10.0
-"""For the largest file on a small and busy board. Here a dense page takes some milliseconds."""
+"""For the largest file on a small and busy board. Here a dense page takes some milliseconds. Where pages are read by OCR, which
+takes seconds here and half a minute on a small board, each sign of progress begins the time again."""
+MAX_SIGNS: Final = 100_000
+"""Of progress from one file. One of `ocr.MAX_PAGES` gives a sign for each page, and others while it waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class Workers:
 
     def __init__(self, most: int | None = None, seconds: float = SECONDS) -> None:
         self._most = most or min(MAX_WORKERS, os.cpu_count() or 1)
+        self._folder = tempfile.TemporaryDirectory(prefix="edgenode-", ignore_cleanup_errors=True)
         self._seconds = seconds
         self._jobs: queue.SimpleQueue[tuple[Job, Future[Extract]]] = queue.SimpleQueue()
         self._workers: list[_Worker] = []
@@ -50,6 +57,7 @@ class Workers:
     def __exit__(self, *exc_info: object) -> None:
         for worker in self._workers:
             worker.close()
+        self._folder.cleanup()
 
     def submit(self, job: Job) -> "Future[Extract]":
         """Has a file read. The future's exception is a `DocumentError` with the reason, whatever is wrong with the file."""
@@ -57,7 +65,7 @@ class Workers:
         with self._lock:
             self._waiting += 1
             if self._waiting > len(self._workers) and len(self._workers) < self._most:
-                worker = _Worker(self._seconds)
+                worker = _Worker(self._seconds, Path(self._folder.name, "ocr.lock"))
                 self._workers.append(worker)
                 threading.Thread(target=self._work, args=(worker,), name="read-files", daemon=True).start()
         self._jobs.put((job, future))
@@ -79,8 +87,9 @@ class Workers:
 class _Worker:
     """One process, used by one thread, and started again after it has ended. `close` may be called from another thread."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, lock: Path) -> None:
         self._seconds = seconds
+        self._turns = lock
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._late = False
@@ -95,11 +104,9 @@ class _Worker:
         seconds = self._seconds + SECONDS_PER_MEGABYTE * _megabytes(job)
         process = self._started()
         self._late = False
-        timer = threading.Timer(seconds, self._too_late, args=(process,))
-        timer.daemon = True
-        timer.start()
+        deadline = _Deadline(seconds, functools.partial(self._too_late, process))
         try:
-            return _exchange(process, job)
+            return _exchange(process, job, deadline.begin)
         except (EOFError, OSError) as error:
             self._end()
             if self._late:
@@ -108,7 +115,7 @@ class _Worker:
                 ) from error
             raise DocumentError("it is damaged: the program that reads files of this kind crashed over it") from error
         finally:
-            timer.cancel()
+            deadline.cancel()
 
     def _started(self) -> "subprocess.Popen[bytes]":
         with self._lock:
@@ -117,7 +124,7 @@ class _Worker:
             if self._process is None or self._process.poll() is not None:
                 try:
                     self._process = subprocess.Popen(
-                        [sys.executable, "-P", "-m", "coordinator.documents.worker_main"],
+                        [sys.executable, "-P", "-m", "coordinator.documents.worker_main", os.fspath(self._turns)],
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=subprocess.DEVNULL,
@@ -143,7 +150,26 @@ class _Worker:
                     pipe.close()
 
 
-def _exchange(process: "subprocess.Popen[bytes]", job: Job) -> Extract:
+class _Deadline:
+    """Calls `late` in a thread once `seconds` have gone by since the last `begin`."""
+
+    def __init__(self, seconds: float, late: Callable[[], None]) -> None:
+        self._seconds, self._late = seconds, late
+        self._timer: threading.Timer | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        self.cancel()
+        self._timer = threading.Timer(self._seconds, self._late)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _exchange(process: "subprocess.Popen[bytes]", job: Job, progress: Callable[[], None]) -> Extract:
     assert process.stdin is not None, "it is a pipe"
     assert process.stdout is not None, "it is a pipe"
     request = {"ending": job.ending, "path": None if job.data is not None else os.fspath(job.path)}
@@ -152,6 +178,13 @@ def _exchange(process: "subprocess.Popen[bytes]", job: Job) -> Extract:
         write_frame(process.stdin, job.data)
     process.stdin.flush()
     reply: dict[str, Any] = json.loads(read_frame(process.stdout))
+    signs = 0
+    while "progress" in reply:
+        signs += 1
+        if signs > MAX_SIGNS:
+            raise EOFError
+        progress()
+        reply = json.loads(read_frame(process.stdout))
     if "error" in reply:
         raise DocumentError(reply["error"])
     parts = tuple(Part(name, read_frame(process.stdout)) for name in reply["parts"])
@@ -161,6 +194,7 @@ def _exchange(process: "subprocess.Popen[bytes]", job: Job) -> Extract:
         tuple(Row(**{**each, "cells": tuple(Cell(**cell) for cell in each["cells"])}) for each in reply["rows"]),
         tuple(Gap(GapKind(each["kind"]), each["reason"], tuple(each["pages"])) for each in reply["gaps"]),
         parts,
+        tuple(Recognised(**each) for each in reply["recognised"]),
     )
 
 

@@ -26,7 +26,8 @@ You answer a question about documents that you cannot see. Small local readers a
 findings.
 
 Each finding has a number in brackets, a document, a page or character range, and a quotation as a JSON string. The quotations are \
-verified: they stand in the documents word for word. A star after the number says that a reader chose the sentence for this \
+verified: they stand in the documents word for word; where "by OCR" is said, they were read off a picture, and single characters \
+may be wrong. A star after the number says that a reader chose the sentence for this \
 question; those without one were found by search. Many findings may have nothing to do with the question: leave those aside. A \
 line "reader, unverified" holds the reader's own words: a hint that may be wrong, never a source.
 

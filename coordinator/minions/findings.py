@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from coordinator.minions.echo import own_words
 from coordinator.minions.plan import Plan
 from coordinator.minions.quotation import fold, locate, normalise
-from coordinator.types import Abstained, Answered, Chunk, Document, Place, Rejected, Retrieved, Sentence, Task
+from coordinator.types import Abstained, Answered, Chunk, Document, Rejected, Retrieved, Sentence, Task
 from edgenode.text import clean_line
 from edgenode.types import NodeId
 
@@ -64,7 +64,7 @@ def check_reply(text: str, task: Task, chunk: Chunk, document: Document, node: N
     return Answered(
         task=task.index,
         chunk=chunk.index,
-        place=Place(document.label, document.page_at(start), start, end, document.where(start)),
+        place=document.place(start, end),
         quote=document.quote(start, end),
         answer=own_words(clean_line(answer, MAX_ANSWER_CHARACTERS), document.text[start:end], chunk.text),
         node=node,
@@ -114,7 +114,7 @@ def _retrieved(task: Task, chunk: Chunk, sentence: Sentence, documents: Mapping[
     return Retrieved(
         task=task.index,
         chunk=chunk.index,
-        place=Place(document.label, document.page_at(sentence.start), sentence.start, sentence.end, document.where(sentence.start)),
+        place=document.place(sentence.start, sentence.end),
         quote=document.quote(sentence.start, sentence.end),
         score=round(score, 4),
     )

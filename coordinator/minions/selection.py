@@ -9,6 +9,7 @@ from typing import Final
 
 from coordinator.errors import EgressRefused
 from coordinator.types import Answered, Place, Retrieved
+from coordinator.words import by_ocr
 from edgenode.text import clean_line
 
 RESERVED_SHARE: Final = 0.6
@@ -107,7 +108,7 @@ def line(number: int, entry: Entry, names: Mapping[str, str]) -> str:
     name = names.get(place.document)
     label = f"{place.document} ({clean_line(name, _MAX_NAME_CHARACTERS)})" if name else place.document
     where = f"characters {place.start}-{place.end}" if place.page is None else f"page {place.page}"
-    text = f"[{number}]{'*' if entry.chosen else ' '} {label}, {where}: {quotation(entry)}"
+    text = f"[{number}]{'*' if entry.chosen else ' '} {label}, {where}{by_ocr(place)}: {quotation(entry)}"
     return f"{text}\n    reader, unverified: {_json(entry.answer)}" if entry.answer else text
 
 

@@ -149,4 +149,4 @@ def _held(reply: Aggregate, selection: aggregation.Selection, question: str) -> 
 def _citation(name: str, entry: aggregation.Entry) -> Citation:
     finding, place = entry.finding, entry.finding.place
     words = entry.answer or (finding.answer if isinstance(finding, Answered) else "")
-    return Citation(name, place.page, place.start, place.end, finding.quote, place.where, words)
+    return Citation(name, place.page, place.start, place.end, finding.quote, place.where, words, place.by_ocr, place.confidence)

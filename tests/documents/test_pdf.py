@@ -1,6 +1,7 @@
 """PDFs are read by where their characters stand, whatever order they were drawn in."""
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -231,8 +232,9 @@ def test_text_that_nobody_sees_is_left_out_and_told() -> None:
     assert [(gap.kind, gap.pages) for gap in extract.gaps] == [(GapKind.HIDDEN, (1,))]
 
 
-def test_a_scan_with_a_stamp_is_no_text() -> None:
+def test_a_scan_with_a_stamp_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """A picture that covers the page is what it says; a stamp of a program on it is not."""
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
 
     def scan(pdf: FPDF) -> None:
         from PIL import Image

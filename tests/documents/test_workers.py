@@ -3,6 +3,7 @@
 import inspect
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,51 @@ def test_an_endless_file_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "a.txt").write_text("Never read.")
     with Workers(most=1, seconds=0.5) as workers, pytest.raises(DocumentError, match="too long"):
         workers.submit(Job(".txt", tmp_path / "a.txt")).result()
+
+
+def test_signs_of_progress_are_no_extract_and_no_excuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader may say that it gets on, as often as it wants, before it answers; one that then stops is ended at its limit."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import coordinator.documents.plain as plain\nimport threading\n"
+        "from coordinator.documents import progress\nread = plain.read_text\n"
+        "def slow(data):\n    for _ in range(3):\n        with progress.alone():\n            progress.tell()\n"
+        "    return read(data) if data == b'Read.' else threading.Event().wait()\n"
+        "plain.read_text = slow\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "a.txt").write_text("Read.")
+    (tmp_path / "b.txt").write_text("Never read.")
+    with Workers(most=2) as workers:
+        futures = [workers.submit(Job(".txt", tmp_path / "a.txt")) for _ in range(4)]
+        assert [future.result().text for future in futures] == ["Read."] * 4
+    with Workers(most=1, seconds=0.5) as workers, pytest.raises(DocumentError, match="too long"):
+        workers.submit(Job(".txt", tmp_path / "b.txt")).result()
+
+
+def test_a_reading_process_has_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that wants to download something, or to tell somebody, while it reads a file reaches nobody: no connection, no
+    datagram, no name looked up."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(("127.0.0.1", 0))
+        (tmp_path / "sitecustomize.py").write_text(
+            "import coordinator.documents.plain as plain\nimport socket\n"
+            "from coordinator.documents.extract import Extract\n"
+            "def tried(what):\n    try:\n        what()\n    except PermissionError:\n        return 'refused'\n    return 'done'\n"
+            "def read(data):\n    return Extract(' '.join(map(tried, (\n"
+            f"        lambda: socket.create_connection({server.getsockname()}),\n"
+            f"        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', {datagrams.getsockname()}),\n"
+            "        lambda: socket.getaddrinfo('localhost', 80),\n        lambda: socket.gethostbyname('localhost'),\n"
+            "        lambda: socket.socket().bind(('127.0.0.1', 0)),\n    ))))\n"
+            "plain.read_text = read\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        (tmp_path / "a.txt").write_text("Text.")
+        with Workers(most=1) as workers:
+            assert workers.submit(Job(".txt", tmp_path / "a.txt")).result().text == " ".join(["refused"] * 5)
+        for each in (server, datagrams):
+            each.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                each.accept() if each is server else each.recv(1)
 
 
 def test_workers_end_with_the_pool(tmp_path: Path) -> None:

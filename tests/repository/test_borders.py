@@ -30,6 +30,8 @@ BORDERS = {
     "genai_prices": ("coordinator.cloud.prices",),
     "numpy": ("coordinator.documents", "coordinator.scheduling"),
     "pypdfium2": ("coordinator.documents.pdf.characters",),
+    "rapidocr": ("coordinator.documents.ocr.engine",),
+    "PIL": ("coordinator.documents.ocr",),
     "selectolax": ("coordinator.documents",),
     "bm25s": ("coordinator.documents",),
     "charset_normalizer": ("coordinator.documents",),

@@ -1,17 +1,22 @@
 """PDFium: the words of a page with their places, and what else of a page matters for reading it."""
 
 import ctypes
+import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from coordinator.documents.pdf.geometry import CELL_GAP, JOINED_GAP, Direction, Word, spacing
+from coordinator.documents.pdf.geometry import CELL_GAP, JOINED_GAP, UNTOLD, Direction, Word, spacing
 from coordinator.errors import DocumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_PAGES: Final = 20_000
 MAX_PAGE_CHARACTERS: Final = 500_000
@@ -26,6 +31,9 @@ _GLYPH_NAMES: Final = re.compile(r"(?:/?(?:g|G|c|C|cid|glyph|uni)[0-9A-F]{1,5}\b
 _LEAST_HEIGHT: Final = 2.0
 _SAMPLE: Final = 30
 """Words of a page whose font is asked whether it tells its characters."""
+
+_MAX_SCALE: Final = 300 / 72
+"""Of a page that is drawn: scans are seldom finer."""
 
 _Box = list[float]
 """Left, top, right, bottom."""
@@ -88,6 +96,25 @@ class PdfFile:
             return self._read(page, number)
         finally:
             page.close()
+
+    def picture(self, number: int, area: int) -> "NDArray[np.uint8] | None":
+        """The page of that number, from 1, as it is seen, in at most about `area` pixels: rows, columns and colours. None where
+        it is damaged."""
+        try:
+            page = self._document[number - 1]
+        except (pypdfium2.PdfiumError, IndexError):
+            return None
+        try:
+            width, height = page.get_size()
+            scale = min(_MAX_SCALE, math.sqrt(area / max(1.0, width * height)))
+            bitmap = page.render(scale=scale, rev_byteorder=True, force_bitmap_format=pdfium.FPDFBitmap_BGR)
+            pixels: NDArray[np.uint8] = bitmap.to_numpy().copy()
+            bitmap.close()
+        except pypdfium2.PdfiumError:
+            return None
+        finally:
+            page.close()
+        return pixels
 
     def close(self) -> None:
         self._document.close()
@@ -256,7 +283,7 @@ def _read_words(textpage: Any, page: Page, box: tuple[float, float, float, float
         unseen += [word for word in page.words if not _is_on(box, word) or 0 < word.height < _LEAST_HEIGHT]
         page.words = [word for word in page.words if _is_on(box, word) and not 0 < word.height < _LEAST_HEIGHT]
     if unseen and page.picture >= _COVERS and len(unseen) > len(page.words):
-        page.words, page.ocr = [*page.words, *unseen], True
+        page.words, page.ocr = [*page.words, *(replace(word, confidence=UNTOLD) for word in unseen)], True
     else:
         page.hidden = len(unseen)
     _settle_directions(page)
@@ -355,9 +382,7 @@ def _settle_directions(page: Page) -> None:
             counts[word.direction] = counts.get(word.direction, 0) + len(word.text)
     usual = max(counts, key=lambda each: counts[each], default=Direction.RIGHT)
     if usual is not Direction.RIGHT:
-        page.words = [
-            Word(word.text, word.x0, word.y0, word.x1, word.y1, usual) if len(word.text) == 1 else word for word in page.words
-        ]
+        page.words = [replace(word, direction=usual) if len(word.text) == 1 else word for word in page.words]
 
 
 def _is_unseen(reader: _Reader, index: int, a: _Box, b: _Box, objects: _Objects, modes: dict[int, int]) -> bool:

@@ -19,6 +19,15 @@ class Direction(Enum):
     """Text turned clockwise, or vertical Japanese: in both the next line is to the left."""
 
 
+UNTOLD: Final = -1.0
+"""The confidence of text that somebody's OCR has put into the file, which does not tell it."""
+
+
+def least(*confidences: float | None) -> float | None:
+    """Of several texts together: that of the one which OCR is least sure of, None where none is by OCR."""
+    return min((each for each in confidences if each is not None), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A run of characters without a gap. Coordinates are in points, y upwards; the box reaches from the font's descent to its
@@ -32,6 +41,8 @@ class Word:
     direction: Direction = Direction.RIGHT
     fixed: bool = False
     """Whether it is not from the page's own text: the value of a form's field."""
+    confidence: float | None = None
+    """How sure OCR is of it, from 0 to 1, or `UNTOLD`; None where it is not by OCR."""
 
     @property
     def height(self) -> float:
@@ -85,6 +96,8 @@ class Line:
     segments: tuple[Segment, ...]
     y0: float
     y1: float
+    confidence: float | None = None
+    """The least of its words'."""
 
     @property
     def text(self) -> str:
@@ -151,7 +164,7 @@ def _line(row: list[Word]) -> Line:
             continue
         joined = gap < JOINED_GAP * height or (spaced > 0 and gap <= spaced and len(word.text) == 1)
         segments[-1] = Segment(last.text + ("" if joined else " ") + text, last.x0, max(last.x1, word.x1))
-    return Line(tuple(_with_currency(segments)), y0, y1)
+    return Line(tuple(_with_currency(segments)), y0, y1, least(*(word.confidence for word in row)))
 
 
 def spacing(text: str, width: float, height: float) -> float:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Final
 
 from coordinator.documents.builder import is_number
-from coordinator.documents.pdf.geometry import Line, Segment, Word, lines
+from coordinator.documents.pdf.geometry import Line, Segment, Word, least, lines
 
 _PROSE_CHARACTERS: Final = 15
 """A side of a gutter is a column of text if its lines have as many in the median; cells of tables are shorter."""
@@ -51,6 +51,8 @@ class TableLine:
 
     text: str
     cells: tuple[TableCell, ...]
+    confidence: float | None
+    """As `Line.confidence`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,8 @@ def paragraph_text(paragraph: Paragraph) -> str:
         before = paragraph.lines[position - 1]
         first_word = line.text.split(" ", 1)[0]
         room = right - before.x1
-        word_width = (line.x1 - line.x0) * len(first_word) / max(1, len(line.text))
+        length = min(len(first_word), 2) if _CJK.match(first_word) else len(first_word)  # Japanese is divided anywhere
+        word_width = (line.x1 - line.x0) * length / max(1, len(line.text))
         # The first word of this line would have had room on the one before: somebody ended that line.
         ended_early = room > 1.3 * word_width + 0.5 * line.height and right - left > 8 * line.height
         if _BULLET.match(line.text) or (ended_early and not first_word[:1].islower()):
@@ -327,25 +330,26 @@ def _table(found: list[Line]) -> Table:
     placed = [[_column_of(segment, columns) for segment in line.segments] for line in found]
     headers = _headers(found, placed)
     names = _names(found[:headers], columns)
-    made: list[TableLine] = [TableLine(line.text, ()) for line in found[:headers]]
+    made: list[TableLine] = [TableLine(line.text, (), line.confidence) for line in found[:headers]]
     heading, pending = "", ""
+    waiting: float | None = None  # the confidence of what is pending
     again: list[Line] = []
     for line, columns_of in zip(found[headers:], placed[headers:], strict=True):
         if names and _is_header(line, columns_of):
             # The columns get other names: a second table, or the next part of a long one.
             again.append(line)
             names, heading = _names(again, columns), ""
-            made.append(TableLine(line.text, ()))
+            made.append(TableLine(line.text, (), line.confidence))
             continue
         again.clear()
         if len(line.segments) == 1 and not is_number(line.text):
             # A heading of the rows below it, or the beginning of a label that is wrapped.
             if pending:
-                made.append(TableLine(pending, ()))
+                made.append(TableLine(pending, (), waiting))
                 heading = pending
-            pending = line.text
+            pending, waiting = line.text, line.confidence
             continue
-        first = line.segments[0].text
+        first, confidence = line.segments[0].text, line.confidence
         if pending:
             wrapped = (
                 not is_number(first)
@@ -353,18 +357,18 @@ def _table(found: list[Line]) -> Table:
                 and (first[:1].islower() or pending.rstrip().endswith(_LABEL_GOES_ON))
             )
             if wrapped:
-                first = join(pending, first)
+                first, confidence = join(pending, first), least(confidence, waiting)
             else:
-                made.append(TableLine(pending, ()))
+                made.append(TableLine(pending, (), waiting))
                 heading = pending
             pending = ""
         texts = _values([first, *(segment.text for segment in line.segments[1:])])
         cells = [TableCell(text, names.get(column, "")) for text, column in zip(texts, columns_of, strict=True)]
         if heading and not cells[0].name and not is_number(first):
             cells[0] = TableCell(first, heading.rstrip(": ："))
-        made.append(TableLine("  ".join(texts), tuple(cells)))
+        made.append(TableLine("  ".join(texts), tuple(cells), confidence))
     if pending:
-        made.append(TableLine(pending, ()))
+        made.append(TableLine(pending, (), waiting))
     return Table(tuple(made))
 
 

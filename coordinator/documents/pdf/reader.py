@@ -2,17 +2,19 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from coordinator.documents.builder import title_of
 from coordinator.documents.extract import Extract, checked, clean
+from coordinator.documents.ocr import HOW_TO_GET, MAX_AREA
+from coordinator.documents.ocr.pages import Pictures, pages
 from coordinator.documents.pdf.characters import Page, PdfFile
-from coordinator.documents.pdf.geometry import Direction, Word, lines, upright
+from coordinator.documents.pdf.geometry import UNTOLD, Direction, Word, least, lines, upright
 from coordinator.documents.pdf.layout import DIVIDED, SENTENCE_END, Block, Paragraph, Table, blocks, join, paragraph_text, undivide
 from coordinator.errors import DocumentError
-from coordinator.types import Cell, Gap, GapKind, Row, Section, SectionKind
+from coordinator.types import Cell, Gap, GapKind, Recognised, Row, Section, SectionKind
 
 _UNDECODABLE: Final = 0.3
 """Share of unknown characters from which a page is gibberish."""
@@ -37,11 +39,21 @@ def read_pdf(data: bytes) -> Extract:
     file = PdfFile(data)
     try:
         found = [file.page(number) for number in range(1, file.count + 1)]
-        is_xfa = file.is_xfa
+        kinds = _kinds(found, is_xfa=file.is_xfa)
+        pictures = Pictures()
+        for position, kind in enumerate(kinds):
+            if kind in (GapKind.SCAN, GapKind.UNDECODABLE) and pictures.wanted(position + 1):
+                page = pictures.page(position + 1, file.picture(position + 1, MAX_AREA))
+                if page is not None:
+                    found[position], kinds[position] = page, None
     finally:
         file.close()
+    return put_together(found, kinds, [*_gaps(found, kinds, pictures), *pictures.gaps()])
+
+
+def put_together(found: Sequence[Page | None], kinds: Sequence[GapKind | None], gaps: Sequence[Gap]) -> Extract:
+    """The text of those pages that have no kind. Raises `DocumentError`, with the gaps as its reason, where that is none."""
     made = _Text()
-    kinds = _kinds(found, is_xfa=is_xfa)
     read = [page if kinds[position] is None else None for position, page in enumerate(found)]
     heads = _furniture(read)
     for position, page in enumerate(read):
@@ -49,15 +61,15 @@ def read_pdf(data: bytes) -> Extract:
         if page is None:
             continue
         repeated = heads[position]
-        for text in repeated.new:
-            made.paragraph(text, ends=True)
+        for text, confidence in repeated.new:
+            made.paragraph(text, ends=True, lines=[(text, confidence)])
         words = [word for word in page.words if word not in repeated.words and not _LEADER.fullmatch(word.text)]
         for group in upright(words):
             for block in blocks(group, page.width if group[0].direction is Direction.RIGHT else None):
                 made.block(block)
         for note in page.notes:
             made.paragraph(f"[Note on the page: {note}]", ends=True)
-    return made.extract(_gaps(found, kinds))
+    return made.extract(gaps)
 
 
 def _kinds(found: Sequence[Page | None], *, is_xfa: bool) -> list[GapKind | None]:
@@ -78,31 +90,22 @@ def _kinds(found: Sequence[Page | None], *, is_xfa: bool) -> list[GapKind | None
     return kinds
 
 
-def _gaps(found: Sequence[Page | None], kinds: Sequence[GapKind | None]) -> list[Gap]:
+def _gaps(found: Sequence[Page | None], kinds: Sequence[GapKind | None], pictures: Pictures) -> list[Gap]:
     reasons = {
         GapKind.DAMAGED: "damaged and could not be read",
-        GapKind.SCAN: "only a picture (a scan) and could not be read; run OCR over it first",
-        GapKind.UNDECODABLE: "in a font that does not tell its characters, and could not be read; run OCR over it first",
+        GapKind.SCAN: f"only a picture (a scan) and could not be read; {HOW_TO_GET}",
+        GapKind.UNDECODABLE: f"in a font that does not tell its characters, and could not be read; {HOW_TO_GET}",
         GapKind.PLACEHOLDER: "a form that only its own program shows; print it to a PDF there and try again",
     }
     gaps = []
     for kind, reason in reasons.items():
-        numbers = tuple(position + 1 for position, each in enumerate(kinds) if each is kind)
+        numbers = tuple(position + 1 for position, each in enumerate(kinds) if each is kind and position + 1 not in pictures.told)
         if numbers:
-            gaps.append(Gap(kind, f"{_numbers(numbers)} {reason}", numbers))
+            gaps.append(Gap(kind, f"{pages(numbers)} {'are' if len(numbers) > 1 else 'is'} {reason}", numbers))
     hidden = tuple(position + 1 for position, page in enumerate(found) if page is not None and page.hidden)
     if hidden:
-        gaps.append(Gap(GapKind.HIDDEN, f"text that nobody sees on the page is left out on {_pages(hidden)}", hidden))
+        gaps.append(Gap(GapKind.HIDDEN, f"text that nobody sees on the page is left out on {pages(hidden)}", hidden))
     return gaps
-
-
-def _pages(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:10]))
-    return f"page{'s' if len(numbers) > 1 else ''} {shown}{' and more' if len(numbers) > 10 else ''}"
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    return f"{_pages(numbers)} {'are' if len(numbers) > 1 else 'is'}"
 
 
 @dataclass(slots=True)
@@ -110,8 +113,8 @@ class _Heads:
     """What runs over many pages, on one of them."""
 
     words: set[Word] = field(default_factory=set)
-    new: list[str] = field(default_factory=list)
-    """Heads that no earlier page had: they are said once."""
+    new: list[tuple[str, float | None]] = field(default_factory=list)
+    """Heads that no earlier page had, with their confidence: they are said once."""
     number: str = ""
 
 
@@ -127,6 +130,7 @@ def _furniture(pages: Sequence[Page | None]) -> list[_Heads]:
         heads = _Heads()
         near = set().union(*keys[max(0, position - _NEAR) : position], *keys[position + 1 : position + 1 + _NEAR])
         for key, text, line_words in of_page:
+            confidence = least(*(word.confidence for word in line_words))
             number = _PAGE_NUMBER.fullmatch(text)
             if (seen[key] >= _LEAST_REPEATED and key in near) or (number is not None and len(pages) >= _LEAST_REPEATED):
                 heads.words.update(line_words)
@@ -134,7 +138,7 @@ def _furniture(pages: Sequence[Page | None]) -> list[_Heads]:
                     heads.number = number[1]
                 elif key not in told:
                     told.add(key)
-                    heads.new.append(text)
+                    heads.new.append((text, confidence))
                     if inner := re.search(r"(?:page|seite|p\.)\s*(\d{1,4}|[ivxlc]+)\b", text, re.IGNORECASE):
                         heads.number = inner[1]
         made.append(heads)
@@ -161,15 +165,24 @@ def _label(page: Page | None, heads: _Heads, number: int) -> str:
     return label if label and label != str(number) else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A paragraph, or a row of a table with the extents and names of its cells."""
+
+    text: str
+    cells: tuple[tuple[int, int, str], ...] = ()
+    lines: tuple[tuple[str, float], ...] = ()
+    """Those by OCR that it was made of, with their confidence."""
+    title: str = ""
+    """Of the table that it is a row of."""
+
+
 class _Text:
     """The text of a document as it is put together from blocks, with rows and sections in their places."""
 
     def __init__(self) -> None:
-        self._pieces: list[tuple[str, list[tuple[int, int, str]] | None]] = []
-        """Pieces of text, and for a row of a table the extents and names of its cells."""
+        self._pieces: list[_Piece] = []
         self._separators: list[str] = []
-        self._titles: dict[int, str] = {}
-        """Of the tables, by their rows' pieces."""
         self._above: list[str] = []
         """Paragraphs since the last table or the top of the page."""
         self._sections: list[tuple[int, str, int]] = []
@@ -185,23 +198,23 @@ class _Text:
 
     def block(self, block: Block) -> None:
         if isinstance(block, Paragraph):
-            self.paragraph(paragraph_text(block), ends=block.ends)
+            self.paragraph(paragraph_text(block), ends=block.ends, lines=[(line.text, line.confidence) for line in block.lines])
         else:
             self._table(block)
 
-    def paragraph(self, text: str, *, ends: bool) -> None:
+    def paragraph(self, text: str, *, ends: bool, lines: Sequence[tuple[str, float | None]] = ()) -> None:
         text = clean(text).strip()
         if not text:
             return
         separator = "\n\n"
-        if self._fresh_page and self._open and _continues(self._pieces[-1][0], text):
-            last = self._pieces[-1][0]
+        if self._fresh_page and self._open and _continues(self._pieces[-1].text, text):
+            last = self._pieces[-1].text
             joined = join(last, text)
             # The mark between the two, if any, stands at the end of the piece before.
             separator = joined[len(last) : len(joined) - len(text)] if joined.startswith(last) else ""
             if not joined.startswith(last):
-                self._pieces[-1] = (joined[: len(joined) - len(text)], None)
-        self._add(text, separator, None)
+                self._pieces[-1] = replace(self._pieces[-1], text=joined[: len(joined) - len(text)])
+        self._add(_Piece(text, lines=tuple((line, each) for line, each in lines if each is not None)), separator)
         self._above.append(text)
         self._open = not ends
 
@@ -216,42 +229,57 @@ class _Text:
                 if start >= 0 and value:
                     cells.append((start, start + len(value), clean(cell.name)))
                     at = start + len(value)
-            self._titles[len(self._pieces)] = title
-            self._add(text, "\n" if position else "\n\n", cells or None)
+            of_ocr = () if line.confidence is None else ((text, line.confidence),)
+            self._add(_Piece(text, tuple(cells), of_ocr, title), "\n" if position else "\n\n")
         self._open = False
 
-    def _add(self, text: str, separator: str, cells: list[tuple[int, int, str]] | None) -> None:
+    def _add(self, piece: "_Piece", separator: str) -> None:
         self._separators.append(separator if self._pieces else "")
-        self._pieces.append((text, cells))
+        self._pieces.append(piece)
         self._fresh_page = False
 
     def extract(self, gaps: Sequence[Gap]) -> Extract:
-        words = frozenset(re.findall(r"[^\W_]+(?:-[^\W_]+)*", " ".join(text for text, _ in self._pieces).lower()))
+        words = frozenset(re.findall(r"[^\W_]+(?:-[^\W_]+)*", " ".join(piece.text for piece in self._pieces).lower()))
         parts: list[str] = []
         starts: list[int] = []
         rows: list[Row] = []
+        recognised: list[Recognised] = []
         at = 0
-        for position, ((text, cells), separator) in enumerate(zip(self._undivided(words), self._separators, strict=True)):
+        for piece, separator in zip(self._pieces, self._separators, strict=True):
+            cells = piece.cells
+            text = piece.text.replace(DIVIDED, "-") if cells else undivide(piece.text, words)
             parts.append(separator)
             at += len(separator)
             starts.append(at)
             parts.append(text)
             if cells:
                 placed = tuple(Cell(at + start, at + end, "" if name == text[start:end] else name) for start, end, name in cells)
-                rows.append(Row(at, at + len(text), placed, title=self._titles[position]))
+                rows.append(Row(at, at + len(text), placed, title=piece.title))
+            recognised += (Recognised(at + start, at + end, each) for start, end, each in _spans(text, piece.lines))
             at += len(text)
         whole = "".join(parts)
         if not whole.strip() and gaps:
             raise DocumentError(_nothing(gaps))
         starts.append(at)
         sections = tuple(Section(SectionKind.PAGE, number, starts[piece], label) for number, label, piece in self._sections)
-        return Extract(checked(whole), sections, tuple(rows), tuple(gaps))
+        return Extract(checked(whole), sections, tuple(rows), tuple(gaps), recognised=tuple(recognised))
 
-    def _undivided(self, words: frozenset[str]) -> list[tuple[str, list[tuple[int, int, str]] | None]]:
-        whole = (
-            (undivide(text, words), None) if cells is None else (text.replace(DIVIDED, "-"), cells) for text, cells in self._pieces
-        )
-        return list(whole)
+
+def _spans(text: str, lines: Sequence[tuple[str, float]]) -> Iterator[tuple[int, int, float | None]]:
+    """Where each line that OCR has read stands in the text that was made of them. Where that cannot be seen, as a divided word was
+    put together, all of the text with the least confidence."""
+    at = 0
+    placed: list[tuple[int, int, float | None]] = []
+    for line, confidence in lines:
+        wanted = clean(line).strip().rstrip(DIVIDED + "-")
+        start = text.find(wanted, at)
+        if start < 0:
+            worst = min(each for _, each in lines)
+            yield 0, len(text), None if worst == UNTOLD else worst
+            return
+        at = start + len(wanted)
+        placed.append((start, at, None if confidence == UNTOLD else confidence))
+    yield from placed
 
 
 def _continues(before: str, after: str) -> bool:
@@ -267,6 +295,4 @@ def _nothing(gaps: Sequence[Gap]) -> str:
     kinds = {gap.kind for gap in gaps}
     if kinds == {GapKind.DAMAGED}:
         return "it is damaged: no page of it can be read"
-    if GapKind.SCAN in kinds:
-        return "its pages hold no text, only pictures: it is a scan; run OCR over it first"
     return gaps[0].reason
