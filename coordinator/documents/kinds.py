@@ -15,7 +15,7 @@ from coordinator.documents.extract import Extract
 Reader = Callable[[bytes], Extract]
 
 READERS: Final[Mapping[str, str]] = {
-    **dict.fromkeys((".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".log"), "plain.read_text"),
+    **dict.fromkeys((".txt", ".text", ".md", ".markdown", ".rst", ".adoc", ".org", ".log", ".ics", ".vcf"), "plain.read_text"),
     **dict.fromkeys((".html", ".htm", ".xhtml", ".xht"), "html.read_html"),
     ".pdf": "pdf.reader.read_pdf",
     **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), "word.reader.read_word"),

@@ -1,12 +1,11 @@
 """Word documents (.docx, .docm, .dotx, .dotm) to text as it is printed: with numbers of clauses, notes, text boxes, heads."""
 
 import posixpath
-import re
 from collections.abc import Iterator
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from coordinator.documents.builder import LEFT_OUT, Builder, TableRow
+from coordinator.documents.builder import LEFT_OUT, PAGE_NUMBER, Builder, TableRow
 from coordinator.documents.counting import FORMATS
 from coordinator.documents.drawings import add_chart, add_diagram
 from coordinator.documents.extract import Extract, Part
@@ -18,7 +17,6 @@ from coordinator.types import Gap, GapKind
 
 _KIND: Final = "a Word document"
 _BLOCK_WRAPPERS: Final = frozenset({"sdtContent", "customXml", "ins", "moveTo", "body", "smartTag", "txbxContent", "dir", "bdo"})
-_PAGE_NUMBER: Final = re.compile(r"\W*(?:(?:page|seite|p\.|ページ|頁)\W*)?\d*\W*(?:(?:of|von|/|-)\W*\d+\W*)?", re.IGNORECASE)
 MAX_DEPTH: Final = 4
 """Of tables, boxes and embedded documents inside one another."""
 
@@ -259,7 +257,7 @@ class _Reader:
                     read.add(name)
                     part = self._archive.xml(name)
                     self._runs.begin(part)
-                    lines = (line for line in self._apart(part, name) if not _PAGE_NUMBER.fullmatch(line))
+                    lines = (line for line in self._apart(part, name) if not PAGE_NUMBER.fullmatch(line))
                     found[local(each)].update(dict.fromkeys(lines))
         return list(found["headerReference"]), list(found["footerReference"])
 

@@ -7,8 +7,8 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from coordinator.documents.builder import lowered, raised
+from coordinator.documents.symbols import SYMBOL_FONTS, symbol
 from coordinator.documents.word.equations import linear
-from coordinator.documents.word.symbols import SYMBOL_FONTS, symbol
 from coordinator.documents.xml import attribute, child, children, local
 
 # A reading over a character, in the form of older Word: EQ \* jc2 \* "Font:..." \* hps10 \o\ad(\s\up 9(しききん),敷金)
