@@ -54,8 +54,9 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
     say()
     counts = answer.findings
     say(
-        f"Found: {counts.answered} by reading, {counts.retrieved} by search; {counts.abstained} times nothing, "
-        f"{counts.rejected} wrong quotations dropped, {counts.failed} failed. {answer.seconds:.1f} s."
+        f"Reading brought {several(counts.answered, 'quotation')}, {counts.abstained} times nothing, {counts.rejected} wrong "
+        f"quotations, which were dropped, and failed {counts.failed} times. "
+        f"Search brought {several(counts.retrieved, 'sentence')}. {answer.seconds:.1f} s."
     )
     for node in answer.nodes:
         if not node.prompt_tokens:

@@ -221,8 +221,9 @@ def _note(node: NodeInfo) -> str:
 
 
 def _writing(by: str, model: str, findings: int) -> str:
-    whose = "the supervisor" if by == "supervisor" else "a local model"
-    return f"{model} ({whose}) writes the answer from {several(findings, 'finding')}"
+    if by != "supervisor":
+        return f"{model} (a local model) writes the answer"
+    return f"{model} (the supervisor) writes the answer from {several(findings, 'finding')}"
 
 
 def _line(event: Event) -> str:
@@ -238,7 +239,7 @@ def _line(event: Event) -> str:
         case NodeJoined(node):
             model = node.models[0].name if node.models else "no model"
             note = _note(node)
-            return f"Node {node.name} ({model}, {node.engine}) joins in{f', {note}' if note else ''}"
+            return f"Node {node.name} ({model}) joins in{f', {note}' if note else ''}"
         case NodeGone(_, name, why):
             return f"Node {name} is gone ({why}); its work goes to others"
         case NodeChanged(node):

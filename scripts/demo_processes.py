@@ -38,7 +38,6 @@ def say(text: str = "") -> None:
 
 def run(command: list[str], environment: Mapping[str, str]) -> int:
     """Runs one of the project's commands in the repository's folder on this terminal, and returns its exit status."""
-    say(f"   $ {shlex.join(command)}")
     children: list[subprocess.Popen[bytes]] = []
     try:
         with uninterrupted():

@@ -96,10 +96,10 @@ def test_plain_lines_are_few_and_plain() -> None:
             view.show(event)
     assert stream.getvalue().splitlines() == [
         "Run r1",
-        "Node kitchen (small, xllamacpp) joins in",
+        "Node kitchen (small) joins in",
         "Reading 2 of 9 parts (those that may hold the answer): 1 question, 2 steps",
         "1 of 2 steps done",
-        "small (a local model) writes the answer from 1 finding",
+        "small (a local model) writes the answer",
     ]
 
 
@@ -179,7 +179,7 @@ def test_plain_lines_tell_of_nodes_in_doubt() -> None:
         "Node kitchen: suspect: It has been silent for seconds.",
         "Node kitchen: takes work again",
         "Node kitchen: draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
-        "Node kitchen (small, xllamacpp) joins in, draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
+        "Node kitchen (small) joins in, draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
     ]
 
 

@@ -79,7 +79,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_no_process(demo: subprocess.Popen[str], number: signal.Signals) -> None:
     """Ctrl-C (to the whole group) or SIGTERM (to the demo alone) while nodes read ends the demo, its nodes and their engines."""
-    read_until(demo, "$ coordinator ask")
+    read_until(demo, "steps done")
     started = family(demo.pid)
     assert len(started) >= 6, "three nodes, and an engine each"
     os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
