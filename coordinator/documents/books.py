@@ -25,19 +25,23 @@ def read_epub(data: bytes) -> Extract:
     folder = posixpath.dirname(package)
     items: dict[str, tuple[str, str]] = {}
     spine: list[str] = []
+    aside: list[str] = []  # what the text only points at, such as answers and notes
     for each in archive.xml(package).iter():
         if local(each) == "item":
             path = posixpath.normpath(posixpath.join(folder, unquote(attribute(each, "href"))))
             items[attribute(each, "id")] = (path, attribute(each, "media-type"))
-        elif local(each) == "itemref" and attribute(each, "linear", "yes") != "no":
-            spine.append(attribute(each, "idref"))
-    chapters = [path for path, kind in (items.get(id, ("", "")) for id in spine) if "html" in kind and path in archive.names]
+        elif local(each) == "itemref":
+            (aside if attribute(each, "linear") == "no" else spine).append(attribute(each, "idref"))
+    chapters = [path for path, kind in (items.get(id, ("", "")) for id in (*spine, *aside)) if "html" in kind]
     # Fonts may be scrambled in an open book; chapters that are, are locked by their seller.
     locked = {attribute(each, "URI") for each in archive.xml(_ENCRYPTION).iter()} if _ENCRYPTION in archive.names else set()
     if locked & set(chapters):
         raise DocumentError("it is locked to its seller's program (DRM) and cannot be read by others")
     builder = Builder()
     for number, path in enumerate(chapters, 1):
+        if path not in archive.names:
+            builder.gaps.append(Gap(GapKind.DAMAGED, f"chapter {number} is missing: there is no {path} in the book", (number,)))
+            continue
         builder.section(SectionKind.CHAPTER, number)
         page = archive.read(path)
         try:

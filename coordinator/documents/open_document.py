@@ -1,15 +1,17 @@
 """OpenDocument files: texts (.odt), sheets (.ods), presentations (.odp)."""
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from coordinator.documents.builder import LEFT_OUT, Builder, TableRow, fold, lowered, raised
+from coordinator.documents.builder import LEFT_OUT, PAGE_NUMBER, Builder, TableRow, fold, lowered, raised
 from coordinator.documents.counting import FORMATS
 from coordinator.documents.data import add_table
 from coordinator.documents.extract import Extract
+from coordinator.documents.grid import Grid
 from coordinator.documents.xml import Archive, attribute, child, local
 from coordinator.errors import DocumentError
 from coordinator.types import Gap, GapKind, SectionKind
@@ -44,6 +46,7 @@ class _Style:
     position: str = ""
     """"super" or "sub"."""
     parent: str = ""
+    list_style: str = ""
 
 
 @dataclass(slots=True)
@@ -64,21 +67,32 @@ class _List:
 
 class _Reader:
     def __init__(self, archive: Archive) -> None:
+        self._archive = archive
         self._builder = Builder()
         self._content = archive.xml("content.xml")
         self._common = archive.xml("styles.xml") if "styles.xml" in archive.names else Element("none")
         self._styles: dict[str, _Style] = {}
         self._list_styles: dict[str, dict[int, _Level]] = {}
+        self._outline = _List({}, [])
         for each in (*self._common.iter(), *self._content.iter()):
             if local(each) == "style":
                 self._styles[attribute(each, "name")] = _style(each)
             elif local(each) == "list-style":
                 self._list_styles[attribute(each, "name")] = dict(_levels(each))
+            elif local(each) == "outline-style":
+                self._outline.style.update(_levels(each))
         self._lists: list[_List] = []
         self._kept: dict[str, list[int]] = {}
         """How far lists have counted, by their style, for those that go on."""
         self._left_out: set[str] = set()
         self._notes: list[str] = []
+        self._insertions = {
+            attribute(region, "id")
+            for region in self._content.iter()
+            if local(region) == "changed-region" and child(region, "insertion") is not None
+        }
+        self._marked: set[str] = set()
+        """Insertions whose beginning is marked."""
 
     def extract(self) -> Extract:
         body = child(self._content, "body")
@@ -91,6 +105,9 @@ class _Reader:
             self._sheets(kind)
         elif local(kind) == "presentation":
             for number, page in enumerate((each for each in kind if local(each) == "page"), 1):
+                if self._style_of(page).hidden:
+                    self._builder.gaps.append(Gap(GapKind.HIDDEN, f"the hidden slide {number} is left out", (number,)))
+                    continue
                 self._builder.section(SectionKind.SLIDE, number)
                 self._blocks(page)
         else:
@@ -107,17 +124,21 @@ class _Reader:
         found = (
             fold(" ".join(self._inline(each)))
             for part in self._common.iter()
-            if local(part) in ("header", "footer")
-            for each in part
+            if re.fullmatch(r"(?:header|footer)(?:-first|-left)?", local(part))
+            for each in part.iter()
             if local(each) in ("p", "h")
         )
-        return list(dict.fromkeys(text for text in found if re.search(r"[^\W\d]{2}", text)))
+        return list(dict.fromkeys(text for text in found if not PAGE_NUMBER.fullmatch(text)))
 
     def _blocks(self, parent: Element) -> None:
         for each in parent:
             match local(each):
-                case "p" | "h":
+                case "h":
+                    self._paragraph(each, self._number_of(each))
+                case "p":
                     self._paragraph(each)
+                case "section" if attribute(each, "display") == "none":
+                    self._left_out.add("hidden")
                 case "list":
                     self._list(each)
                 case "table":
@@ -137,9 +158,39 @@ class _Reader:
         if text:
             self._builder.paragraph(f"{label} {text}" if label else text)
         self._flush_notes()
-        for box in element.iter():
-            if local(box) == "text-box":
-                self._blocks(box)
+        for each in _outermost(element, ("text-box", "object")):
+            if local(each) == "text-box":
+                self._blocks(each)
+            else:
+                self._object(attribute(each, "href"))
+
+    def _object(self, place: str) -> None:
+        """What is embedded as a document of its own kind: of a chart its table, of a formula its text."""
+        name = posixpath.normpath(posixpath.join(place, "content.xml"))
+        if name not in self._archive.names:
+            return
+        for each in _outermost(self._archive.xml(name), ("table", "annotation")):
+            if local(each) == "table":
+                self._builder.table(self._table(each))
+            elif each.text and "StarMath" in attribute(each, "encoding"):
+                self._builder.paragraph(fold(each.text))
+
+    def _number_of(self, heading: Element) -> str:
+        """The number of a heading, which the outline of the document counts."""
+        told, start = attribute(heading, "outline-level", "1"), attribute(heading, "start-value")
+        level = int(told) if told.isdigit() and len(told) < 3 else 1
+        shape = self._outline.style.get(level)
+        if shape is None or attribute(heading, "is-list-header") == "true" or not "".join(heading.itertext()).strip():
+            return ""
+        counts = self._outline.counts
+        del counts[level:]
+        while len(counts) < level - 1:
+            above = self._outline.style.get(len(counts) + 1)
+            counts.append(above.start if above else 1)
+        if len(counts) < level:
+            counts.append(shape.start - 1)
+        counts[level - 1] = int(start) if start.isdigit() else counts[level - 1] + 1
+        return _label(self._outline, level - 1)
 
     def _flush_notes(self) -> None:
         for note in self._notes:
@@ -148,7 +199,7 @@ class _Reader:
 
     def _list(self, element: Element) -> None:
         name = attribute(element, "style-name")
-        style = self._list_styles.get(name) or (self._lists[-1].style if self._lists else {})
+        style = self._list_styles.get(name) or (self._lists[-1].style if self._lists else self._list_style_of(element))
         made = _List(style, list(self._lists[-1].counts) if self._lists else [])
         depth = len(made.counts)
         level = style.get(depth + 1)
@@ -173,8 +224,15 @@ class _Reader:
             self._kept[name] = made.counts[:1]
         self._lists.pop()
 
+    def _list_style_of(self, element: Element) -> dict[int, _Level]:
+        """The style of a list that names none: that of its first paragraph."""
+        first = next((each for each in element.iter() if local(each) in ("p", "h")), None)
+        return self._list_styles.get(self._style_of(first).list_style, {}) if first is not None else {}
+
     def _inline(self, element: Element) -> Iterator[str]:
         style = self._style_of(element)
+        if any(local(each) == "hidden-paragraph" and attribute(each, "is-hidden", "true") != "false" for each in element):
+            style = _Style(hidden=True)
         if style.struck or style.hidden:
             if "".join(element.itertext()).strip():
                 self._left_out.add("struck" if style.struck else "hidden")
@@ -202,19 +260,26 @@ class _Reader:
                     text = fold(" ".join("".join(self._inline(part)) for part in (body if body is not None else ())))
                     self._notes.append(f"[Note {mark}: {text}]")
                 case "annotation":
-                    author = "".join((found.text or "") for found in each if local(found) == "creator")
-                    text = fold(" ".join("".join(self._inline(part)) for part in each if local(part) in ("p", "list")))
-                    self._notes.append(f"[Comment{f' by {author}' if author else ''}: {text}]")
+                    self._notes.append(self._comment(each))
                 case "ruby":
                     base = child(each, "ruby-base")
                     if base is not None:
                         yield from self._inline(base)
-                case "hidden-text" | "hidden-paragraph":
+                case "hidden-text":
                     self._left_out.add("hidden")
                 case "frame":
                     told = "".join((found.text or "") for found in each if local(found) == "desc").strip()
                     if told:
                         yield f" [picture: {told}] "
+                case "change-start" if attribute(each, "change-id") in self._insertions:
+                    # Only what ends where it begins can be marked.
+                    id = attribute(each, "change-id")
+                    if any(local(other) == "change-end" and attribute(other, "change-id") == id for other in element):
+                        self._marked.add(id)
+                        yield "[inserted: "
+                case "change-end" if attribute(each, "change-id") in self._marked:
+                    self._marked.discard(attribute(each, "change-id"))
+                    yield "]"
                 case "annotation-end" | "bookmark" | "soft-page-break" | "change" | "change-start" | "change-end":
                     pass
                 case _:
@@ -226,67 +291,173 @@ class _Reader:
         while name in self._styles and name not in seen:
             seen.add(name)
             style = self._styles[name]
-            found = _Style(found.struck or style.struck, found.hidden or style.hidden, found.position or style.position)
+            found = _Style(
+                found.struck or style.struck,
+                found.hidden or style.hidden,
+                found.position or style.position,
+                list_style=found.list_style or style.list_style,
+            )
             name = style.parent
         return found
 
     def _table(self, table: Element) -> Iterator[TableRow]:
+        above: dict[int, tuple[int, str]] = {}  # by column: for how many more rows, and what
         for header, row in _rows(table, header=False):
+            if attribute(row, "visibility") in ("collapse", "filter"):
+                self._left_out.add("hidden")
+                continue
             cells: list[str] = []
+            left: dict[int, tuple[int, str]] = {}
+            own, beside, text = 0, 0, ""
             for cell in row:
-                if local(cell) not in ("table-cell", "covered-table-cell"):
-                    continue
-                text = self._cell(cell)
-                cells += [text] * _repeated(cell, "number-columns-repeated", text)
-            repeats = _repeated(row, "number-rows-repeated", "".join(cells))
-            for _ in range(repeats):
+                if local(cell) == "table-cell":
+                    text, own = self._cell(cell), own + 1
+                    beside, down = _count(cell, "number-columns-spanned") - 1, _count(cell, "number-rows-spanned") - 1
+                    repeats = _repeated(cell, "number-columns-repeated", text)
+                    if down:
+                        left |= {len(cells) + place: (down, text) for place in range(min(beside, MAX_REPEATED) + repeats)}
+                    cells += [text] * repeats
+                elif local(cell) == "covered-table-cell":
+                    for _ in range(_repeated(cell, "number-columns-repeated", "")):
+                        rows, over = above.get(len(cells), (0, ""))
+                        if beside:
+                            beside, over = beside - 1, text
+                        elif rows > 1:
+                            left[len(cells)] = (rows - 1, over)
+                        cells.append(over)
+            above = left
+            if own == 1 and len(cells) > 1 and cells[0] and len(set(cells)) == 1:
+                cells[1:] = [""] * (len(cells) - 1)  # one cell over all columns is a heading, said once
+            for _ in range(_repeated(row, "number-rows-repeated", "".join(cells))):
                 yield TableRow(cells, header)
 
     def _cell(self, cell: Element) -> str:
-        texts = (fold(" ".join(self._inline(each))) for each in cell.iter() if local(each) in ("p", "h"))
-        return " ".join(filter(None, texts))
+        """What stands in a cell, on a line; what hangs on it becomes a note."""
+        return " ".join(filter(None, self._cell_texts(cell)))
+
+    def _cell_texts(self, parent: Element) -> Iterator[str]:
+        for each in parent:
+            match local(each):
+                case "p" | "h":
+                    yield fold("".join(self._inline(each)))
+                    for box in _outermost(each, ("text-box",)):
+                        yield from self._cell_texts(box)
+                case "table":
+                    yield "; ".join(filter(None, (", ".join(filter(None, row.cells)) for row in self._table(each))))
+                case "annotation":
+                    self._notes.append(self._comment(each))
+                case _:
+                    yield from self._cell_texts(each)
+
+    def _comment(self, annotation: Element) -> str:
+        author = "".join((found.text or "") for found in annotation if local(found) == "creator")
+        text = fold(" ".join("".join(self._inline(part)) for part in annotation.iter() if local(part) == "p"))
+        return f"[Comment{f' by {author}' if author else ''}: {text}]"
 
     def _sheets(self, book: Element) -> None:
         for number, sheet in enumerate((each for each in book if local(each) == "table"), 1):
+            if self._style_of(sheet).hidden:
+                reason = f"the hidden sheet {attribute(sheet, 'name')} is left out"
+                self._builder.gaps.append(Gap(GapKind.HIDDEN, reason, (number,)))
+                continue
             self._builder.section(SectionKind.SHEET, number, attribute(sheet, "name"))
-            block: list[TableRow] = []
-            for position, row in enumerate(self._table(sheet), 1):
-                if any(row.cells):
-                    block.append(TableRow(row.cells, row.header, f"row {position}"))
-                elif block:
-                    add_table(self._builder, _trimmed(block), sheet=True)
-                    block = []
-            add_table(self._builder, _trimmed(block), sheet=True)
+            for table in self._grid(sheet).tables():
+                add_table(self._builder, table, sheet=True)
             self._flush_notes()
+            for shapes in (each for each in sheet if local(each) == "shapes"):
+                self._blocks(shapes)
+
+    def _grid(self, sheet: Element) -> Grid:
+        """The cells of a sheet where they stand. A file says of cells and rows how often they come again, which may be a million
+        times for empty ones."""
+        grid = Grid()
+        merged: list[tuple[int, int, int, int]] = []
+        hidden = _hidden_columns(sheet)
+        number = 1
+        for header, row in _rows(sheet, header=False):
+            count = _count(row, "number-rows-repeated")
+            places = range(number, number + min(count, MAX_REPEATED))
+            number += count
+            if attribute(row, "visibility") in ("collapse", "filter"):
+                grid.hidden.update(places)
+                self._left_out |= {"hidden"} if "".join(row.itertext()).strip() else set()
+                continue
+            cells: dict[int, str] = {}
+            column = 1
+            for cell in (each for each in row if local(each) in ("table-cell", "covered-table-cell")):
+                again = _count(cell, "number-columns-repeated")
+                text = (self._cell(cell) or _value(cell)) if local(cell) == "table-cell" else ""
+                for place in range(column, column + min(again, MAX_REPEATED)) if text else ():
+                    if place in hidden:
+                        self._left_out.add("hidden")
+                    else:
+                        cells[place] = text
+                wide, high = _count(cell, "number-columns-spanned"), _count(cell, "number-rows-spanned")
+                if text and (wide > 1 or high > 1):
+                    merged.append((column, places[0], column + wide - 1, places[0] + high - 1))
+                column += again
+            for place in places if cells else places[:1]:
+                grid.rows[place] = dict(cells)
+            if header and not grid.heads:
+                grid.heads.add(places[0])
+        for each in merged:
+            grid.merge(*each)
+        return grid
 
 
-def _trimmed(block: list[TableRow]) -> list[TableRow]:
-    used = [position for row in block for position, cell in enumerate(row.cells) if cell]
-    first, last = min(used, default=0), max(used, default=0)
-    return [TableRow(row.cells[first : last + 1], row.header, row.label) for row in block]
+def _hidden_columns(sheet: Element) -> frozenset[int]:
+    hidden: set[int] = set()
+    column = 1
+    for each in sheet.iter():
+        if local(each) == "table-column":
+            count = _count(each, "number-columns-repeated")
+            if attribute(each, "visibility") in ("collapse", "filter"):
+                hidden.update(range(column, column + min(count, MAX_REPEATED)))
+            column += count
+    return frozenset(hidden)
+
+
+def _value(cell: Element) -> str:
+    """The value of a cell that has no text."""
+    return next((text for name in ("date-value", "string-value", "boolean-value", "value") if (text := attribute(cell, name))), "")
+
+
+def _outermost(element: Element, names: tuple[str, ...]) -> Iterator[Element]:
+    """Elements of these names inside `element`, and not inside one another."""
+    for each in element:
+        if local(each) in names:
+            yield each
+        else:
+            yield from _outermost(each, names)
 
 
 def _rows(table: Element, *, header: bool) -> Iterator[tuple[bool, Element]]:
     for each in table:
         match local(each):
             case "table-row":
-                if attribute(each, "visibility") not in ("collapse", "filter"):
-                    yield header, each
+                yield header, each
             case "table-header-rows":
                 yield from _rows(each, header=True)
             case "table-rows" | "table-row-group":
                 yield from _rows(each, header=header)
 
 
-def _repeated(element: Element, name: str, text: str) -> int:
+def _count(element: Element, name: str) -> int:
     told = attribute(element, name, "1")
-    count = int(told) if told.isdigit() and len(told) < 9 else 1
-    return min(count, MAX_REPEATED) if text else min(count, 100)
+    return max(1, int(told)) if told.isdigit() and len(told) < 9 else 1
+
+
+def _repeated(element: Element, name: str, text: str) -> int:
+    return min(_count(element, name), MAX_REPEATED if text else 100)
 
 
 def _style(element: Element) -> _Style:
-    style = _Style(parent=attribute(element, "parent-style-name"))
+    style = _Style(parent=attribute(element, "parent-style-name"), list_style=attribute(element, "list-style-name"))
     for each in element:
+        if (local(each) == "table-properties" and attribute(each, "display") == "false") or (
+            local(each) == "drawing-page-properties" and attribute(each, "visibility") == "hidden"
+        ):
+            style.hidden = True
         if local(each) == "text-properties":
             line = attribute(each, "text-line-through-style") or attribute(each, "text-line-through-type")
             style.struck = line not in ("", "none")
@@ -302,7 +473,7 @@ def _style(element: Element) -> _Style:
 
 def _levels(style: Element) -> Iterator[tuple[int, _Level]]:
     for each in style:
-        if local(each) in ("list-level-style-number", "list-level-style-bullet"):
+        if local(each) in ("list-level-style-number", "list-level-style-bullet", "outline-level-style"):
             number, start, shown = (attribute(each, name, "1") for name in ("level", "start-value", "display-levels"))
             kind = "-" if local(each).endswith("bullet") else attribute(each, "num-format") or "none"
             if number.isdigit() and start.isdigit() and shown.isdigit():

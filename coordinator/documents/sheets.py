@@ -1,28 +1,22 @@
 """Excel workbooks (.xlsx, .xlsm, .xltx): each sheet with its values as they are shown, records with the names of their columns."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from coordinator.documents.builder import Builder, TableRow
-from coordinator.documents.data import add_table, column_names
+from coordinator.documents.builder import Builder
+from coordinator.documents.data import add_table
 from coordinator.documents.drawings import plain_text
 from coordinator.documents.extract import Extract
+from coordinator.documents.grid import Grid
 from coordinator.documents.number_formats import EPOCH_1900, EPOCH_1904, shown_number
 from coordinator.documents.xml import Archive, attribute, child, children, local
 from coordinator.types import Gap, GapKind, SectionKind
 
 _KIND: Final = "an Excel workbook"
 MAX_COLUMNS: Final = 16_384
-_MAX_MERGED: Final = 10_000
-"""Cells of one merged range that are filled; a merged page of a form is larger, and says one thing."""
-
-_MOST_GAPS: Final = 20
-"""Empty columns; a sheet with more is no row of tables."""
-_SAMPLE_ROWS: Final = 50
 _BESIDE: Final = frozenset({"comments", "threadedComment", "drawing"})
 
 # Number formats that every program knows by number (ECMA-376, 18.8.30), as far as they are not plain numbers.
@@ -32,10 +26,6 @@ _FORMATS: Final[dict[int, str]] = {
     22: "yyyy-mm-dd hh:mm",
     2: "0.00", 3: "#,##0", 4: "#,##0.00", 9: "0%", 10: "0.00%", 37: "#,##0", 38: "#,##0", 39: "#,##0.00", 40: "#,##0.00",
 }  # fmt: skip
-
-
-_Rows = Mapping[int, Mapping[int, str]]
-"""Texts of cells by row and column, both from 1."""
 
 
 def read_xlsx(data: bytes) -> Extract:
@@ -94,9 +84,7 @@ class _Workbook:
             if attribute(each, "hidden") in ("1", "true")
             for column in range(int(attribute(each, "min", "1")), min(MAX_COLUMNS, int(attribute(each, "max", "1"))) + 1)
         }
-        rows: dict[int, dict[int, str]] = {}
-        hidden_rows: set[int] = set()
-        heads = self._heads(name, sheet)
+        grid = Grid(heads=self._heads(name, sheet))
         bold: set[int] = set()
         without_value = 0
         at = 0
@@ -104,7 +92,7 @@ class _Workbook:
             at = int(attribute(row, "r", str(at + 1)))
             if attribute(row, "hidden") in ("1", "true"):
                 self._left_out.add("rows")
-                hidden_rows.add(at)
+                grid.hidden.add(at)
                 continue
             cells, column, plain = {}, 0, 0
             for cell in children(row, "c"):
@@ -116,15 +104,16 @@ class _Workbook:
                 elif value:
                     cells[column] = value
                     plain += not self._is_bold(cell)
-            rows[at] = cells
+            grid.rows[at] = cells
             if not plain and len(cells) > 1:
                 bold.add(at)
-        _fill_merged(sheet, rows)
+        grid.heads |= {row for row in bold if row + 1 in grid.rows and row + 1 not in bold}
+        _fill_merged(sheet, grid)
         if without_value:
             reason = f"{without_value} formulas have no stored value; open the file in its program and save it"
             self._builder.gaps.append(Gap(GapKind.NOT_READ, reason, (number,)))
-        for block in _blocks(rows, hidden_rows, heads | {row for row in bold if row + 1 in rows and row + 1 not in bold}):
-            add_table(self._builder, block, sheet=True)
+        for table in grid.tables():
+            add_table(self._builder, table, sheet=True)
         for text in self._beside(name):
             self._builder.paragraph(text)
 
@@ -233,60 +222,8 @@ def _column(reference: str) -> int:
     return min(number, MAX_COLUMNS)
 
 
-def _letters(column: int) -> str:
-    text = ""
-    while column:
-        column, rest = divmod(column - 1, 26)
-        text = chr(65 + rest) + text
-    return text
-
-
-def _fill_merged(sheet: Element, rows: dict[int, dict[int, str]]) -> None:
-    """A cell merged over several says the same in each row; over several columns of a row it is said once."""
+def _fill_merged(sheet: Element, grid: Grid) -> None:
     for each in children(child(sheet, "mergeCells"), "mergeCell"):
         match = re.fullmatch(r"([A-Z]+)(\d+):([A-Z]+)(\d+)", attribute(each, "ref"))
-        if match is None:
-            continue
-        left, top, right, bottom = _column(match[1]), int(match[2]), _column(match[3]), int(match[4])
-        value = rows.get(top, {}).get(left)
-        if value and (right - left + 1) * (bottom - top + 1) <= _MAX_MERGED:
-            for row in range(top, bottom + 1):
-                for column in range(left, right + 1):
-                    if row in rows and any(not left <= other <= right for other in rows[row]):
-                        rows[row].setdefault(column, value)
-
-
-def _blocks(rows: _Rows, hidden: set[int], heads: set[int]) -> Iterator[list[TableRow]]:
-    """Runs of rows without an empty one between them, hidden ones aside, each from its first column to its last; tables that stand
-    side by side one after the other. `heads` are rows that name columns."""
-    block: list[int] = []
-    for row in sorted(rows):
-        if block and (not rows[row] or not hidden.issuperset(range(block[-1] + 1, row))):
-            yield from _beside_one_another(block, rows, heads)
-            block = []
-        if rows[row]:
-            block.append(row)
-    if block:
-        yield from _beside_one_another(block, rows, heads)
-
-
-def _beside_one_another(block: list[int], rows: _Rows, heads: set[int]) -> Iterator[list[TableRow]]:
-    """The table, or several where an empty column parts such as have names for their columns each."""
-    columns = sorted({column for row in block for column in rows[row]})
-    gaps = [place for place, (before, after) in enumerate(pairwise(columns), 1) if after > before + 1]
-    start = 0
-    for gap in gaps if len(gaps) <= _MOST_GAPS else ():
-        parts = (_block(block[:_SAMPLE_ROWS], rows, part, heads) for part in (columns[start:gap], columns[gap:]) if len(part) > 1)
-        if sum(column_names(part) is not None for part in parts) == 2:
-            yield _block(block, rows, columns[start:gap], heads)
-            start = gap
-    yield _block(block, rows, columns[start:], heads)
-
-
-def _block(block: list[int], rows: _Rows, columns: list[int], heads: set[int]) -> list[TableRow]:
-    span = f"{_letters(columns[0])}{{0}}:{_letters(columns[-1])}{{0}}"
-    return [
-        TableRow([rows[row].get(column, "") for column in columns], row in heads, span.format(row))
-        for row in block
-        if any(column in rows[row] for column in columns)
-    ]
+        if match is not None:
+            grid.merge(_column(match[1]), int(match[2]), _column(match[3]), int(match[4]))
