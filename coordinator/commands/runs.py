@@ -199,7 +199,13 @@ def _text(options: argparse.Namespace) -> int:
     for line in (*gaps, *(f"{each.name}: {each.reason}" for each in skipped), *inside):
         print(clean_line(line, 400), file=sys.stderr)
     if options.json:
-        print_json({**_told(documents[0]), "inside": [_told(each) for each in documents[1:]]})
+        print_json(
+            {
+                **_told(documents[0]),
+                "inside": [_told(each) for each in documents[1:]],
+                "skipped": [asdict(each) for each in skipped],
+            }
+        )
     elif sys.stdout.isatty():
         print(document.text)
     else:

@@ -128,7 +128,7 @@ class _Reader:
             for each in part.iter()
             if local(each) in ("p", "h")
         )
-        return list(dict.fromkeys(text for text in found if not PAGE_NUMBER.fullmatch(text)))
+        return list(dict.fromkeys(text for text in found if re.search(r"[^\W\d]{2}", text) and not PAGE_NUMBER.fullmatch(text)))
 
     def _blocks(self, parent: Element) -> None:
         for each in parent:

@@ -107,7 +107,11 @@ class _Workbook:
             grid.rows[at] = cells
             if not plain and len(cells) > 1:
                 bold.add(at)
-        grid.heads |= {row for row in bold if row + 1 in grid.rows and row + 1 not in bold}
+        for place, shown in grid.rows.items():
+            # Bold names stand above all that is in the next row, which is not bold; its first column may have none.
+            below = sorted(grid.rows.get(place + 1, ()))
+            if place in bold and place + 1 not in bold and below and shown.keys() >= set(below[1:]):
+                grid.heads.add(place)
         _fill_merged(sheet, grid)
         if without_value:
             reason = f"{without_value} formulas have no stored value; open the file in its program and save it"
