@@ -33,6 +33,24 @@ def test_nodes_lists_what_was_found(start_node: Start) -> None:
     assert "ADDRESS" in table.out
 
 
+def test_text_tells_places_gaps_and_what_is_inside(tmp_path: Path) -> None:
+    """As JSON: the text of a message with its attachment as a document of its own, and what of it is not read."""
+    part = "--B\nContent-Type: {}\nContent-Disposition: attachment; filename={}\n\n{}\n"
+    message = tmp_path / "mail.eml"
+    message.write_text(
+        "From: a@example.org\nContent-Type: multipart/mixed; boundary=B\n\n--B\nContent-Type: text/plain\n\nThe rent.\n"
+        + part.format("text/csv", "rents.csv", "name,rent\nMia,900")
+        + part.format("application/octet-stream", "a.bin", "xyz")
+        + part.format("application/ms-tnef", "winmail.dat", "xyz")
+        + "--B--\n"
+    )
+    told = run("coordinator", "text", "--json", message).json
+    assert told["text"].endswith("The rent.")
+    assert [gap["kind"] for gap in told["gaps"]] == ["not_read"]
+    assert [(each["text"], each["rows"][0]["label"]) for each in told["inside"]] == [("name: Mia | rent: 900", "record 2")]
+    assert [each["name"] for each in told["skipped"]] == [f"{message} > a.bin"]
+
+
 def test_ask_prints_the_answer_the_citation_and_what_left(start_node: Start, lease: Path) -> None:
     """Plain lines in a pipe: progress on standard error, the result on standard output, the test engine named."""
     node = start_node()
