@@ -18,7 +18,9 @@ LEFT_OUT: Final = {
 }
 """Reasons of gaps, by the kind of text that is there and is not read."""
 
-PAGE_NUMBER: Final = re.compile(r"\W*(?:(?:page|seite|p\.|ページ|頁)\W*)?\d*\W*(?:(?:of|von|/|-)\W*\d+\W*)?", re.IGNORECASE)
+PAGE_NUMBER: Final = re.compile(
+    r"\W*(?:(?:page|seite|p\.|ページ|頁)\W*)?\d*\W*(?:(?:of|von|/|-)\W*\d+\W*)?(?:(?:ページ|頁)\W*)?", re.IGNORECASE
+)
 """What a running head or foot may say and is no text of the document."""
 _RAISED: Final = re.compile(r"[\d０-９+\-−–=()]*[\d０-９][\d０-９+\-−–=()n]*|[+\-−]")
 _LOWERED: Final = str.maketrans("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎")

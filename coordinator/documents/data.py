@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Final
 
 from coordinator.documents.builder import SEPARATOR, Builder, TableRow, could_name, figures_below, fold, is_number
@@ -25,6 +25,7 @@ _MOST_TITLES: Final = 20
 _MOST_LINES: Final = 50
 """In one value."""
 _LONGEST_NAME: Final = 80
+_PERIOD: Final = re.compile(r"\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}[-/.]\d{4}|\d{1,2}月")
 _VALUE: Final = re.compile(r"\S@\S|://|\d{4}-\d\d-\d\d")
 """What stands in values and in no name of a column."""
 MAX_FIELD_CHARACTERS: Final = 1_000_000
@@ -164,9 +165,11 @@ def _start(rows: Sequence[TableRow]) -> int:
 
 def _names_columns(names: Sequence[str], rows: Sequence[TableRow], *, sheet: bool) -> bool:
     """Whether the first row can be the names of the columns: one over each column that holds something, none of them a value."""
-    if not all(could_name(name) and len(name) <= _LONGEST_NAME and not _VALUE.search(name) for name in names if name):
-        return False
     sample = rows[:_SAMPLE_LINES]
+    if not _are_periods(names, sample) and not all(
+        could_name(name) and len(name) <= _LONGEST_NAME and not _VALUE.search(name) for name in names if name
+    ):
+        return False
     used = Counter(position for row in sample for position, cell in enumerate(row.cells) if cell.strip())
     # The first column of a table often has no name; a value too many in a few rows takes no name from the others.
     unnamed = [position for position in used if position and not (position < len(names) and names[position])]
@@ -176,7 +179,7 @@ def _names_columns(names: Sequence[str], rows: Sequence[TableRow], *, sheet: boo
     if len(used) == 2 and _are_labels(sample, sorted(used), sheet=sheet):
         return False
     if any(figures_below(sample, position) for position, name in enumerate(names) if name):
-        return True
+        return not (sheet and any(name and name == other for name, other in pairwise(names)))  # merged: no names, or more below
     if len(given) < 2 or len(set(given)) < len(given):
         return False
     # What comes again below is a value like the others.
@@ -186,6 +189,22 @@ def _names_columns(names: Sequence[str], rows: Sequence[TableRow], *, sheet: boo
         for position, name in enumerate(names)
         if name and position < len(row.cells)
     )
+
+
+def _are_periods(names: Sequence[str], rows: Sequence[TableRow]) -> bool:
+    """Whether all names but the first are days, months or years in figures, or count on from one, over numbers that are none."""
+    periods = [name for name in names[1:] if name]
+    if len(periods) < 2 or not names[0] or is_number(names[0]) or len(set(periods)) < len(periods):
+        return False
+    count_on = (
+        all(name.isdigit() and int(name) == int(periods[0]) + place for place, name in enumerate(periods)) and len(periods[0]) < 5
+    )
+    if not count_on and not all(_PERIOD.fullmatch(name) for name in periods):
+        return False
+    below = [
+        row.cells[place] for row in rows for place in range(1, len(names)) if place < len(row.cells) and row.cells[place].strip()
+    ]
+    return any(map(is_number, below)) and not any(_PERIOD.fullmatch(value.strip()) for value in below)
 
 
 def _are_labels(rows: Sequence[TableRow], columns: Sequence[int], *, sheet: bool) -> bool:

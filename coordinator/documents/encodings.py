@@ -26,7 +26,9 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _UTF16: Final = ("utf-16-le", "utf-16-be")
-_ONE_BYTE: Final = ("cp932", "euc_jp", "cp1252")
+_ONE_BYTE: Final = ("cp932", "euc_jp", "cp1252", "cp1250")
+_PAIRS: Final = re.compile(rb"(?:[\x00-\x7f]|[\xa1-\xfe]{2})*[\xa1-\xfe]?")
+_FEWEST_PAIRS: Final = 20
 _ISO_2022_JP_ESCAPES: Final = (b"\x1b$B", b"\x1b$@", b"\x1b(J", b"\x1b(I")
 _EUC_CHARACTER: Final = re.compile(rb"([\x00-\x7f]+)|\x8e([\xa1-\xdf])|([\xa1-\xfe]{2})|(\x8f[\xa1-\xfe]{2})|[\x80-\xff]")
 _PLAUSIBLE: Final = 0.3
@@ -35,6 +37,7 @@ reading scored .6 and more, a wrong one mostly below .2."""
 _LEAST_FOR_STATISTICS: Final = 40
 _NO_TEXT: Final = "it does not hold text in any encoding known here; if it is text, save it as UTF-8 and try again"
 _TYPOGRAPHY: Final = frozenset("‘’“”–—…•€£¥§©®™°±²³½¼¾«»×·¡¿")
+_NO_LETTERS: Final = frozenset("¹²³°±¿¡©®§£¥¢¤¦¬µ¶¼½¾")
 _JAPANESE_MARKS: Final = frozenset(
     "、。，．・：；？！ー々〆〇「」『』（）【】〔〕［］〈〉《》～〜…‥※○●◎□■△▲▽▼→←↑↓　〒℃①②③④⑤⑥⑦⑧⑨⑩㈱"
 )
@@ -143,6 +146,8 @@ def _euc_character(match: re.Match[bytes]) -> str:
 
 def _judged(data: bytes) -> str:
     """The most plausible reading. A reading with a few broken bytes may win: a damaged letter is better than no letter."""
+    if (other := _not_japanese(data[:SAMPLE_BYTES])) is not None:
+        return data.decode(other, errors="replace")
     candidates = _UTF16 if data.count(0) > len(data) // 50 else ("utf-8", *_ONE_BYTE, *(_UTF16 if len(data) % 2 == 0 else ()))
     head, telling = data[:SAMPLE_BYTES], _telling_lines(data)
     scores = {name: _plausibility(_read_as(name, head if name in _UTF16 else telling)) for name in candidates}
@@ -156,6 +161,18 @@ def _judged(data: bytes) -> str:
     if scores[best] > 0:
         return _read_as(best, data)
     raise DocumentError(_NO_TEXT)
+
+
+def _not_japanese(sample: bytes) -> str | None:
+    """The encoding of Chinese and Korean text in pairs of bytes, as EUC-JP has them: Japanese has kana, Korean has hangul alone.
+    Words in half-width katakana are pairs of bytes as well, below those of most characters."""
+    high = bytes(byte for byte in sample if byte > 0x7F)
+    if len(high) < 2 * _FEWEST_PAIRS or max(high) < 0xE0 or not _PAIRS.fullmatch(sample):
+        return None
+    leads = [lead for lead in high[::2] if lead > 0xA3]
+    if not leads or sum(lead in (0xA4, 0xA5) for lead in leads) > len(leads) / 20:
+        return None
+    return "cp949" if sum(0xB0 <= lead <= 0xC8 for lead in leads) > 0.97 * len(leads) else "gb18030"
 
 
 def _read_as(encoding: str, data: bytes) -> str:
@@ -190,6 +207,9 @@ def _weights(text: str) -> Iterator[float]:
         if character < "\x80":
             if character < " " and not character.isspace():
                 yield -3.0
+            continue
+        if character in _NO_LETTERS and before.isalpha() and after.isalpha() and before < "\x80" > after:
+            yield -0.8  # a sign inside a word: a letter of another encoding
             continue
         beside_latin = (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha())
         yield _weight(character, beside_latin, alone=before.isspace() and after.isspace())

@@ -11,7 +11,7 @@ MAX_CHARACTERS: Final = 20_000_000
 """Some 5,000 dense pages: a pool would read it for days."""
 
 _LINE_ENDS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_UNWANTED: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\ufeff]")
+_UNWANTED: Final = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u200b\u2060\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Extract:
 
 
 def clean(text: str) -> str:
-    """`text` that any program can take: line ends as "\\n", no control characters beside it and tab, no soft hyphens or byte order
-    marks, nothing that UTF-8 cannot hold. Otherwise as it was."""
+    """`text` that any program can take: line ends as "\\n", no control characters beside it and tab, no soft hyphens, spaces
+    without width or byte order marks, nothing that UTF-8 cannot hold. Otherwise as it was."""
     text = _LINE_ENDS.sub("\n", text)
     text = _UNWANTED.sub("", text)
     # Pairs of surrogates, which some PDF fonts yield, become their character; lone ones the replacement character.

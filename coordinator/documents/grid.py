@@ -66,15 +66,21 @@ class Grid:
         yield self._table(block, columns[start:])
 
     def _table(self, block: list[int], columns: list[int]) -> list[TableRow]:
-        label = f"{letters(columns[0])}{{0}}:{letters(columns[-1])}{{0}}"
         # A column in which nothing stands but what others reach into says nothing.
         own = {column for row in block for column in self.rows[row] if (row, column) not in self._spread}
         columns = [column for column in columns if column in own]
-        return [
-            TableRow([self.rows[row].get(column, "") for column in columns], row in self.heads, label.format(row))
-            for row in block
-            if any(column in self.rows[row] for column in columns)
-        ]
+        table = self._rows(block, columns, spread=True)
+        # What reaches over columns names each of them; elsewhere it is said once.
+        return table if column_names(table[:_SAMPLE_ROWS], sheet=True) else self._rows(block, columns, spread=False)
+
+    def _rows(self, block: list[int], columns: list[int], *, spread: bool) -> list[TableRow]:
+        label = f"{letters(columns[0])}{{0}}:{letters(columns[-1])}{{0}}"
+        rows = []
+        for row in block:
+            cells = [self.rows[row].get(column, "") if spread or (row, column) not in self._spread else "" for column in columns]
+            if any(cells):
+                rows.append(TableRow(cells, row in self.heads, label.format(row)))
+        return rows
 
 
 def letters(column: int) -> str:

@@ -161,7 +161,8 @@ def _moment(number: float, letters: str, elapsed: str, epoch: datetime) -> str:
     has_time = bool(re.search(r"[hs]", letters))
     if has_time and not re.search(r"[yd]|mmm", letters):
         return f"{moment:%H:%M:%S}".removesuffix(":00")
-    shown = f"{moment:%Y-%m-%d %H:%M}" if has_time else f"{moment:%Y-%m-%d}"
+    day = f"{moment:%Y-%m-%d}" if "d" in letters or "m" not in letters or has_time else f"{moment:%Y-%m}"
+    shown = f"{day} {moment:%H:%M}" if has_time else day
     return f"{shown} ({_in_era(moment)})" if "g" in letters else shown
 
 

@@ -36,18 +36,20 @@ class Archive:
         if sum(entry.file_size for entry in entries) > MAX_ARCHIVE_BYTES:
             raise DocumentError("it unpacks to more than documents do; split it, or save it as PDF, and try again")
         self._left = MAX_XML_BYTES
-        self.names: Final = frozenset(entry.filename for entry in entries)
+        # Some programs write the separators of Windows.
+        self._entries = {entry.filename.replace("\\", "/"): entry for entry in entries}
+        self.names: Final = frozenset(self._entries)
 
     def read(self, name: str) -> bytes:
         """Raises `DocumentError` where the part is not there or is damaged."""
         try:
-            return self._zip.read(name)
+            return self._zip.read(self._entries[name])
         except (KeyError, zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
             raise DocumentError("it is damaged: a part of it cannot be unpacked") from error
 
     def xml(self, name: str) -> Element:
         """The root of an XML part. Raises `DocumentError` as `read` does, and for XML that cannot be parsed or is too large."""
-        size = self._zip.getinfo(name).file_size if name in self.names else 0
+        size = self._entries[name].file_size if name in self.names else 0
         if size > self._left:
             raise DocumentError("it unpacks to more than documents do; split it, or save it as PDF, and try again")
         self._left -= size

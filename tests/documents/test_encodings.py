@@ -132,3 +132,18 @@ def test_characters_that_makers_of_computers_added(declared: str | None) -> None
     seven_bits = b"\x1b$B" + bytes(byte & 0x7F for byte in rows) + b"\x1b(B"
     data = seven_bits if declared == "iso-2022-jp" else bytes(rows)
     assert decode(data, declared) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("租金每月九百元，于每月三日前支付。押金为两个月租金。", "gbk"),
+        ("임대료는 매월 구백 유로이며 매월 셋째 날까지 지불해야 합니다.", "euc-kr"),
+        ("Czynsz wynosi dziewięćset złotych miesięcznie, właściciel zaś żąda kaucji.", "cp1250"),
+        ("家賃は毎月九万円とし、毎月末日までに貸主の口座に振り込む。", "euc_jp"),
+        ("賃貸借契約書　貸主　山田太郎　借主　鈴木花子　敷金　礼金　更新料　管理費　共益費", "cp932"),
+    ],
+)
+def test_neighbours_of_japanese(text: str, encoding: str) -> None:
+    """Chinese and Korean are pairs of bytes as Japanese is, and Polish has letters where German has signs."""
+    assert decode(text.encode(encoding)) == text

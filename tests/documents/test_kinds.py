@@ -300,6 +300,18 @@ def test_tables_side_by_side_are_read_one_after_the_other() -> None:
     assert sheet(*form) == ["Tenant | Vogel", "Rent | 950", "Begins | May"]
 
 
+def test_columns_named_by_months() -> None:
+    """Months, years or a count above figures are names; a form on squared paper has none, and says each value once."""
+    months = '<numFmts><numFmt numFmtId="170" formatCode="mmm\\-yy"/></numFmts><cellXfs><xf/><xf numFmtId="170"/></cellXfs>'
+    head = f'<row r="1">{cell("A1", "Item")}<c r="B1" s="1"><v>46023</v></c><c r="C1" s="1"><v>46054</v></c></row>'
+    row = f'<row r="2">{cell("A2", "Rent")}<c r="B2"><v>950</v></c><c r="C2"><v>960</v></c></row>'
+    book = workbook(('name="x"', f"<sheetData>{head}{row}</sheetData>"), styles=months)
+    assert lines(read_xlsx(book)) == ["Item: Rent | 2026-01: 950 | 2026-02: 960"]
+    assert sheet(("Item", 1, 2, 3), ("Rent", 95, 96, 97)) == ["Item: Rent | 1: 95 | 2: 96 | 3: 97"]
+    form = (("Name", "", "Vogel", "", "", ""), ("Street", "", "Main 1", "", "Phone", "0171"))
+    assert sheet(*form, merged=("A1:B1", "C1:F1", "A2:B2", "C2:D2")) == ["Name | Vogel |  | ", "Street | Main 1 | Phone | 0171"]
+
+
 def test_what_lies_over_cells_is_read() -> None:
     """Shapes hold text; a thread of comments is told once and without the words of the program that made it."""
     data = workbook(('name="x"', grid(("a", "b"), ("x", 1))))

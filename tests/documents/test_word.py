@@ -463,3 +463,13 @@ def test_notes_keep_their_tables_and_their_numbers() -> None:
         endnotes=f'<w:endnotes><w:endnote w:id="2">{par(run("Annex."))}</w:endnote></w:endnotes>',
     )
     assert lines(extract) == ["A [note 1] [note i]", "[Footnote 1: Net:", "Rent | 950", "Heat | 80]", "[Endnote i: Annex.]"]
+
+
+def test_a_document_of_pictures_says_so() -> None:
+    """What was scanned into a document is no text; the reason says what to do."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("word\\document.xml", f"<w:document {NAMESPACES}><w:body>{par()}</w:body></w:document>")
+        archive.writestr("word\\media\\scan.png", b"x")
+    with pytest.raises(DocumentError, match="pictures"):
+        read_word(target.getvalue())

@@ -74,6 +74,8 @@ class _Reader:
         for kind, reason in LEFT_OUT.items():
             if kind in self._left_out:
                 self._builder.gaps.append(Gap(GapKind.HIDDEN, reason))
+        if not self._builder.text and not self._builder.parts and any("/media/" in name for name in self._archive.names):
+            raise DocumentError("there is no text in it, only pictures; save it as PDF, of which pictures can be read by OCR")
         return self._builder.extract()
 
     def _part(self, by_type: dict[str, str], relation: str) -> Element | None:
