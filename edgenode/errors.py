@@ -63,6 +63,16 @@ class EngineTimeout(EngineError):
     reason = FailureReason.ENGINE_TIMEOUT
 
 
+class EngineLoading(EngineUnavailable):
+    """The engine is there and still loads its model, or has as much to do as it takes."""
+
+
+class EngineRefused(EngineError):
+    """The engine refuses such requests for good: it wants a key, has no such model, or cannot do what is asked."""
+
+    reason = FailureReason.ENGINE_REFUSED
+
+
 class ContextExceeded(EngineError):
     """Prompt and reply do not fit the model's context. The same prompt will never fit this model."""
 

@@ -38,6 +38,7 @@ class FailureReason(StrEnum):
     STOPPING = "stopping"
     BAD_REPLY = "bad_reply"
     DRAINING = "draining"
+    ENGINE_REFUSED = "engine_refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """What a reader's reply is worth, and what retrieval finds without any reader."""
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from coordinator.minions.echo import own_words
 from coordinator.minions.plan import Plan
 from coordinator.minions.quotation import fold, locate, normalise
+from coordinator.minions.reply import object_in
 from coordinator.types import Abstained, Answered, Chunk, Document, Rejected, Retrieved, Sentence, Task
 from edgenode.text import clean_line
 from edgenode.types import NodeId
@@ -89,13 +89,10 @@ def retrieved_findings(
 def _parse(text: str) -> tuple[str | None, str]:
     if len(text) > MAX_REPLY_CHARACTERS:
         raise MalformedReply("it is too long")
-    try:
-        reply: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        raise MalformedReply("it is not JSON") from None
-    if not isinstance(reply, dict) or reply.keys() != {"quote", "answer"}:
-        raise MalformedReply("it is not a quotation and an answer")
-    quote, answer = reply["quote"], reply["answer"]
+    reply = object_in(text, "quote")
+    if reply is None:
+        raise MalformedReply("it is not a quotation and an answer in JSON")
+    quote, answer = reply["quote"], reply.get("answer") or ""
     if not (quote is None or isinstance(quote, str)) or not isinstance(answer, str):
         raise MalformedReply("its quotation or its answer is not a text")
     return quote, answer

@@ -57,6 +57,9 @@ _MISTAKE: Final = (
 )
 _OVER: Final = Failure(FailureReason.CANCELLED, "The run is over.")
 
+REFUSALS: Final = 2
+"""One may be due to what was asked."""
+
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +75,8 @@ class Dispatcher:
         self._runs = Participants(self._left)
         self._presence = Presence(self._schedule, self._runs, self._apply, self._take_back, self._mistakes_end_runs)
         self._held: dict[LeaseId, Held] = {}
+        self._refused: dict[NodeId, int] = {}
+        """How often a node's engine refused for good since it last did anything."""
         self._news: asyncio.Queue[News | None] = asyncio.Queue()
         self._decisions: deque[Decision] = deque()
         self._deciding = False
@@ -216,11 +221,21 @@ class Dispatcher:
                     del self._held[lease]
                 failure = result if isinstance(result, Failure) else self._judge(held, subtask, result)
                 if isinstance(result, Completion) and failure is None:
+                    self._refused.pop(held.node, None)
                     self._apply(self._schedule.settled(lease, subtask, now, result.usage) or [])
                 elif failure is not None:
                     if failure.reason is not FailureReason.CANCELLED:
                         self._tell(held, Retried(held.node, failure.message))
                     self._apply(but_requeue(lease, self._schedule.failed(lease, subtask, failure.reason, failure.message, now)))
+                    if failure.reason is FailureReason.ENGINE_REFUSED:
+                        self._refuses(held.node, failure.message, now)
+
+    def _refuses(self, node: NodeId, why: str, now: float) -> None:
+        """A node whose engine refuses for good is as good as gone: it takes part again when something about it changes."""
+        self._refused[node] = self._refused.get(node, 0) + 1
+        if self._refused[node] >= REFUSALS:
+            del self._refused[node]
+            self._presence.down(node, why, now)
 
     def _judge(self, held: Held, subtask: SubtaskId, completion: Completion) -> Failure | None:
         """What the run makes of it, if it takes part still."""

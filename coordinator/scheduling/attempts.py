@@ -43,6 +43,8 @@ class Attempts:
         state.last, state.failed_at = (reason, message), now
         if reason not in PASSING:
             state.final_on.add(node)
+        if reason is FailureReason.ENGINE_REFUSED:
+            state.run.refusal = state.last
         return self._give_up_failed(subtask, state)
 
     def hung(self, subtask: SubtaskId, lease: Lease, message: str, now: float) -> list[Decision]:
@@ -133,7 +135,8 @@ class Attempts:
     def end_in_vain(self, run: Run, now: float) -> list[Decision]:
         """Gives up all of a run that nobody is left to read; or for which those who could still read some of it have done nothing
         for long. What the others do for other runs does not matter."""
-        last = (FailureReason.STOPPING, "No node is left to do it.")
+        states = [(id, state) for id, state in self._book.subtasks.items() if state.run is run]
+        last = run.refusal or (FailureReason.STOPPING, "No node is left to do it.")
         if run.readers:
             nodes = [self._book.nodes[id] for id in run.readers]
             able = [node for node in nodes if run.waiting or not self._has_failed_all(run, node)]
@@ -149,10 +152,9 @@ class Attempts:
         elif now <= run.ends_at:
             return []
         decisions: list[Decision] = []
-        for id, state in tuple(self._book.subtasks.items()):
-            if state.run is run:
-                state.last = last
-                decisions += self._book.give_up(id)
+        for id, state in states:
+            state.last = last
+            decisions += self._book.give_up(id)
         return decisions
 
     def _has_failed_all(self, run: Run, node: Node) -> bool:

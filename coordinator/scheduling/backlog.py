@@ -10,7 +10,7 @@ from coordinator.scheduling.decisions import Need, Work
 from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.scheduling.readers import Reader
 from coordinator.scheduling.speed import Demand, bundle_demand
-from edgenode.types import NodeId, SubtaskId
+from edgenode.types import FailureReason, NodeId, SubtaskId
 
 # Long ago does not count in whose turn it is: a run that had no device for a while does not keep all others waiting afterwards.
 FORGOTTEN_SECONDS: Final = 60.0
@@ -37,6 +37,8 @@ class Run:
     """When it last got anywhere."""
     alone_since: float | None = None
     """Since when there has been no node that can read it."""
+    refusal: tuple[FailureReason, str] | None = None
+    """What an engine said last that refuses for good."""
     looked_again: float = -math.inf
     """Before this it is not looked at again."""
     served: float = 0.0

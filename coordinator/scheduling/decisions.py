@@ -7,7 +7,7 @@ from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId
 
 PROBE_SUBTASK: Final = SubtaskId("probe")
 """The one subtask of each probe. No run has a subtask of this id."""
-PROBE_PROMPT_TOKENS: Final = 100
+PROBE_PROMPT_TOKENS: Final = 129
 PROBE_REPLY_TOKENS: Final = 8
 """What a probe is estimated at, in the measure of `Work`: enough to tell a phone from a desktop, at most some seconds on a Pi."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 from edgenode.engines.engine import EngineProgress, Request
 from edgenode.engines.grammar_spelling import plain_options, well_formed
 from edgenode.engines.stream import EventLines, Reply, failure
-from edgenode.errors import ContextExceeded, EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
+from edgenode.errors import (
+    ContextExceeded,
+    EngineCrashed,
+    EngineError,
+    EngineLoading,
+    EngineRefused,
+    EngineTimeout,
+    EngineUnavailable,
+)
 from edgenode.types import Completion
 
 if TYPE_CHECKING:
@@ -25,6 +33,10 @@ ERROR_BYTES: Final = 64 * 1024
 WRITING_SECONDS: Final = 0.1
 # What a chat template adds to the words themselves, roughly.
 TEMPLATE_TOKENS: Final = 32
+
+
+class OnlyThought(EngineError):
+    """The model thought aloud until its reply had no room left."""
 
 
 class Flavour(StrEnum):
@@ -52,7 +64,8 @@ class HttpClient:
     """Speaks to the server at `url` (without "/v1"). It holds nothing between two calls.
 
     `slots` is how many requests the server is sent at once. `silence_seconds` is how long a request may bring no event, by default
-    what suits its flavour and slots; comments that only keep the connection do not count.
+    what suits its flavour and slots; comments that only keep the connection do not count. `extras` are fields of a request that
+    only this server or model knows; `thinking_tokens` is how much a model may think aloud before its reply.
     Proxies of the environment are never used: engines are on this device or one that was named.
     """
 
@@ -65,12 +78,16 @@ class HttpClient:
         context_tokens: int = 0,
         slots: int = 1,
         silence_seconds: float | None = None,
+        extras: Mapping[str, Any] | None = None,
+        thinking_tokens: int = 0,
     ) -> None:
         self.url = url.rstrip("/")
         self.flavour = flavour
         self._key = key
         self._context_tokens = context_tokens
         self._slots = slots
+        self._extras = dict(extras or {})
+        self._thinking_tokens = thinking_tokens
         self.silence_seconds = SILENCE_SECONDS[flavour] * slots if silence_seconds is None else silence_seconds
 
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
@@ -78,7 +95,7 @@ class HttpClient:
         writes, `progress` hears the first token and then ten times a second.
 
         Raises `EngineUnavailable` (nobody answers), `EngineCrashed` (the connection broke in the middle), `EngineTimeout`,
-        `ContextExceeded` or another `EngineError`.
+        `ContextExceeded`, `EngineRefused`, `OnlyThought` or another `EngineError`.
         """
         loop = asyncio.get_running_loop()
         prompt_tokens = await self._fits(request) if self.flavour is Flavour.LLAMA_CPP_PYTHON else 0
@@ -93,23 +110,29 @@ class HttpClient:
                     raise EngineError(f"The server at {self.url} did not stream its reply. Is it an OpenAI-compatible server?")
                 async for data in answer.aiter_bytes():
                     for payload in lines.feed(data):
+                        if reply.is_over:
+                            break
                         at, now = reply.add(payload), loop.time()
                         silence.reschedule(now + self.silence_seconds)
                         if at is not None and (at.completion_tokens <= 1 or now - told >= WRITING_SECONDS):
                             told = now
                             progress(at)
+                    if reply.is_over:
+                        break
         except TimeoutError:
             raise EngineTimeout(f"The engine at {self.url} was silent for {self.silence_seconds:g} seconds.") from None
         if not reply.finished:
             raise EngineCrashed(f"The engine at {self.url} broke off in the middle of its reply.")
         usage = reply.usage(loop.time() - started)
-        if reply.cut and 0 < usage.completion_tokens < request.max_reply_tokens:
+        text = reply.text
+        if not text.strip() and (reply.thought or reply.wrote):
+            raise OnlyThought(f"The model {request.model} thought aloud and had no room left for its reply.")
+        if reply.cut and 0 < usage.completion_tokens < request.max_reply_tokens + self._thinking_tokens:
             raise ContextExceeded(
                 f"The text does not fit the model's context: {usage.prompt_tokens} tokens left room for "
                 f"{usage.completion_tokens} of the {request.max_reply_tokens} a reply may have."
             )
-        text = well_formed(reply.text) if self.flavour is Flavour.LLAMA_CPP_PYTHON else reply.text
-        return Completion(text, usage)
+        return Completion(well_formed(text) if self.flavour is Flavour.LLAMA_CPP_PYTHON else text, usage)
 
     async def query(self, path: str, body: dict[str, Any] | None = None, seconds: float = QUERY_SECONDS) -> Any:
         """The JSON at `path`, by GET or, with a `body`, by POST. Raises `EngineError` or one of its kinds."""
@@ -179,9 +202,9 @@ class HttpClient:
             body = None
         status = answer.status_code
         if status in (401, 403):
-            return EngineError(f"The engine at {self.url} wants a key. Set EDGENODE_ENGINE_KEY to the one it was started with.")
+            return EngineRefused(f"The engine at {self.url} wants a key. Set EDGENODE_ENGINE_KEY to the one it was started with.")
         if status in (429, 503):
-            return EngineUnavailable(f"The engine at {self.url} is busy or still loading its model (HTTP {status}).")
+            return EngineLoading(f"The engine at {self.url} is busy or still loading its model (HTTP {status}).")
         return failure(status, body)
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -193,7 +216,7 @@ class HttpClient:
             "model": request.model,
             "messages": [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}],
             "temperature": 0,
-            "max_tokens": request.max_reply_tokens,
+            "max_tokens": request.max_reply_tokens + self._thinking_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
             "response_format": {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}},
@@ -208,4 +231,4 @@ class HttpClient:
             body |= {"chat_template_kwargs": {"enable_thinking": False}}
         elif self.flavour is Flavour.LLAMA_CPP_PYTHON:
             body |= {"response_format": {"type": "json_object", "schema": plain_options(schema)}}
-        return body
+        return body | self._extras

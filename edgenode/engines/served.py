@@ -6,13 +6,22 @@ import logging
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from edgenode.engines.engine import EngineProgress, Request
-from edgenode.engines.http import Flavour, HttpClient
+from edgenode.engines.http import Flavour, HttpClient, OnlyThought
 from edgenode.engines.residence import cannot_chat, runs_elsewhere
-from edgenode.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
+from edgenode.errors import (
+    ContextExceeded,
+    EngineCrashed,
+    EngineError,
+    EngineLoading,
+    EngineRefused,
+    EngineTimeout,
+    EngineUnavailable,
+)
 from edgenode.text import clean_line
 from edgenode.types import MAX_SLOTS, MAX_UINT32, Completion, EngineState, Model
 
@@ -21,7 +30,12 @@ logger = logging.getLogger(__name__)
 # What Ollama gives a model unless told otherwise; beyond it, it cuts the prompt without a word.
 CONTEXT_TOKENS: Final = 4096
 POLL_SECONDS: Final = 15.0
+LOADING_POLL_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 5.0
+LOADING_SECONDS: Final = 600.0
+"""A large model on a slow disk takes minutes to load."""
+THINKING_TOKENS: Final = 1_024
+"""Room for a model that cannot be kept from thinking aloud."""
 _NAME_CHARACTERS: Final = 200
 _MODELS_LIMIT: Final = 1000
 _MOST_LOOKED_AT: Final = 50
@@ -85,6 +99,10 @@ class ServedEngine:
         self._silence = silence_seconds
         self._is_local = is_local
         self._is_ollama = False
+        self._extras: dict[str, Any] = {}
+        self._thinking_tokens = 0
+        self._read_last = ""
+        """The start of the last prompt: what it shares with the next may be in the server's cache, and not be counted."""
         self._changed: list[Callable[[], None]] = []
         self._client = HttpClient(self._url, key=key)
         self._doubtful = False
@@ -102,9 +120,10 @@ class ServedEngine:
             )
         if not re.match(r"https?://[^/\s]+", self._url):
             raise EngineError(f"{self._url!r} is not the address of an engine: it should look like http://127.0.0.1:11434.")
-        name = await self._pick(await self._names())
+        name = await self._pick(await self._loaded_names())
         flavour, found = await self._look(name)
         await self._check_server(flavour, name)
+        self._extras = await self._without_thinking(flavour, name)
         self.models = (found,)
         self._client = self._new_client(flavour)
         self._set(EngineState.READY)
@@ -118,11 +137,11 @@ class ServedEngine:
 
     async def complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
         if self._doubtful:
-            await self._count_slots()
+            await self._look_again()
         if self._is_ollama and (reason := await self._elsewhere(self.models[0].name)):
             raise EngineUnavailable(f"The model {self.models[0].name} is not used: {reason}.")
         try:
-            done = await self._client.complete(request, progress)
+            done = await self._complete(request, progress)
         except EngineUnavailable:
             self._doubtful = True
             self._set(EngineState.RESTARTING)
@@ -132,6 +151,76 @@ class ServedEngine:
             raise
         self._set(EngineState.READY)
         return done
+
+    async def _complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
+        """Another way is tried, once each, where the server does not know a field or the model thinks until its room is used up."""
+        while True:
+            try:
+                done = await self._client.complete(request, progress)
+            except OnlyThought:
+                if self._thinking_tokens:
+                    raise EngineRefused(
+                        f"The model {request.model} thinks aloud for more than {THINKING_TOKENS} tokens and does not reply. "
+                        "Load one that does not think, or switch its thinking off."
+                    ) from None
+                self._thinking_tokens = THINKING_TOKENS
+            except EngineRefused:
+                if not self._extras:
+                    if self.models[0].name not in await self._listed():
+                        raise EngineUnavailable(f"The server at {self._url} has no model {request.model} any more.") from None
+                    raise
+                self._extras = {}
+            else:
+                self._check_all_was_read(request, done)
+                return done
+            self._client = self._new_client(self._client.flavour)
+
+    def _check_all_was_read(self, request: Request, done: Completion) -> None:
+        """Raises `ContextExceeded`, and lowers the context, where the server tells that it read far less than it was sent. Some cut
+        a prompt without a word, and the reply is then about a part of it."""
+        shared = next((at for at, (a, b) in enumerate(zip(self._read_last, request.user, strict=False)) if a != b), 0)
+        self._read_last = request.user
+        read, least = done.usage.prompt_tokens, _least_tokens(request.user[shared:])
+        if self._client.flavour is not Flavour.GENERIC or not 0 < read < least:
+            return
+        (model,) = self.models
+        self.models = (replace(model, context_tokens=read),)
+        self._client = self._new_client(self._client.flavour)
+        self._tell()
+        raise ContextExceeded(
+            f"The server read {read} tokens of a text of more than {least}: it cuts what does not fit its context. From now on "
+            f"the context of {model.name} is taken to be {read} tokens."
+        )
+
+    async def _without_thinking(self, flavour: Flavour, name: str) -> dict[str, Any]:
+        """Fields of a request that keep a model from thinking aloud, as this server spells them."""
+        if flavour is not Flavour.GENERIC:
+            return {}
+        if not self._is_ollama:
+            return {"chat_template_kwargs": {"enable_thinking": False}}
+        capabilities = (await self._maybe("/api/show", {"model": name})).get("capabilities")
+        return {"reasoning_effort": "none"} if isinstance(capabilities, list) and "thinking" in capabilities else {}
+
+    async def _loaded_names(self) -> list[str]:
+        """The models' names, once the server has loaded what it was started with."""
+        loop, told = asyncio.get_running_loop(), False
+        end = loop.time() + LOADING_SECONDS
+        while True:
+            try:
+                return await self._names()
+            except EngineLoading:
+                if loop.time() > end:
+                    raise
+            if not told:
+                logger.warning("The server at %s is still loading its model. Waiting for it.", self._url)
+                told = True
+            await asyncio.sleep(LOADING_POLL_SECONDS)
+
+    async def _listed(self) -> list[str]:
+        try:
+            return await self._names()
+        except EngineError:
+            return []
 
     async def _names(self) -> list[str]:
         listing = await self._client.query("/v1/models")
@@ -219,14 +308,21 @@ class ServedEngine:
         there = min(_number(props.get("total_slots")) or self.slots, MAX_SLOTS)
         return min(self._wanted_slots or there, there)
 
-    async def _count_slots(self) -> None:
-        """It may have been started again with other slots, and would never begin with a request for one that it lacks."""
-        slots = self._slots_of(await self._maybe("/props")) if self._client.flavour is Flavour.LLAMA_CPP else self.slots
+    async def _look_again(self) -> None:
+        """It may have been started again with other slots, and would never begin with a request for one that it lacks; or with
+        another context."""
+        before = (self.slots, self.models)
+        if self._client.flavour is Flavour.LLAMA_CPP and (props := await self._maybe("/props")):
+            (model,) = self.models
+            settings = props.get("default_generation_settings")
+            told = _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else 0
+            context = self._context or told or model.context_tokens
+            self.slots, self.models = self._slots_of(props), (replace(model, context_tokens=context),)
         # Only now, for requests that come meanwhile.
         self._doubtful = False
-        if slots != self.slots:
-            logger.info("The engine at %s has %d slots now.", self._url, slots)
-            self.slots = slots
+        if (self.slots, self.models) != before:
+            context = self.models[0].context_tokens
+            logger.info("The engine at %s has %d slots and a context of %d tokens now.", self._url, self.slots, context)
             self._client = self._new_client(self._client.flavour)
             self._tell()
 
@@ -239,6 +335,8 @@ class ServedEngine:
             context_tokens=model.context_tokens,
             slots=self.slots,
             silence_seconds=self._silence,
+            extras=self._extras,
+            thinking_tokens=self._thinking_tokens,
         )
 
     async def _maybe(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -252,7 +350,7 @@ class ServedEngine:
         while True:
             await asyncio.sleep(self._poll_seconds)
             try:
-                await self._client.query("/v1/models")
+                names = await self._names()
             except EngineTimeout:
                 # Some servers answer nothing else while they work.
                 continue
@@ -261,8 +359,11 @@ class ServedEngine:
                 self._set(EngineState.RESTARTING)
             else:
                 # First: work comes as soon as it is ready.
-                await self._count_slots()
-                away = self._is_ollama and await self._elsewhere(self.models[0].name)
+                await self._look_again()
+                name = self.models[0].name
+                away = "" if name in names else "its server does not list it any more"
+                if not away and self._is_ollama:
+                    away = await self._elsewhere(name)
                 if away and self.state is EngineState.READY:
                     logger.warning("The model %s is not used any more: %s.", self.models[0].name, away)
                 self._set(EngineState.RESTARTING if away else EngineState.READY)
@@ -278,6 +379,12 @@ class ServedEngine:
     def _tell(self) -> None:
         for changed in self._changed:
             changed()
+
+
+def _least_tokens(text: str) -> int:
+    """Fewer tokens than any tokenizer makes of `text`: eight letters each, or three Chinese, Japanese or Korean characters."""
+    ascii_characters = len(text.encode("ascii", "ignore"))
+    return ascii_characters // 8 + (len(text) - ascii_characters) // 3
 
 
 def parameters_in(text: str) -> int:

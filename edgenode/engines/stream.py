@@ -1,18 +1,24 @@
 """Reading the event stream of a chat completion. Pure: bytes in, progress and a reply out. The server is not trusted."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from edgenode.engines.engine import EngineProgress
-from edgenode.errors import ContextExceeded, EngineError
+from edgenode.errors import ContextExceeded, EngineError, EngineRefused
 from edgenode.text import clean_line
 from edgenode.types import Usage
 
 LINE_BYTES: Final = 256 * 1024
 STREAM_BYTES: Final = 32 * 1024 * 1024
 REPLY_CHARACTERS: Final = 256 * 1024
+_THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking")
+"""Where servers put what a model thinks, beside what it replies."""
+_THOUGHT_BEGINS: Final = re.compile(r"\s*<think>")
 _MESSAGE_CHARACTERS: Final = 300
+_MAY_PASS: Final = frozenset({408, 409, 413, 425, 429})
+"""Statuses of the 400s that say something of the moment or of one request, and not of the engine."""
 _COUNT_LIMIT: Final = 2**31 - 1
 
 
@@ -35,8 +41,9 @@ class EventLines:
         if max(map(len, (self._rest, *lines))) > LINE_BYTES:
             raise EngineError(f"The engine sent a line of more than {LINE_BYTES // 1024} kB; the work was stopped.")
         for line in lines:
-            if line.startswith(b"data:"):
-                yield line.removeprefix(b"data:").decode("utf-8", "replace").strip()
+            payload = line.removeprefix(b"data:").decode("utf-8", "replace").strip() if line.startswith(b"data:") else ""
+            if payload:
+                yield payload
 
 
 class Reply:
@@ -48,6 +55,10 @@ class Reply:
         """Whether the end was seen, by the terminator or by a reason for stopping."""
         self.cut = False
         """Whether it ended for lack of room and not because the reply was complete."""
+        self.is_over = False
+        """Whether nothing may follow: the terminator was seen. Some servers keep the connection open after it."""
+        self.thought = False
+        """Whether the model thought aloud before it replied."""
         self._parts: list[str] = []
         self._characters = 0
         self._prompt_tokens = prompt_tokens
@@ -58,7 +69,12 @@ class Reply:
 
     @property
     def text(self) -> str:
-        return "".join(self._parts)
+        """What was replied, without what the model thought before, as far as that is marked in it."""
+        return without_thoughts("".join(self._parts))
+
+    @property
+    def wrote(self) -> bool:
+        return self._characters > 0
 
     def usage(self, seconds: float) -> Usage:
         """`seconds` is the time it took as the caller saw it: it counts where the server does not tell."""
@@ -68,7 +84,7 @@ class Reply:
     def add(self, payload: str) -> EngineProgress | None:
         """Takes one event; returns how far the work is if the event told. Raises `EngineError` or `ContextExceeded`."""
         if payload == "[DONE]":
-            self.finished = True
+            self.finished = self.is_over = True
             return None
         event = _object(payload)
         if "error" in event:
@@ -92,7 +108,10 @@ class Reply:
         if not isinstance(choice, dict):
             return
         delta = choice.get("delta")
-        content = delta.get("content") if isinstance(delta, dict) else None
+        if not isinstance(delta, dict):
+            delta = {}
+        self.thought = self.thought or any(delta.get(key) for key in _THOUGHTS)
+        content = delta.get("content")
         if isinstance(content, str) and content:
             self._characters += len(content)
             if self._characters > REPLY_CHARACTERS:
@@ -119,6 +138,17 @@ class Reply:
                 self._cached_tokens = _count(details["cached_tokens"])
 
 
+def without_thoughts(text: str) -> str:
+    """A reply without the thoughts that some templates leave in front of it. Of thoughts that never end nothing is left: it was
+    cut off before the reply."""
+    if text.lstrip().startswith("{"):
+        return text  # a reply may quote such marks
+    thoughts, mark, reply = text.partition("</think>")
+    if mark:
+        return reply.lstrip()
+    return "" if _THOUGHT_BEGINS.match(thoughts) else text
+
+
 def failure(status: int, body: Any) -> EngineError:
     """The typed error for an error body: the parsed JSON of a response with HTTP `status`, or of an event (`status` 0)."""
     told = body.get("error", body.get("detail")) if isinstance(body, dict) else body
@@ -130,7 +160,8 @@ def failure(status: int, body: Any) -> EngineError:
     known = f"{kind} {message}".lower()
     if "context" in known and any(word in known for word in ("exceed", "too long", "larger than", "context length", "window")):
         return ContextExceeded(f"The text does not fit the model's context: {message}.")
-    return EngineError(f"The engine refused the work{f' (HTTP {status})' if status else ''}: {message}.")
+    kind_of = EngineRefused if 400 <= status < 500 and status not in _MAY_PASS else EngineError
+    return kind_of(f"The engine refused the work{f' (HTTP {status})' if status else ''}: {message}.")
 
 
 def _object(payload: str) -> dict[str, Any]:

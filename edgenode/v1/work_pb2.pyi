@@ -49,6 +49,8 @@ class _FailureReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     """The model's reply is not what its schema or its chunk allow."""
     FAILURE_REASON_DRAINING: _FailureReason.ValueType  # 12
     """The node takes no more work for now: low battery, or too hot."""
+    FAILURE_REASON_ENGINE_REFUSED: _FailureReason.ValueType  # 13
+    """The engine refuses such requests for good: it wants a key, or cannot do what is asked. It is useless to try again."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper): ...
 
@@ -75,6 +77,8 @@ FAILURE_REASON_BAD_REPLY: FailureReason.ValueType  # 11
 """The model's reply is not what its schema or its chunk allow."""
 FAILURE_REASON_DRAINING: FailureReason.ValueType  # 12
 """The node takes no more work for now: low battery, or too hot."""
+FAILURE_REASON_ENGINE_REFUSED: FailureReason.ValueType  # 13
+"""The engine refuses such requests for good: it wants a key, or cannot do what is asked. It is useless to try again."""
 Global___FailureReason: typing_extensions.TypeAlias = FailureReason
 
 @typing.final

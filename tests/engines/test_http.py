@@ -10,7 +10,15 @@ import pytest
 
 from edgenode.engines.engine import EngineProgress
 from edgenode.engines.http import Flavour, HttpClient
-from edgenode.errors import ContextExceeded, EngineCrashed, EngineError, EngineTimeout, EngineUnavailable
+from edgenode.errors import (
+    ContextExceeded,
+    EngineCrashed,
+    EngineError,
+    EngineLoading,
+    EngineRefused,
+    EngineTimeout,
+    EngineUnavailable,
+)
 from tests.engines.engine_server import EngineServer, Exchange, says
 from tests.engines.requests import PATIENCE, SENTENCES, ignore, quote_schema, request
 
@@ -174,10 +182,10 @@ async def test_reply_without_an_end(server: EngineServer) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind", "words"),
     [
-        (401, {"error": {"message": "Invalid API Key"}}, EngineError, "EDGENODE_ENGINE_KEY"),
-        (503, {"error": {"message": "Loading model"}}, EngineUnavailable, "still loading"),
+        (401, {"error": {"message": "Invalid API Key"}}, EngineRefused, "EDGENODE_ENGINE_KEY"),
+        (503, {"error": {"message": "Loading model"}}, EngineLoading, "still loading"),
         (400, {"error": {"type": "exceed_context_size_error", "message": "exceeds the context"}}, ContextExceeded, "does not fit"),
-        (404, {"error": {"message": "model 'x' not found"}}, EngineError, "model 'x' not found"),
+        (404, {"error": {"message": "model 'x' not found"}}, EngineRefused, "model 'x' not found"),
         (500, b"<html>" + b"x" * 200_000, EngineError, "it gave no reason"),
         (302, b"", EngineError, "HTTP 302"),
     ],

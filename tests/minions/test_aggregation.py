@@ -76,7 +76,6 @@ def test_replies() -> None:
         "The tenant [1].",
         "[]",
         '{"found": true, "answer": "x"}',
-        '{"found": true, "answer": "x", "citations": [1], "more": 1}',
         reply("true"),
         reply(1),
         reply(answer=None),
