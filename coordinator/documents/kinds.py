@@ -77,13 +77,26 @@ _MAIL: Final = re.compile(
 )
 
 
+_MAGIC: Final = (
+    (b"%PDF-", ".pdf"),
+    (b"{\\rtf", ".rtf"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"\x89PNG", ".png"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"GIF8", ".gif"),
+)
+
+
 def kind_of(data: bytes, file: IO[bytes] | None = None) -> str:
     """The ending that a file of this beginning should have; ".txt" where it says nothing. `file` is read where an archive has to be
     looked into and `data` is not all of it."""
     start = data[:1024].lstrip()
-    for magic, ending in ((b"%PDF-", ".pdf"), (b"{\\rtf", ".rtf")):
+    for magic, ending in _MAGIC:
         if start.startswith(magic):
             return ending
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
     if data.startswith(b"PK"):
         try:
             with zipfile.ZipFile(file if file is not None else io.BytesIO(data)) as archive:

@@ -16,6 +16,7 @@ from rich.console import Console
 from coordinator.account import print_answer
 from coordinator.documents.extract import Extract
 from coordinator.documents.ingest import read_documents
+from coordinator.documents.kinds import READERS, kind_of
 from coordinator.documents.ocr import available, pages
 from coordinator.documents.ocr.pictures import read_picture
 from coordinator.documents.pdf.reader import read_pdf
@@ -237,6 +238,59 @@ def test_scanned_pages_of_a_pdf_are_read_in_their_place(text: str) -> None:
     }
     assert not text or places[text].page == 2
     assert extract.gaps == ()
+
+
+@needs_ocr
+def test_a_long_stamp_does_not_hide_that_a_page_is_a_scan() -> None:
+    """Where OCR finds far more than the text that lies on a picture of the page, the page is what OCR finds."""
+    pdf = FPDF(unit="pt", format=(400, 300))
+    pdf.set_font("helvetica", size=5)
+    pdf.add_page()
+    page = Image.new("L", (1200, 900), 255)
+    for number in range(12):
+        ImageDraw.Draw(page).text((60, 60 + 60 * number), " ".join(PARAGRAPH), 0, ImageFont.load_default(30))
+    pdf.image(page, 0, 0, 400, 300)
+    stamp = (
+        "Downloaded from the archive of the county court by a reader who has agreed to its terms of use, which forbid any other."
+    )
+    pdf.text(20, 290, stamp)
+
+    extract = read_pdf(bytes(pdf.output()))
+
+    assert len(stamp.replace(" ", "")) > 90
+    assert extract.text.count("working day") == 12
+    assert extract.recognised
+
+
+@needs_ocr
+def test_a_small_line_on_an_empty_page_is_found() -> None:
+    """A page is looked at again where nothing is found on it and yet something stands there."""
+    page = Image.new("L", (1200, 1700), 255)
+    ImageDraw.Draw(page).text((100, 200), "The rent is 900 euros.", 0, ImageFont.load_default(11))
+
+    assert "900" in read_picture(saved(page, "PNG")).text
+
+
+def test_a_page_that_is_only_drawn_is_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters that are stored as their outlines are no text to anybody but OCR."""
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    pdf = FPDF(unit="pt", format=(400, 300))
+    pdf.add_page()
+    for number in range(60):
+        pdf.rect(20 + 5 * number, 50, 4, 8, style="F")
+    pdf.add_page()
+    pdf.set_font("helvetica", size=9)
+    pdf.text(20, 20, "Pets are allowed.")
+    pdf.add_page()
+    pdf.rect(20, 50, 300, 200)
+
+    assert [(gap.kind, gap.pages) for gap in read_pdf(bytes(pdf.output())).gaps] == [(GapKind.SCAN, (1,))]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "GIF"])
+def test_a_picture_is_known_by_its_beginning(kind: str) -> None:
+    """Whatever its name is, and where it has none, as on standard input."""
+    assert READERS[kind_of(saved(drawn(), kind))] == READERS[".jpg"]
 
 
 def test_a_text_layer_is_by_somebodys_ocr() -> None:

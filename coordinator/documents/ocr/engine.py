@@ -25,6 +25,11 @@ from coordinator.errors import DocumentError
 Pixels = NDArray[np.uint8]
 """Rows, columns, and red, green and blue."""
 
+DETECTED_AREA: Final = 1_800_000
+"""Pixels of the picture in which lines are looked for; they are then cut out of the larger one. In more than these the detector
+overlooks a lone line on an empty page."""
+LEAST_DETECTED: Final = 0.3
+"""What the detector is so sure of is given to the recogniser, which knows better whether it is text: `LEAST_CONFIDENCE`."""
 LEAST_CONFIDENCE: Final = 0.6
 """Below it a line is left out. Lines that are no text, or are read upside down, mostly get less."""
 SURE: Final = 0.9
@@ -33,6 +38,9 @@ MAX_THREADS: Final = 4
 _LEAST_SIDE: Final = 1_000
 """A picture whose longer side has fewer pixels is made larger: small letters are found better."""
 _LEAST_PIXELS: Final = 64
+_INK: Final = 60
+"""By so much of 255 it is darker or lighter than the page."""
+_PART: Final = 0.25
 _SAMPLE: Final = 6
 """Lines of a page by which it is found out which way it is turned."""
 _TALL: Final = 1.5
@@ -84,6 +92,8 @@ def recognise(picture: Pixels) -> Recognition:
     `DocumentError` where the extra is not there or not complete."""
     with alone():
         found = _recognise(picture)
+        if not found.words and (part := _inked(picture)) is not None:
+            found = _recognise(part)
     tell()
     return found
 
@@ -141,6 +151,18 @@ def _upright(found: Recognition) -> Recognition:
     return replace(found, width=width, height=height, words=tuple(words))
 
 
+def _inked(picture: Pixels) -> Pixels | None:
+    """The part of a nearly empty page on which something stands, which is seen better by itself; None where there is none."""
+    grey = picture.astype(np.int16).mean(axis=2)
+    inked = abs(grey - np.median(grey)) > _INK
+    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    if not len(rows) or (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1) > _PART * grey.size:
+        return None
+    margin = 2 * (int(rows[-1] - rows[0]) + 1) if rows[-1] - rows[0] < _LEAST_PIXELS else _LEAST_PIXELS // 2
+    top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+    return np.ascontiguousarray(picture[top : rows[-1] + margin, left : columns[-1] + margin])
+
+
 def _sized(picture: Pixels) -> Pixels:
     """The picture as large as the models can do with it."""
     height, width = picture.shape[:2]
@@ -148,10 +170,14 @@ def _sized(picture: Pixels) -> Pixels:
     picture = np.pad(picture, margin, mode="edge")
     height, width = picture.shape[:2]
     factor = min(math.sqrt(MAX_AREA / (height * width)), max(1.0, _LEAST_SIDE / max(height, width)))
-    if factor != 1.0:
-        size = max(1, round(width * factor)), max(1, round(height * factor))
-        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
-    return picture
+    return _resized(picture, factor)
+
+
+def _resized(picture: Pixels, factor: float) -> Pixels:
+    if factor == 1.0:
+        return picture
+    size = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
 @cache
@@ -169,6 +195,7 @@ def _engine() -> Any:
             # What it would scale up, and without a bound, was scaled here.
             "Det.limit_type": "max",
             "Det.limit_side_len": MAX_AREA,
+            "Det.box_thresh": LEAST_DETECTED,
             "EngineConfig.onnxruntime.intra_op_num_threads": min(MAX_THREADS, os.cpu_count() or 1),
             **{f"{step}.engine_type": rapidocr.EngineType.ONNXRUNTIME for step in paths},
             **{f"{step}.model_path": str(path) for step, path in paths.items()},
@@ -178,12 +205,16 @@ def _engine() -> Any:
 
 def _detect(picture: Pixels) -> list[_Box]:
     engine = _engine()
+    height, width = picture.shape[:2]
+    small = _resized(picture, min(1.0, math.sqrt(DETECTED_AREA / (height * width))))
     try:
-        cut, found = engine.detect_and_crop(np.ascontiguousarray(picture[:, :, ::-1]), {})
+        _, found = engine.detect_and_crop(np.ascontiguousarray(small[:, :, ::-1]), {})
     except RapidOCRError:  # there is none
         return []
+    found = found.boxes * np.array([width / small.shape[1], height / small.shape[0]])
+    cut = engine.crop_text_regions(np.ascontiguousarray(picture[:, :, ::-1]), found.astype(np.float32))
     made = []
-    for corners, pixels in zip(found.boxes, cut, strict=True):
+    for corners, pixels in zip(found, cut, strict=True):
         (x, y), (u, v) = corners[1] - corners[0], corners[3] - corners[0]
         height, width = pixels.shape[:2]
         if min(height, width) > 0 and width < _MAX_RATIO * height:

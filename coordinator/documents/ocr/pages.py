@@ -34,24 +34,26 @@ class Pictures:
             self._beyond.append(number)
         return self._available and self._tried < MAX_PAGES
 
-    def page(self, number: int, picture: "Pixels | None") -> Page | None:
-        """The words of the page of that number; None where there are none, or its picture could not be drawn."""
+    def page(self, number: int, picture: "Pixels | None", over: int = 0) -> Page | None:
+        """The words of the page of that number; None where they have no more than `over` characters, or the picture could not be
+        drawn. That is told as a gap, unless there is other text of the page, which has some characters then."""
         from coordinator.documents.ocr.engine import recognise  # whose packages are an extra
 
         self._tried += 1
         found = recognise(picture) if picture is not None else None
-        if found is not None and found.unsure:
-            self._unsure[number] = found.unsure
-        if found is None or not found.words:
-            self._empty.append(number)
+        if found is None or sum(len(word.text) for word in found.words) <= over:
+            if not over:
+                self._empty.append(number)
             return None
+        if found.unsure:
+            self._unsure[number] = found.unsure
         return Page(found.width, found.height, list(found.words))
 
     def gaps(self) -> Iterator[Gap]:
         """What OCR was to read and has not."""
         if self._empty:
-            verb = "are pictures" if len(self._empty) > 1 else "is a picture"
-            yield Gap(GapKind.SCAN, f"{pages(self._empty)} {verb} on which OCR finds no text", tuple(self._empty))
+            verb = "are pictures (scans or photos)" if len(self._empty) > 1 else "is a picture (a scan or a photo)"
+            yield Gap(GapKind.SCAN, f"{pages(self._empty)} {verb} in which OCR finds no text", tuple(self._empty))
         if self._beyond:
             reason = f"not read by OCR, as {MAX_PAGES} before it were; split the file and try again"
             yield Gap(

@@ -54,6 +54,8 @@ class Page:
     """Share of its characters for which the font does not tell what they are."""
     notes: list[str] = field(default_factory=list)
     """Texts of notes that somebody has put on the page."""
+    drawn: int = 0
+    """How many pictures, lines and areas are on it."""
     label: str = ""
     """What the document calls the page."""
     ocr: bool = False
@@ -124,6 +126,7 @@ class PdfFile:
         made.label = self._document.get_page_label(number - 1) or ""
         box = page.get_bbox()
         made.picture, objects = _objects(page, box)
+        made.drawn = len(objects.shapes)
         textpage = page.get_textpage()
         try:
             _read_words(textpage, made, box, objects)

@@ -21,6 +21,10 @@ _UNDECODABLE: Final = 0.3
 _COVERS: Final = 0.7
 _STAMP_CHARACTERS: Final = 120
 """A page whose picture covers it, with less text than this, is a scan with a stamp or a page number on it."""
+_FEW_CHARACTERS: Final = 1_000
+"""A page whose picture covers it, with less text than this, is looked at by OCR, and is a scan if that finds twice as much."""
+_DRAWING: Final = 50
+"""A page without text and with so many lines and areas may hold text that is drawn as outlines of letters."""
 _EDGE: Final = 0.12
 """Share of a page's height, from the top and from the bottom, where running heads and feet stand."""
 _LEAST_REPEATED: Final = 3
@@ -42,8 +46,10 @@ def read_pdf(data: bytes) -> Extract:
         kinds = _kinds(found, is_xfa=file.is_xfa)
         pictures = Pictures()
         for position, kind in enumerate(kinds):
-            if kind in (GapKind.SCAN, GapKind.UNDECODABLE) and pictures.wanted(position + 1):
-                page = pictures.page(position + 1, file.picture(position + 1, MAX_AREA))
+            unread = kind in (GapKind.SCAN, GapKind.UNDECODABLE)
+            own = 0 if unread else _beside_picture(found[position])
+            if (unread or own) and pictures.wanted(position + 1):
+                page = pictures.page(position + 1, file.picture(position + 1, MAX_AREA), 2 * own)
                 if page is not None:
                     found[position], kinds[position] = page, None
     finally:
@@ -81,13 +87,24 @@ def _kinds(found: Sequence[Page | None], *, is_xfa: bool) -> list[GapKind | None
             kinds.append(GapKind.DAMAGED)
         elif is_xfa and len(found) <= 2 and _PLEASE_WAIT.search(text):
             kinds.append(GapKind.PLACEHOLDER)
-        elif (page.picture >= _COVERS and not page.ocr and len(text) < _STAMP_CHARACTERS) or (not text and page.picture > 0):
+        elif (page.picture >= _COVERS and not page.ocr and len(text) < _STAMP_CHARACTERS) or (
+            not text and (page.picture > 0 or page.drawn >= _DRAWING)
+        ):
             kinds.append(GapKind.SCAN)
         elif page.undecodable > _UNDECODABLE:
             kinds.append(GapKind.UNDECODABLE)
         else:
             kinds.append(None)
     return kinds
+
+
+def _beside_picture(page: Page | None) -> int:
+    """How many characters the text of a page has that lies on a picture of its size, and may be all that is on the page, or a long
+    stamp on a scan; 0 where there is no doubt."""
+    if page is None or page.picture < _COVERS or page.ocr:
+        return 0
+    length = sum(len(word.text) for word in page.words)
+    return length if length < _FEW_CHARACTERS else 0
 
 
 def _gaps(found: Sequence[Page | None], kinds: Sequence[GapKind | None], pictures: Pictures) -> list[Gap]:
