@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from coordinator.minions.echo import own_words
+from coordinator.minions.fairness import fair
 from coordinator.minions.plan import Plan
 from coordinator.minions.quotation import fold, locate, normalise
 from coordinator.minions.reply import object_in
@@ -18,6 +19,8 @@ MAX_ANSWER_CHARACTERS: Final = 80
 """A few words, also in English: what the reply's schema allows, and what is kept of an answer."""
 MAX_RETRIEVED_PER_TASK: Final = 60
 """More than the default egress budget holds, but for very long documents."""
+AMONG: Final = 10
+"""Of several documents, so many times more sentences are looked through for those of others than the strongest."""
 MAX_RETRIEVED_FOR_OVERVIEW: Final = 8
 """A task of an overview ("summarise") has few words in common with what it wants: retrieval is no guide there, readers are."""
 
@@ -79,10 +82,14 @@ def retrieved_findings(
     limit = MAX_RETRIEVED_FOR_OVERVIEW if plan.overview else MAX_RETRIEVED_PER_TASK
     found: list[Retrieved] = []
     for task in plan.tasks:
-        for hit in index.sentences(task.instruction, limit):
+        hits = index.sentences(task.instruction, limit if len(documents) == 1 else AMONG * limit)
+        quotable = [hit for hit in hits if is_quotable(chunks[hit.chunk].sentences[hit.sentence].text)]
+        chosen = fair(quotable, lambda hit: chunks[hit.chunk].document, lambda hit: chunks[hit.chunk].sentences[hit.sentence].text)[
+            :limit
+        ]
+        for hit in sorted(chosen, key=lambda hit: -hit.score):
             sentence = chunks[hit.chunk].sentences[hit.sentence]
-            if is_quotable(sentence.text):
-                found.append(_retrieved(task, chunks[hit.chunk], sentence, documents, hit.score))
+            found.append(_retrieved(task, chunks[hit.chunk], sentence, documents, hit.score))
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from coordinator.errors import EgressRefused
+from coordinator.minions.fairness import fair
 from coordinator.types import Answered, Place, Retrieved
 from coordinator.words import by_ocr
 from edgenode.text import clean_line
@@ -59,7 +60,8 @@ def select(findings: Sequence[Answered | Retrieved], budget_characters: int, que
 
     Findings whose ranges overlap are one entry. The order in which entries get their place, each if it still fits:
 
-    1. The strongest retrieved sentences, by turns of the tasks, up to `RESERVED_SHARE` of the room.
+    1. The strongest retrieved sentences, by turns of the tasks, and so that no document takes all places (`fair`), up to
+       `RESERVED_SHARE` of the room.
     2. If at least `AGREEMENT` of the readers' choices are among those: the readers' choices, with their answers, and then the other
        retrieved sentences. If not, the other way round: the retrieved sentences are then exactly those that would be sent without
        any reader, and readers only add what there is still room for.
@@ -106,7 +108,7 @@ def line(number: int, entry: Entry, names: Mapping[str, str]) -> str:
     """One finding: number, a star where a reader chose it, place, the quotation as a JSON string; its reader's words below it."""
     place = entry.finding.place
     name = names.get(place.document)
-    label = f"{place.document} ({clean_line(name, _MAX_NAME_CHARACTERS)})" if name else place.document
+    label = f"{place.document} {_json(clean_line(name, _MAX_NAME_CHARACTERS))}" if name else place.document
     where = f"characters {place.start}-{place.end}" if place.page is None else f"page {place.page}"
     text = f"[{number}]{'*' if entry.chosen else ' '} {label}, {where}{by_ocr(place)}: {quotation(entry)}"
     return f"{text}\n    reader, unverified: {_json(entry.answer)}" if entry.answer else text
@@ -175,9 +177,11 @@ def _merged(findings: Sequence[Answered | Retrieved]) -> list[_Candidate]:
     """One candidate for each range, retrieved ones first, so that their ranges stay; none overlaps another."""
     merged: list[_Candidate] = []
     lanes: dict[str, list[tuple[int, int, _Candidate]]] = {}
-    for rank, retrieved in enumerate(_ranked([each for each in findings if isinstance(each, Retrieved)])):
-        if _overlapping(lanes, retrieved.place) is None:
-            merged.append(_insert(lanes, _Candidate(retrieved, rank)))
+    ranked = _ranked([each for each in findings if isinstance(each, Retrieved)])
+    apart = [_insert(lanes, _Candidate(each)) for each in ranked if _overlapping(lanes, each.place) is None]
+    for rank, each in enumerate(fair(apart, lambda each: each.finding.place.document, lambda each: each.finding.quote)):
+        each.rank = rank
+        merged.append(each)
     # By content and not by arrival: which node was faster must not change what is sent.
     answered = [each for each in findings if isinstance(each, Answered)]
     for pick in sorted(answered, key=lambda each: (_position(each.place), each.task, each.answer)):
