@@ -82,7 +82,6 @@ _XHTML: Final = re.compile(
     r"\A\s*(?:<\?xml\b|(?:<!--.*?-->\s*)?(?:<!doctype[^>]*>\s*)?<html[^>]*\sxmlns\s*=)", re.IGNORECASE | re.DOTALL
 )
 _CLOSES_ITSELF: Final = re.compile(r"<([a-zA-Z][\w:-]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*)/>")
-_CDATA: Final = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _VOID: Final = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr", "frame"}
 )
@@ -120,9 +119,7 @@ def add_html(source: str, builder: Builder, frames: int = 0) -> None:
     """Adds what a reader of the page sees to `builder`. Raises `DocumentError` for markup that is nested deeper than any page, and
     for a page that is only a frame around other files. `frames` is how many pages it stands in."""
     if _XHTML.match(source):
-        source = _CDATA.sub(
-            lambda match: match[1].replace("&", "&amp;").replace("<", "&lt;"), _CLOSES_ITSELF.sub(_with_end, source)
-        )
+        source = _CLOSES_ITSELF.sub(_with_end, _without_cdata(source))
     if _is_bottomless(source):
         raise DocumentError("its HTML has too many elements inside one another")
     parsed = LexborHTMLParser(_SHADOW.sub("<div", source).replace(_BREAK, ""))
@@ -138,6 +135,16 @@ def add_html(source: str, builder: Builder, frames: int = 0) -> None:
         else:
             page.enter(page.tag(node), node)
     page.end()
+
+
+def _without_cdata(source: str) -> str:
+    """Sections of text without markup, which only XML knows, as text."""
+    first, *others = source.split("<![CDATA[")
+    pieces = [first]
+    for other in others:
+        inside, _, rest = other.partition("]]>")
+        pieces += (inside.replace("&", "&amp;").replace("<", "&lt;"), rest)
+    return "".join(pieces)
 
 
 def _with_end(match: re.Match[str]) -> str:

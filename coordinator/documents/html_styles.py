@@ -8,7 +8,8 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 MAX_SHEET_CHARACTERS: Final = 2_000_000
 MAX_RULES: Final = 1_000
-"""Rules that may matter to a page; each is looked up in all of it."""
+MAX_LOOKS: Final = 2_000_000
+"""Elements that are looked at, as each rule that may matter to a page is looked up in all of it. Some take 2 microseconds each."""
 _WINDOW: Final = 1280
 """Width of the screen in pixels, for which pages may hide something."""
 
@@ -35,10 +36,11 @@ class Styles:
         source = "\n".join(sheets)[:MAX_SHEET_CHARACTERS]
         if not _TOLD.search(source):
             return
-        names = _names(page)
+        names, elements = _names(page)
+        most = min(MAX_RULES, MAX_LOOKS // max(1, elements))
         rules: list[tuple[bool, tuple[int, int, int], int, str, dict[str, str]]] = []
         for order, (selector, told) in enumerate(_rules(_COMMENT.sub("", source))):
-            if len(rules) < MAX_RULES and _may_match(selector, names):
+            if len(rules) < most and _may_match(selector, names):
                 rules.append((any("!important" in value for value in told.values()), _weight(selector), order, selector, told))
         for _, _, _, selector, told in sorted(rules, key=lambda rule: rule[:3]):
             try:
@@ -139,14 +141,15 @@ def _shown_on_screens(media: str) -> bool:
     return True
 
 
-def _names(page: LexborHTMLParser) -> frozenset[str]:
-    """Tags, classes (".a") and ids ("#a") that the page has."""
+def _names(page: LexborHTMLParser) -> tuple[frozenset[str], int]:
+    """Tags, classes (".a") and ids ("#a") that the page has, and how many elements."""
     names: set[str] = set()
-    for node in page.css("*"):
+    elements = page.css("*")
+    for node in elements:
         names.add(node.tag or "")
         names.update(f".{name}" for name in (node.attributes.get("class") or "").split())
         names.add(f"#{node.attributes.get('id') or ''}")
-    return frozenset(names)
+    return frozenset(names), len(elements)
 
 
 def _may_match(selector: str, names: frozenset[str]) -> bool:

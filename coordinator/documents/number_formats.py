@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final
 
 EPOCH_1900: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - dates in sheets have no zone
@@ -30,10 +31,10 @@ def shown_number(value: str, shape: str, epoch: datetime = EPOCH_1900) -> str:
             return value
     except InvalidOperation:
         return value
+    if not shape:
+        return general(number)
     section, number = _section(shape, number)
-    tokens = list(_tokens(section))
-    elapsed = next((text for kind, text in tokens if kind == "elapsed"), "")
-    letters = "".join(text for kind, text in tokens if kind == "sign").lower()
+    tokens, letters, elapsed = _read(section)
     if elapsed or re.search(r"[ymdhs]|aaa", letters):
         return _moment(float(number), letters, elapsed, epoch)
     if not section and ";" in shape:
@@ -41,12 +42,26 @@ def shown_number(value: str, shape: str, epoch: datetime = EPOCH_1900) -> str:
     return _number(number, tokens)
 
 
-def _section(shape: str, number: Decimal) -> tuple[str, Decimal]:
-    """The part of a format that is for this number, and the number with the sign that this part leaves to be shown."""
+@lru_cache
+def _parts(shape: str) -> tuple[list[str], list[tuple[re.Match[str] | None, str]]]:
+    """The parts of a format for numbers, and each with the condition it has."""
     sections = re.findall(r'((?:"[^"]*"|\\.|[^;"])*)(?:;|\Z)', shape)[:3] or [""]
     if len(sections) > 1 and not sections[-1] and shape[-1:] != ";":
         sections.pop()  # the end of the text matches once more
-    conditions = [(_CONDITION.search(each), each) for each in sections]
+    return sections, [(_CONDITION.search(each), each) for each in sections]
+
+
+@lru_cache
+def _read(section: str) -> tuple[list[tuple[str, str]], str, str]:
+    """The pieces of a format, the letters among them, and what spans of time are counted in, if it shows one."""
+    tokens = list(_tokens(section))
+    elapsed = next((text for kind, text in tokens if kind == "elapsed"), "")
+    return tokens, "".join(text for kind, text in tokens if kind == "sign").lower(), elapsed
+
+
+def _section(shape: str, number: Decimal) -> tuple[str, Decimal]:
+    """The part of a format that is for this number, and the number with the sign that this part leaves to be shown."""
+    sections, conditions = _parts(shape)
     if any(match for match, _ in conditions):
         for match, each in conditions:
             if match is None or _holds(number, match[1], Decimal(match[2])):

@@ -252,3 +252,19 @@ def test_pages_without_text_of_their_own_say_why() -> None:
         html_extract("<div id=root></div><script>x()</script>")
     page = html_extract("<div id=root></div><script>x()</script><noscript>You need to enable JavaScript.</noscript>")
     assert [gap.kind for gap in page.gaps] == [GapKind.PLACEHOLDER]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<?xml version='1.0'?><html>" + "<![CDATA[" * 20_000,
+        "<?xml version='1.0'?><html>" + "<p '" * 20_000,
+        "<style>" + "/*" * 50_000 + "</style>x",
+        "<style>" + "@media screen{" * 20_000 + "</style>x",
+        f"<style>{'* * * p{display:block}' * 3_000}</style>{'<p>x</p>' * 3_000}",
+        "<table><tr><th>a<td>" * 1_000,
+    ],
+)
+def test_hostile_styles_and_markup_take_no_time(page: str) -> None:
+    """What grows with the square of a page would take minutes for these."""
+    assert html_text(page) is not None

@@ -6,6 +6,7 @@ import os
 import struct
 import zipfile
 import zlib
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,46 @@ def test_standard_input_is_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
     (document,), skipped = read_documents([Path("-")])
 
     assert (document.text, document.name, skipped) == ("Piped.", "standard input", ())
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b'{"rent": 950}', "rent: 950"),
+        (b'{"rent": 950}\n{"rent": 960}\n', "rent: 950\n\nrent: 960"),
+        (b"name;rent\nMia;900\nBen;800\n", "name: Mia | rent: 900\nname: Ben | rent: 800"),
+        (b"From a@b.c Mon Jan  1 00:00:00 2027\nSubject: Rent\n\nIt rises.\n", "Subject: Rent\n\nIt rises."),
+        (b"Subject: Rent\n\nIt rises.\n", "Subject: Rent\n\nIt rises."),
+        (b"WEBVTT\n\n00:01.000 --> 00:02.000\nIt rises.\n", "[0:00:01] It rises."),
+        (b"<!doctype html><p>It <b>rises</b>.", "It rises."),
+        (b"{\\rtf1 It rises.\\par}", "It rises."),
+        (b"It rises, they say.\nIn May, in June.\n", "It rises, they say.\nIn May, in June.\n"),
+    ],
+)
+def test_what_is_piped_in_is_read_by_what_it_is(monkeypatch: pytest.MonkeyPatch, data: bytes, text: str) -> None:
+    """It has no name that would tell."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    (document,), skipped = read_documents([Path("-")])
+    assert (document.text, skipped) == (text, ())
+
+
+def test_every_copy_is_named(tmp_path: Path) -> None:
+    """Other files that are not read may be counted; a copy may be the one that somebody looks for."""
+    for number in range(9):
+        write(tmp_path / f"{number}.txt", "Same.")
+    documents, skipped = read_documents([tmp_path])
+    assert len(documents) == 1
+    assert [Path(each.name).name for each in skipped] == [f"{number}.txt" for number in range(1, 9)]
+
+
+def test_an_attachment_is_read_by_what_it_is(tmp_path: Path) -> None:
+    """Mail programs give some of them names without an ending."""
+    message = EmailMessage()
+    message.set_content("See attached.")
+    message.add_attachment(docx(paragraph("The rent.")), maintype="application", subtype="octet-stream", filename="lease")
+    documents, skipped = read_documents([write(tmp_path / "mail.eml", bytes(message))])
+    assert [document.text.strip().split("\n")[-1] for document in documents] == ["See attached.", "The rent."]
+    assert not skipped
 
 
 def test_a_file_without_an_ending_is_read_by_what_it_is(tmp_path: Path) -> None:
