@@ -1,9 +1,11 @@
-"""Floods a node's two ports with every kind of HTTP/2 frame that is cheap to send, and prints what that costs it.
+"""Floods the two ports of a node, and the two where a coordinator listens for nodes that dial in, with every kind of HTTP/2 frame
+that is cheap to send, and prints what that costs the process.
 
-    python scripts/bench_floods.py [--seconds 60] [--connections 16] [--rest 60] [--only KIND] [--port work|pairing]
+    python scripts/bench_floods.py [--seconds 60] [--connections 16] [--rest 60] [--only KIND] [--port PORT]
 
-The node is a process of its own without a model. "more" is the most that its resident memory was above what it was before the
-flood; "after" is that after the rest. Each flood meets a new node. At the work port the flooder is a paired coordinator gone wrong.
+The flooded process is a node without a model, or a coordinator that only listens. "more" is the most that its resident memory was
+above what it was before the flood; "after" is the least above that in the rest, which ends early once memory is back. Each flood
+meets a new process. At a work port the flooder has a good certificate: a paired coordinator, or a paired node, gone wrong.
 """
 
 import argparse
@@ -15,26 +17,36 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from coordinator.trust.authority import Authority
+from coordinator.nodes.pairing import Trust
 from edgenode.net.channel import pairing_address
+from edgenode.net.dial_out import PAIR_METHOD, WORK_METHOD
 from tests.attacks.floods import FLOODS, flood
 from tests.attacks.node_child import NodeChild, node_child
 from tests.trusted import paired
 
-PATHS = {"work": "/edgenode.v1.NodeService/Work", "pairing": "/edgenode.v1.PairingService/Pair"}
+PATHS = {
+    "work": "/edgenode.v1.NodeService/Work",
+    "pairing": "/edgenode.v1.PairingService/Pair",
+    "dial-in": WORK_METHOD,
+    "dial-in-pairing": PAIR_METHOD,
+}
 MB = 1_000_000
 
 
 async def measure(kind: str, port: str, seconds: float, connections: int, rest: float) -> tuple[float, float, float, int]:
     """Resident MB before, the most above that, above that after the rest; and bytes that were taken."""
     with tempfile.TemporaryDirectory() as folder:
-        home, anna = Path(folder) / "node", Authority(Path(folder) / "anna", "anna@laptop")
-        paired(home, anna)
-        async with node_child(home) as child:
+        home, coordinator = Path(folder) / "node", Path(folder) / "coordinator"
+        trust = Trust.load(coordinator)
+        node = paired(home, trust.authority, trust.paired)
+        to_node = port in ("work", "pairing")
+        async with node_child(home) if to_node else node_child(coordinator, kind="coordinator") as child:
             await asyncio.sleep(2.0)
             before = most = child.resident_bytes
-            address = child.address if port == "work" else pairing_address(child.address)
-            tls = anna.client_tls() if port == "work" else None
+            address = pairing_address(child.address) if port.endswith("pairing") else child.address
+            tls = None
+            if not port.endswith("pairing"):
+                tls = trust.authority.client_tls() if to_node else node.client_tls(trust.authority.id)
             flooding = asyncio.create_task(asyncio.to_thread(flood, address, kind, PATHS[port], seconds, connections, tls))
             while not flooding.done():
                 most = max(most, child.resident_bytes)
@@ -63,11 +75,11 @@ def main() -> None:
     parser.add_argument("--port", choices=sorted(PATHS), action="append")
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {options.connections} connections, {options.seconds:g} s")
-    print(f"{'port':8} {'flood':16} {'before':>7} {'more':>7} {'after':>7} {'sent MB':>8}")
+    print(f"{'port':15} {'flood':16} {'before':>7} {'more':>7} {'after':>7} {'sent MB':>8}")
     for port in options.port or PATHS:
         for kind in options.only or FLOODS:
             before, more, after, taken = asyncio.run(measure(kind, port, options.seconds, options.connections, options.rest))
-            print(f"{port:8} {kind:16} {before:7.1f} {more:7.1f} {after:7.1f} {taken / MB:8.0f}", flush=True)
+            print(f"{port:15} {kind:16} {before:7.1f} {more:7.1f} {after:7.1f} {taken / MB:8.0f}", flush=True)
 
 
 if __name__ == "__main__":
