@@ -7,7 +7,6 @@ import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +18,7 @@ from coordinator.documents.extract import Extract, Part
 from coordinator.documents.worker_main import read_frame, write_frame
 from coordinator.errors import DocumentError
 from coordinator.types import Cell, Gap, GapKind, Recognised, Row, Section, SectionKind
+from edgenode.scratch import ScratchFolder
 
 MAX_WORKERS: Final = 4
 """Each may take gigabytes for a large file."""
@@ -44,7 +44,7 @@ class Workers:
 
     def __init__(self, most: int | None = None, seconds: float = SECONDS) -> None:
         self._most = most or min(MAX_WORKERS, os.cpu_count() or 1)
-        self._folder = tempfile.TemporaryDirectory(prefix="edgenode-", ignore_cleanup_errors=True)
+        self._folder = ScratchFolder()
         self._seconds = seconds
         self._jobs: queue.SimpleQueue[tuple[Job, Future[Extract]]] = queue.SimpleQueue()
         self._workers: list[_Worker] = []
@@ -57,7 +57,7 @@ class Workers:
     def __exit__(self, *exc_info: object) -> None:
         for worker in self._workers:
             worker.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def submit(self, job: Job) -> "Future[Extract]":
         """Has a file read. The future's exception is a `DocumentError` with the reason, whatever is wrong with the file."""
@@ -65,7 +65,7 @@ class Workers:
         with self._lock:
             self._waiting += 1
             if self._waiting > len(self._workers) and len(self._workers) < self._most:
-                worker = _Worker(self._seconds, Path(self._folder.name, "ocr.lock"))
+                worker = _Worker(self._seconds, self._folder.path / "ocr.lock")
                 self._workers.append(worker)
                 threading.Thread(target=self._work, args=(worker,), name="read-files", daemon=True).start()
         self._jobs.put((job, future))

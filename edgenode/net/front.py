@@ -13,10 +13,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from edgenode.net.addresses import host_port, split_host_port
 from edgenode.net.http2 import Budgets, FrameCheck, FrameError
 from edgenode.net.once import LogOnce, peer_host
 from edgenode.net.ports import bound
+from edgenode.scratch import ScratchFolder
 from edgenode.threads import in_thread
 from edgenode.trust.tls import ServerTls, server_context
 
@@ -89,7 +88,8 @@ class Front:
         self._asks_certificate = asks_certificate
         self._limit = limit
         self._budgets = budgets
-        self._folder = Path(tempfile.mkdtemp(prefix="edgenode-"))  # of this user alone
+        self._scratch = ScratchFolder(for_sockets=unix)
+        self._folder = self._scratch.path
         self._unix = unix
         self.backend = f"unix:{self._folder / 'g'}" if unix else "127.0.0.1:0"
         """Where gRPC is to listen."""
@@ -139,7 +139,7 @@ class Front:
         for each in self._open:
             each.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

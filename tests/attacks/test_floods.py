@@ -15,6 +15,7 @@ from edgenode.net.channel import pairing_address
 from edgenode.net.client import NodeConnection, NodeLost
 from edgenode.net.pairing_client import greet
 from edgenode.node import Node, NodeConfig
+from edgenode.scratch import LOCK, PREFIX
 from tests.attacks.floods import FLOODS, client_context, flood
 from tests.attacks.node_child import NodeChild, node_child
 from tests.dial_parts import SECONDS
@@ -100,9 +101,9 @@ async def test_other_users_cannot_reach_grpc_behind_the_port(
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     paired(tmp_path / "node", anna)
     async with Node(NodeConfig(home=tmp_path / "node"), ScriptedEngine()):
-        folders = list(place.glob("edgenode-*"))
+        folders = list(place.glob(f"{PREFIX}*"))
         assert len(folders) >= 2
         assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
-        assert all(file.is_socket() for folder in folders for file in folder.iterdir())
+        assert all(file.is_socket() or file.name == LOCK for folder in folders for file in folder.iterdir())
     assert not list(place.iterdir())
     place.rmdir()
