@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from edgenode.net.addresses import is_link_local
+
 # A device has a few addresses of each kind. What somebody claims by mDNS comes after what has worked.
 MAX_ADDRESSES: Final = 16
 # Of those that speak for a node, in whose order its addresses are tried.
@@ -26,9 +28,9 @@ class Places:
         self._told.pop(source, None)
 
     def addresses(self, worked: Iterable[str]) -> tuple[str, ...]:
-        """All of them, HOST:PORT, after those that have `worked` (empty ones are left out)."""
-        told = [*worked, *(address for source in SOURCES for address in self._told.get(source, ()))]
-        return tuple(dict.fromkeys(address for address in told if address))[:MAX_ADDRESSES]
+        """All of them, HOST:PORT, after those that have `worked`, link-local ones last (empty ones are left out)."""
+        told = sorted((address for source in SOURCES for address in self._told.get(source, ())), key=is_link_local)
+        return tuple(dict.fromkeys(address for address in (*worked, *told) if address))[:MAX_ADDRESSES]
 
     def was_given(self, address: str) -> bool:
         """Whether it answered at HOST:PORT when a person gave that."""

@@ -86,13 +86,14 @@ def parse_ip(text: str) -> IpAddress | None:
 
 
 def is_link_local(address: str) -> bool:
-    """Whether HOST:PORT is an IPv6 address of one link, which means nothing elsewhere. False for what is no address."""
+    """Whether HOST:PORT is an address of one link, which means nothing elsewhere. False for what is no address."""
     host = parse_ip(address.rpartition(":")[0].removeprefix("[").removesuffix("]"))
-    return isinstance(host, ipaddress.IPv6Address) and host.is_link_local
+    return host is not None and host.is_link_local
 
 
 def usable(told: Iterable[str], loopback: bool, on_link: Iterable[Network]) -> tuple[str, ...]:
-    """Of the addresses that a record tells, those worth dialling, each once, those on a network of this machine first.
+    """Of the addresses that a record tells, those worth dialling, each once: first those on a network of this machine, link-local
+    ones last.
 
     Only loopback ones where `loopback`, otherwise none of them. A record is anybody's claim, so an address of the open internet
     counts only if it is in one of the networks `on_link`: nobody makes this machine knock at strangers' doors.
@@ -100,16 +101,19 @@ def usable(told: Iterable[str], loopback: bool, on_link: Iterable[Network]) -> t
     networks = tuple(on_link)
     near: dict[str, None] = {}
     far: dict[str, None] = {}
+    last: dict[str, None] = {}
     for text in told:
         address = parse_ip(text)
         if address is None or not _dialable(address, loopback):
             continue
         bare = address if isinstance(address, ipaddress.IPv4Address) else ipaddress.IPv6Address(int(address))
-        if any(bare in network for network in networks):
+        if address.is_link_local:
+            last[text] = None
+        elif any(bare in network for network in networks):
             near[text] = None
         elif not address.is_global:
             far[text] = None
-    return (*near, *far)
+    return (*near, *far, *last)
 
 
 def merge_addresses(known: tuple[str, ...], told: tuple[str, ...]) -> tuple[str, ...]:

@@ -154,6 +154,13 @@ def test_latecomers_get_room(forged: list[tuple[str, ...]], good: tuple[str, ...
     assert set(good[: MAX_ADDRESSES - KEPT_ADDRESSES]) <= set(merge_addresses(known, good))
 
 
+def test_link_local_ones_come_last() -> None:
+    """Of either version, also where this machine is on their network."""
+    networks = (ipaddress.ip_network("fe80::/64"), ipaddress.ip_network("169.254.0.0/16"), *HOME)
+    told = ["fe80::7%eth0", "169.254.3.4", "192.168.1.7", "10.0.0.7"]
+    assert usable(told, False, networks) == ("192.168.1.7", "10.0.0.7", "fe80::7%eth0", "169.254.3.4")
+
+
 def test_a_url_is_no_host() -> None:
     """What is taken is said, not that its port is none."""
     with pytest.raises(UsageError, match="takes HOST or HOST:PORT"):

@@ -16,6 +16,7 @@ from coordinator.nodes.news import Down, Heard, News, Up
 from coordinator.nodes.pair_node import pair_node, unpair
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.peer import Peer
+from coordinator.nodes.places import Places
 from coordinator.nodes.roster import MAX_STRANGERS, Roster
 from coordinator.nodes.tasks import Tasks
 from coordinator.trust.authority import coordinator_folder
@@ -708,3 +709,12 @@ async def test_a_port_that_was_asked_for_and_is_taken_is_a_warning(
             while not roster.dial_in.problem:
                 await roster.changed(0.05)
     assert ["cannot listen for devices" in text for text in logged(caplog, "coordinator.nodes.listening")] == [True]
+
+
+def test_link_local_addresses_of_a_node_come_last() -> None:
+    """Whoever tells them; only one that has worked is before others."""
+    places = Places()
+    places.put("seen", ("192.168.1.7:7433",))
+    places.put("kept", ("[fe80::1%eth0]:7433", "[fe80::2%eth0]:7433"))
+    assert places.addresses(()) == ("192.168.1.7:7433", "[fe80::1%eth0]:7433", "[fe80::2%eth0]:7433")
+    assert places.addresses(("[fe80::2%eth0]:7433",))[:2] == ("[fe80::2%eth0]:7433", "192.168.1.7:7433")
