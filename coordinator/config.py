@@ -15,6 +15,7 @@ import platformdirs
 
 from edgenode.errors import UsageError
 from edgenode.home import data_dir, make_private_folder, user_path, write_private
+from edgenode.text import with_slashes
 from edgenode.types import MAX_UINT32
 
 DEFAULT_SUPERVISOR_MODEL = "gpt-5-mini"
@@ -201,6 +202,9 @@ class _Table:
 
 def _checked_url(url: str) -> str:
     advice = "It should look like https://HOST/v1 (OPENAI_BASE_URL or the config file)."
+    # Shown only without a user name, a password and a query.
+    if (meant := with_slashes(url)) and _VISIBLE.fullmatch(url) and not set("@?#") & set(url):
+        raise UsageError(f"The supervisor's base URL needs two slashes after its scheme. Did you mean {meant}?")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

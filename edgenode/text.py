@@ -40,3 +40,10 @@ def names_a_file(text: str) -> bool:
 def typeable(name: str, id: str) -> str:
     """What to type for a node: its name if a shell takes it as it is, else its id, if that is known."""
     return name if _TYPEABLE.fullmatch(name) or not id else id
+
+
+def with_slashes(url: str) -> str:
+    """The URL that was meant where a slash after `http:` or `https:` is missing or there is one too many, as in `http:/host` or
+    `https:host:port`; empty where nothing is wrong with them."""
+    found = re.fullmatch(r"(https?):(/*)([^/\s]\S*)", url.strip(), re.IGNORECASE)
+    return f"{found[1].lower()}://{found[3]}" if found is not None and found[2] != "//" else ""

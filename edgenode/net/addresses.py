@@ -53,7 +53,7 @@ def parse_host_port(text: str, default_port: int, option: str = "--join") -> str
         f"{option} takes HOST or HOST:PORT, such as pi.local, 192.168.1.20:{default_port} or [fe80::1%eth0]:{default_port}, "
         f"not {text[:80]!r}."
     )
-    if "/" in typed:  # a URL
+    if "/" in typed or re.match(r"https?:(?!\d*$)", typed, re.IGNORECASE):  # a URL, perhaps one whose slashes are missing
         raise wrong
     bracketed = re.fullmatch(r"\[([^\]]*)\](?::([^:]*))?", typed)
     if bracketed:

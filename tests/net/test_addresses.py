@@ -161,10 +161,16 @@ def test_link_local_ones_come_last() -> None:
     assert usable(told, False, networks) == ("192.168.1.7", "10.0.0.7", "fe80::7%eth0", "169.254.3.4")
 
 
-def test_a_url_is_no_host() -> None:
+@pytest.mark.parametrize("url", ["http://10.77.0.1:7433", "http:/10.77.0.1:7433", "https:pi.local:7433", "HTTP:pi"])
+def test_a_url_is_no_host(url: str) -> None:
     """What is taken is said, not that its port is none."""
     with pytest.raises(UsageError, match="takes HOST or HOST:PORT"):
-        parse_host_port("http://10.77.0.1:7433", 7433)
+        parse_host_port(url, 7433)
+
+
+def test_a_host_may_be_called_as_a_scheme_is() -> None:
+    """With a port it is no URL."""
+    assert parse_host_port("http:7433", 1) == "http:7433"
 
 
 def test_link_local() -> None:
