@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from coordinator.commands import ask, devices, doctor, nodes, runs
+from coordinator.remedies import of_commands
 from edgenode.completion import add_completion
 from edgenode.console import Parser, run_command, version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return run_command(_parser(), arguments, lambda options: int(options.act(options)))
+    with of_commands():
+        return run_command(_parser(), arguments, lambda options: int(options.act(options)))
 
 
 def _parser() -> Parser:

@@ -14,6 +14,7 @@ from coordinator.events import Ended, Event, NodeInfo
 from coordinator.nodes.pair_node import Ask, pair_node
 from coordinator.nodes.pairing import Trust
 from coordinator.nodes.roster import Roster
+from coordinator.remedies import option
 from coordinator.runs.database import forget
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestRecord
@@ -73,7 +74,7 @@ class Pool:
         `HomeError` when this coordinator's identity cannot be used.
         """
         config = config or load_config(supervisor_model=supervisor_model, cloud=cloud)
-        addresses = [parse_host_port(address, NODE_PORT) for address in join]
+        addresses = [parse_host_port(address, NODE_PORT, option("join")) for address in join]
         return cls(scope(interface), Trust.load(), nodes, addresses, listen_port, config)
 
     async def __aenter__(self) -> Self:

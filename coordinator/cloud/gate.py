@@ -17,6 +17,7 @@ from coordinator.cloud import prices, reply
 from coordinator.cloud.retry import Trouble, trouble_of
 from coordinator.config import SupervisorConfig
 from coordinator.errors import EgressRefused, SupervisorGarbled, SupervisorRejected, SupervisorUnsure
+from coordinator.remedies import option, resume
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.types import AggregationRequest
@@ -101,7 +102,7 @@ class Gate:
         if len(user) > self._budget:
             raise EgressRefused(
                 f"The request to the supervisor holds {len(user)} characters and the limit is {self._budget}, so nothing was sent. "
-                "Allow more with --max-egress."
+                f"Allow more with {option('max_egress')}."
             )
 
     def replies(self, request: AggregationRequest) -> tuple[bytes, ...]:
@@ -132,8 +133,8 @@ class Gate:
             came = "no reply was recorded" if unsure.status is None else f"only a gateway replied, HTTP status {unsure.status}"
             raise SupervisorUnsure(
                 f"Whether the supervisor answered the request of {when:%Y-%m-%d %H:%M:%S}, and charged for it, cannot be known: "
-                f"{came}. Look at your account there if it matters. To ask again, and perhaps to pay again, type: "
-                f"coordinator resume {self.journal.run} --again"
+                f"{came}. Look at your account there if it matters. To ask again, and perhaps to pay again: "
+                f"{resume(self.journal.run, again=True)}"
             )
         outgoing = self._outgoing(body)
         entry = self.journal.ledger.begin(url, model, body, "sending")

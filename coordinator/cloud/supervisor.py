@@ -17,6 +17,7 @@ from coordinator.cloud import reply
 from coordinator.cloud.gate import Gate
 from coordinator.cloud.retry import RetryPolicy, Trouble, retry_after, trouble_of
 from coordinator.errors import SupervisorError, SupervisorGarbled, SupervisorRejected, SupervisorUnavailable, SupervisorUnsure
+from coordinator.remedies import option, resume
 from coordinator.runs.records import RequestState
 from coordinator.types import Aggregate, AggregationRequest, LedgerRequest
 from edgenode.text import clean_line
@@ -146,38 +147,36 @@ class Supervisor:
         if status == 402:
             return f"wants to be paid first{said}: look at the billing of the account"
         if status == 403:
-            return (
-                f"does not allow this key to use the model {config.model}{said}: check the key's permissions and --supervisor-model"
-            )
+            wanted = f"check the key's permissions and {option('supervisor_model')}"
+            return f"does not allow this key to use the model {config.model}{said}: {wanted}"
         if status in {404, 405}:
-            return (
-                f"does not know the model {config.model}, or the address is wrong{said}: check --supervisor-model and the base URL"
-            )
+            wanted = f"check {option('supervisor_model')} and the base URL"
+            return f"does not know the model {config.model}, or the address is wrong{said}: {wanted}"
         if status == 413:
-            return f"finds the request too large{said}: allow less with --max-egress"
+            return f"finds the request too large{said}: allow less with {option('max_egress')}"
         if 300 <= status < 400:
             return "redirects to another address, which is not followed: set the base URL to the address it has now"
         text = complaint.message.lower()
         if status in {400, 422, 501} and ("response_format" in text or "json_schema" in text or "json schema" in text):
             return f"does not take a JSON schema for its reply{said}: use a model and an endpoint that do"
-        return f"does not take the request, HTTP status {status}{said}: check --supervisor-model and the base URL"
+        return f"does not take the request, HTTP status {status}{said}: check {option('supervisor_model')} and the base URL"
 
     def _gave_up(self, setback: "_Setback", attempt: int) -> SupervisorError:
         host = urlsplit(self._gate.config.base_url).netloc
         tried = f" after {attempt} attempts" if attempt > 1 else ""
         run = self._gate.journal.run
-        later = f"The findings are kept; go on with: coordinator resume {run}"
+        later = f"The findings are kept; go on with: {resume(run)}"
         if setback.trouble is Trouble.SILENT:
             return SupervisorUnsure(
                 f"The supervisor at {host} {setback.words}{tried}. It may have charged for it all the same, so it is not asked "
-                f"again by itself. The findings are kept; to ask again: coordinator resume {run} --again"
+                f"again by itself. The findings are kept; to ask again: {resume(run, again=True)}"
             )
         if setback.trouble in {Trouble.REJECTED, Trouble.OUT_OF_QUOTA}:
             return SupervisorRejected(f"The supervisor at {host} {setback.words}. {later}")
         if setback.trouble is Trouble.GARBLED:
             return SupervisorGarbled(
                 f"The supervisor at {host} {setback.words}{tried}. Replies of no use are paid for, too, and so would be another. "
-                f"Another --supervisor-model may do better. {later}"
+                f"Another {option('supervisor_model')} may do better. {later}"
             )
         if setback.asked is not None and setback.asked > self._policy.patience_seconds:
             until = f"{datetime.fromtimestamp(time.time() + setback.asked, UTC):%Y-%m-%d %H:%M} UTC"

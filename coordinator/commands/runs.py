@@ -13,7 +13,7 @@ from typing import Any
 from coordinator.config import runs_dir
 from coordinator.errors import DocumentError, RunBusy
 from coordinator.runs.database import forget, forget_all
-from coordinator.runs.folders import NO_RUNS, RUN_HELP, list_runs
+from coordinator.runs.folders import RUN_HELP, list_runs, no_runs
 from coordinator.runs.journal import Journal
 from coordinator.runs.records import RequestState
 from coordinator.runs.sent import Sent
@@ -62,7 +62,7 @@ def _runs(options: argparse.Namespace) -> int:
         print_json({"runs": [summary_json(each) for each in stories]})
         return ANSWERED
     if not stories:
-        say_empty(NO_RUNS)
+        say_empty(no_runs())
     _print(summary_line(each) for each in stories)
     return ANSWERED
 
@@ -101,7 +101,7 @@ def _totals(options: argparse.Namespace) -> int:
             "months": [{"month": month} | asdict(sent) for month, sent in months.items()]})  # fmt: skip
         return ANSWERED
     if not stories:
-        say_empty(NO_RUNS)
+        say_empty(no_runs())
         return ANSWERED
     for month, sent in months.items():
         print(f"{month}  {_sum(sent)}")

@@ -9,6 +9,7 @@ from typing import Final
 
 from coordinator.errors import EgressRefused
 from coordinator.minions.fairness import fair
+from coordinator.remedies import option
 from coordinator.types import Answered, Place, Retrieved
 from coordinator.words import by_ocr
 from edgenode.text import clean_line
@@ -74,7 +75,7 @@ def select(findings: Sequence[Answered | Retrieved], budget_characters: int, que
     if room < 0:
         raise EgressRefused(
             f"The question alone takes more than the {budget_characters} characters that may be sent. "
-            "Shorten it or raise --max-egress."
+            f"Shorten it or raise {option('max_egress')}."
         )
     candidates = _merged(findings)
     retrieved = sorted((each for each in candidates if each.rank is not None), key=lambda each: each.rank or 0)

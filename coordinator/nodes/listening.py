@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from coordinator.nodes.pairing import Trust
+from coordinator.remedies import either
 from edgenode.errors import EdgenodeError
 from edgenode.net.addresses import COORDINATOR_PORT
 from edgenode.net.dial_in import DialInListener, Host, PortTaken
@@ -65,12 +66,13 @@ class Listening:
                     await asyncio.get_running_loop().create_future()
             except PortTaken as error:
                 self._tell(
-                    f"It dials in at port {self._port}, which another program has, most likely another coordinator command: end "
-                    "that one, or give this one --listen-port PORT and start the device with edgenode start --join HOST:PORT.",
+                    f"It dials in at port {self._port}, which another program has, most likely another coordinator: end "
+                    f"that one, or give this one {either('--listen-port PORT', 'listen_port=PORT')} and "
+                    "start the device with edgenode start --join HOST:PORT.",
                     str(error),
                 )
             except EdgenodeError as error:
-                self._tell(f"It dials in, and this command cannot listen: {error}", str(error))
+                self._tell(f"It dials in, and this coordinator cannot listen: {error}", str(error))
             await asyncio.sleep(AGAIN_SECONDS)
 
     def _tell(self, problem: str, error: str) -> None:

@@ -1,4 +1,4 @@
-"""What `coordinator pair` and `coordinator unpair` do."""
+"""What pairing and unpairing a device do, by a command or in the SDK."""
 
 import re
 import time
@@ -11,6 +11,7 @@ from coordinator.nodes.pairing import Trust
 from coordinator.nodes.peer import Peer
 from coordinator.nodes.roster import Roster
 from coordinator.nodes.settling import LISTEN_SECONDS, NAMED_SECONDS
+from coordinator.remedies import either, pair
 from coordinator.trust.paired import PairedNode
 from edgenode.errors import EdgenodeError, NetworkError, PairingError, UsageError
 from edgenode.net.addresses import NODE_PORT, parse_host_port, parse_ip
@@ -115,7 +116,7 @@ async def _find(roster: Roster, wanted: str) -> Peer:
             return others[0]
         if passed >= NAMED_SECONDS:
             why = roster.unreachable.get(address or "", "")
-            told = why or f"No node called {wanted} was found. Is it on? Try its address: coordinator pair HOST:PORT"
+            told = why or f"No node called {wanted} was found. Is it on? Try its address: {pair('', 'HOST:PORT')}"
             unheard = roster.dial_in.problem
             raise NetworkError(f"{told} If it is a device that can only dial out: {unheard}" if unheard else told)
         await roster.changed(min(NAMED_SECONDS - passed, max(LISTEN_SECONDS - passed, 0.05) if found else NAMED_SECONDS))
@@ -131,5 +132,5 @@ def _is_meant(peer: Peer, wanted: str, address: str | None) -> bool:
 def _address(wanted: str) -> str | None:
     """HOST:PORT if that, or an IP address alone, was given; None for what may be a name."""
     if ":" in wanted or parse_ip(wanted) is not None:
-        return parse_host_port(wanted, NODE_PORT, "coordinator pair")
+        return parse_host_port(wanted, NODE_PORT, either("coordinator pair", "pool.pair"))
     return None

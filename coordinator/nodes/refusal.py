@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from coordinator.remedies import pair
 from edgenode import __version__
-from edgenode.text import typeable
 from edgenode.trust.certificates import CLOCK_TOLERANCE
 from edgenode.trust.frames import Introduction
 from edgenode.trust.verdict import Verdict
@@ -15,11 +15,11 @@ ID_CHARACTERS: Final = 12
 
 def not_paired(name: str, id: NodeId, is_shared: bool = False) -> str:
     """`is_shared` tells that another node goes by its name, as in the next."""
-    return f"It is not paired: coordinator pair {id[:ID_CHARACTERS] if is_shared else typeable(name, id)}"
+    return f"It is not paired: {pair('', id[:ID_CHARACTERS]) if is_shared else pair(name, id)}"
 
 
 def was_removed(name: str, id: NodeId, is_shared: bool = False) -> str:
-    return f"It was unpaired. To take it back: coordinator pair {id[:ID_CHARACTERS] if is_shared else typeable(name, id)}"
+    return f"It was unpaired. To take it back: {pair('', id[:ID_CHARACTERS]) if is_shared else pair(name, id)}"
 
 
 def why_refused(met: Introduction, verdict: Verdict | None, name: str, now: float) -> str:
@@ -31,12 +31,12 @@ def why_refused(met: Introduction, verdict: Verdict | None, name: str, now: floa
         if abs(off) > CLOCK_TOLERANCE.total_seconds() / 2:
             side = "ahead of" if off > 0 else "behind"
             return f"The clock of {who} is {duration(abs(off))} {side} this machine's, too far for certificates: set the wrong one."
-        return f"The certificates that {who} and this coordinator show are out of date. Pair it again: {_pair(who, met.id)}"
+        return f"The certificates that {who} and this coordinator show are out of date. Pair it again: {pair(who, met.id)}"
     match verdict:
         case Verdict.UNKNOWN_AUTHORITY:
-            return f"{who} does not trust this coordinator (any more): run edgenode pair on it, then {_pair(who, met.id)}"
+            return f"{who} does not trust this coordinator (any more): run edgenode pair on it, then {pair(who, met.id)}"
         case Verdict.WRONG_ROLE:
-            return f"{who} takes this for another node and not for a coordinator. Pair it again: {_pair(who, met.id)}"
+            return f"{who} takes this for another node and not for a coordinator. Pair it again: {pair(who, met.id)}"
     if release(met.version) != release(__version__):
         return (
             f"{who} runs edgenode {met.version or '(no version)'} and this coordinator {__version__}, which are too different. "
@@ -58,7 +58,3 @@ def duration(seconds: float) -> str:
             count = round(seconds / size)
             return f"{count} {unit}{'s' if count != 1 else ''}"
     return f"{round(seconds)} s"
-
-
-def _pair(name: str, id: NodeId) -> str:
-    return f"coordinator pair {typeable(name, id)}"

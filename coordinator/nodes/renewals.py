@@ -22,7 +22,7 @@ CLAIM_SECONDS: Final = 2 * SETTLED_SECONDS
 
 CLAIMS: Final = {
     RefusalReason.REMOVED: "it has dropped this coordinator: if so, run `edgenode pair` on it, and pair it by the code it shows.",
-    RefusalReason.NOT_PAIRED: "it does not know this coordinator: if so, pair it by `coordinator pair`.",
+    RefusalReason.NOT_PAIRED: "it does not know this coordinator: if so, pair it again.",
 }
 
 logger = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from coordinator.errors import EgressRefused, NoNodes, NotPutTogether
 from coordinator.events import Aggregating, Event, SupervisorTrouble, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.support import supporting
+from coordinator.remedies import resume
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
@@ -82,7 +83,7 @@ async def aggregate(
     if not findings and failed:
         raise NoNodes(
             f"Nothing was found, and {len(failed)} subtasks failed. The last failure: {failed[-1].message} "
-            f"When nodes are there again, go on with: coordinator resume {journal.run}"
+            f"When nodes are there again, go on with: {resume(journal.run)}"
         )
     if not findings:
         # Nothing to show to anybody: the honest answer needs no request.
@@ -90,7 +91,7 @@ async def aggregate(
     if not selection.entries:
         raise EgressRefused(
             f"None of the {len(findings)} findings fits into the {budget} characters that may leave, so nothing was sent. "
-            f"Allow more with: coordinator resume {journal.run} --max-egress N"
+            f"Allow more with: {resume(journal.run, max_egress=True)}"
         )
     if supervisor is None:
         request = aggregation.home_request(kept.question, selection)

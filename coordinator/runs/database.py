@@ -16,8 +16,9 @@ from typing import Final
 
 import filelock
 
+from coordinator import remedies
 from coordinator.errors import RunBusy, RunError
-from coordinator.runs.folders import LAST, NO_RUNS, begun, existing_folder, list_runs, new_folder
+from coordinator.runs.folders import LAST, begun, existing_folder, list_runs, new_folder, no_runs
 from coordinator.types import RunId
 
 log = logging.getLogger(__name__)
@@ -180,9 +181,9 @@ class Database:
             if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 raise RunBusy(
                     f"The run's file {self.path} is locked by another program. End that one; the run is kept: "
-                    f"coordinator resume {self.run}"
+                    f"{remedies.resume(self.run)}"
                 ) from error
-            kept = f" What was kept until then is whole; go on with: coordinator resume {self.run}" if self._begun else ""
+            kept = f" What was kept until then is whole; go on with: {remedies.resume(self.run)}" if self._begun else ""
             raise RunError(
                 f"The run's file {self.path} cannot be used: {error}. Look at the disk's free space and the file's permissions."
                 f"{kept}"
@@ -201,7 +202,7 @@ class Database:
             raise RunError(self._damaged()) from error
 
     def _damaged(self) -> str:
-        return f"The run's file {self.path} is damaged. It is left as it is; remove it with: coordinator forget {self.run}"
+        return f"The run's file {self.path} is damaged. It is left as it is; remove it with: {remedies.forget(self.run)}"
 
     def hold(self) -> None:
         """Takes the lock that whoever carries the run on has. Raises `RunError` when it is taken."""
@@ -312,7 +313,7 @@ def last_run(runs: Path) -> RunId:
             log.warning("The run %s is passed over: %s", run, error)
             continue
         return run
-    raise RunError(f"None of the runs in {runs} can be read." if kept else NO_RUNS)
+    raise RunError(f"None of the runs in {runs} can be read." if kept else no_runs())
 
 
 def _find(runs: Path, run: str) -> tuple[RunId, Path]:
@@ -326,6 +327,6 @@ def _find(runs: Path, run: str) -> tuple[RunId, Path]:
         raise RunError(f"{path} is no file, so it holds no run. It is left as it is; remove {folder} yourself.")
     if not there:
         raise RunError(
-            f"The run {folder.name} was interrupted before anything was kept. Remove it with: coordinator forget {folder.name}"
+            f"The run {folder.name} was interrupted before anything was kept. Remove it with: {remedies.forget(folder.name)}"
         )
     return RunId(folder.name), path

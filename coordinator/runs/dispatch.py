@@ -52,8 +52,8 @@ REST_SECONDS: Final = 1.0
 
 _CLOSED: Final = "The pool was closed before the run came to its end. What it found until then is kept."
 _MISTAKE: Final = (
-    "A mistake in the program ({}) ended all that the pool was reading. What was found until then is kept: go on with coordinator "
-    "resume, and please report this."
+    "A mistake in the program ({}) ended all that the pool was reading. What was found until then is kept, and the run can be "
+    "resumed. Please report this."
 )
 _OVER: Final = Failure(FailureReason.CANCELLED, "The run is over.")
 

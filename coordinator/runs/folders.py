@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from coordinator.errors import RunError
+from coordinator.remedies import either
 from coordinator.types import RunId
 
 LAST: Final = "last"
@@ -18,7 +19,11 @@ _NAMED: Final = 3
 # Runs whose ids have this beginning in common were begun in the same minute: one was probably meant for the other.
 _NEAR: Final = len("20261122-0315")
 _LATEST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
-NO_RUNS: Final = "There are no runs yet. One is made by: coordinator ask DOCUMENT... QUESTION"
+
+
+def no_runs() -> str:
+    how = either("coordinator ask DOCUMENT... QUESTION", "pool.ask(documents, question)")
+    return f"There are no runs yet. One is made by: {how}"
 
 
 def list_runs(runs: Path) -> tuple[RunId, ...]:
@@ -67,7 +72,7 @@ def existing_folder(runs: Path, run: str, *, whole: bool = False) -> Path:
         raise RunError(f"{run[:80]!r} is not the id of a run; ids look like 20261122-031502-7f3a.{_suggestion(runs, run)}")
     kept = list_runs(runs)
     if not kept:
-        raise RunError(NO_RUNS)
+        raise RunError(no_runs())
     meant = kept[-1:] if run == LAST else tuple(each for each in kept if each.startswith(run))
     if not meant:
         raise RunError(f"There is no run {run} in {runs}.{_suggestion(runs, run)}")
@@ -83,7 +88,11 @@ def _suggestion(runs: Path, run: str) -> str:
     if not kept:
         return " No runs are kept."
     near = tuple(each for each in kept if each[:_NEAR] == run[:_NEAR])
-    return f" Did you mean {_list(near)}?" if near else " Those that are kept are listed by: coordinator runs"
+    return (
+        f" Did you mean {_list(near)}?"
+        if near
+        else f" Those that are kept are listed by: {either('coordinator runs', 'pool.runs()')}"
+    )
 
 
 def _list(runs: tuple[RunId, ...]) -> str:

@@ -13,6 +13,7 @@ from coordinator.events import Aggregating, Event, NodeInfo, NodeState, Warned
 from coordinator.minions import aggregation
 from coordinator.nodes.news import Down, Heard, News
 from coordinator.nodes.roster import Roster
+from coordinator.remedies import resume
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.journal import Journal
 from coordinator.runs.participants import fitting
@@ -97,8 +98,7 @@ async def aggregate_at_home(
         _account(journal, node, model, reply)
         return aggregate
     raise NotPutTogether(
-        f"No local model could write an answer: {trouble} What was found is kept; try again with: "
-        f"coordinator resume {journal.run} --again"
+        f"No local model could write an answer: {trouble} What was found is kept; try again with: {resume(journal.run, again=True)}"
     )
 
 

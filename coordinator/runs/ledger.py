@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any, Final, Literal
 
 from coordinator.errors import RunError
+from coordinator.remedies import resume
 from coordinator.runs.database import Database
 from coordinator.runs.records import RequestRecord, RequestState
 from coordinator.types import LedgerRequest
@@ -127,7 +128,7 @@ class RequestLedger:
             path.unlink(missing_ok=True)
             raise RunError(
                 f"There is no room for the supervisor's reply in {path.parent} ({error.strerror}), so nothing was sent. "
-                f"Make room and go on with: coordinator resume {self._database.run}"
+                f"Make room and go on with: {resume(self._database.run)}"
             ) from error
 
     def _remove_reserve(self) -> None:

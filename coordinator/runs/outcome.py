@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from coordinator import remedies
 from coordinator.errors import RunError
 from coordinator.runs.journal import Journal
 from coordinator.types import (
@@ -59,7 +60,7 @@ def resumable(journal: Journal) -> Kept:
     kept = journal.value("kept")
     if kept is None:
         raise RunError(
-            f"The run {journal.run} was interrupted before anything was kept. Remove it with: coordinator forget {journal.run}"
+            f"The run {journal.run} was interrupted before anything was kept. Remove it with: {remedies.forget(journal.run)}"
         )
     if not journal.value("read", False) and journal.value("asked") is None:
         raise RunError(
@@ -123,10 +124,10 @@ def incomplete(journal: Journal, why: str = "") -> str:
     if unread > 0:
         last = failures(journal)[-1:]
         why = why or (f"The last one failed: {last[0].message}" if last else "The coordinator stopped before it had read them.")
-        how = f" When that is mended, have them read with: coordinator resume {journal.run}"
+        how = f" When that is mended, have them read with: {remedies.resume(journal.run)}"
         return f"{missing:,} of {planned:,} parts to read were not read, and the answer does not rest on them. {why}{how}"
     anew = "" if journal.value("end")["by"] == "home" else ", which a supervisor charges for again"
-    how = f"To have it made anew{anew}: coordinator resume {journal.run}{' --again' if anew else ''}"
+    how = f"To have it made anew{anew}: {remedies.resume(journal.run, again=bool(anew))}"
     return f"{missing:,} of {planned:,} parts to read were read after this answer was made, and it does not rest on them. {how}"
 
 

@@ -120,7 +120,8 @@ async def _smallest_context(roster: Roster, least: int) -> tuple[int, bool]:
         return min(contexts), test_engine
     if joined:
         raise NoNodes(
-            f"No node's model can take {least} tokens at once, which this question needs. Start one with a larger --context."
+            f"No node's model can take {least} tokens at once, which this question needs. "
+            "Start one with a larger context: edgenode start --context N"
         )
     raise NoNodes(_why_nobody(roster))
 

@@ -14,6 +14,8 @@ from coordinator.errors import DocumentError, NoNodes, RunError
 from coordinator.events import DocumentGap, DocumentRead, DocumentSkipped, Ended, RunStarted, Warned
 from coordinator.minions import aggregation
 from coordinator.minions.plan import split_question
+from coordinator.remedies import either
+from coordinator.remedies import resume as resume_by
 from coordinator.runs.aggregate import Emit, aggregate, egress_budget, has_reply, supervisor_of
 from coordinator.runs.dispatch import Dispatcher
 from coordinator.runs.identity import Source, read_again
@@ -104,7 +106,7 @@ async def resume(dispatcher: Dispatcher, config: Config, runs: Path, run: str, o
         if not journal.running and not options.again and not options.dry_run and (answer := _final_answer(journal)) is not None:
             emit(RunStarted(journal.run, resumable(journal).question))
             charged = ", which the supervisor charges for" if config.supervisor is not None else ""
-            how = f"To have it made anew{charged}: coordinator resume {journal.run} --again"
+            how = f"To have it made anew{charged}: {resume_by(journal.run, again=True)}"
             emit(Warned(f"{_ANSWERED} {how}"))
             emit(Ended(answer))
             return answer
@@ -188,7 +190,7 @@ async def _carry_on(
         tell(
             Warned(
                 f"The supervisor that the environment names ({config.withheld.base_url}) is not used, as nobody has agreed to it: "
-                "the local model makes the answer, and nothing leaves. Agree with --cloud (cloud=True in Python)."
+                f"the local model makes the answer, and nothing leaves. Agree with {either('--cloud', 'cloud=True')}."
             )
         )
     earlier = kept_answer(journal, kept)
