@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator import remedies
 from coordinator.runs.journal import Journal
 
 
@@ -12,3 +13,10 @@ from coordinator.runs.journal import Journal
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal.create(tmp_path / "runs") as journal:
         yield journal
+
+
+@pytest.fixture(autouse=True, scope="module")
+def in_command_words() -> Iterator[None]:
+    """Tests here read advice as the command line gives it; test_remedies reads that of the SDK."""
+    with remedies.of_commands():
+        yield

@@ -303,7 +303,7 @@ async def test_a_mistake_in_the_program_ends_the_runs_and_not_the_pool(tmp_path:
         unthought: int = "many"  # type: ignore[assignment]
         lease = run.grants[0]
         dispatcher.roster._tell(Heard(node, Progress(lease.lease, lease.subtasks[0], unthought, unthought, unthought)))
-        with pytest.raises(RunError, match=r"mistake in the program \(TypeError\).*coordinator resume"):
+        with pytest.raises(RunError, match=r"mistake in the program \(TypeError\).*resumed"):
             await reading
         await until(lambda: engine.cancelled)
         following = Run("next", 3)
