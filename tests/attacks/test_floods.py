@@ -18,7 +18,7 @@ from edgenode.node import Node, NodeConfig
 from edgenode.scratch import LOCK, PREFIX
 from tests.attacks.floods import FLOODS, client_context, flood
 from tests.attacks.node_child import NodeChild, node_child
-from tests.dial_parts import SECONDS
+from tests.dial_parts import SECONDS, listening
 from tests.scripted_engine import ScriptedEngine
 from tests.trusted import paired
 
@@ -88,6 +88,21 @@ async def test_tls_before_1_3_is_refused(tmp_path: Path, anna: Authority, port: 
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.open_connection(*address, ssl=client_context(tls, ssl.TLSVersion.TLSv1_2))
         _, writer = await asyncio.open_connection(*address, ssl=client_context(tls))
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+async def test_tls_before_1_3_is_refused_where_devices_dial_in(tmp_path: Path, offset: int) -> None:
+    """At both ports of a coordinator that listens, also with the certificate of a paired node."""
+    async with listening(tmp_path / "coordinator") as there:
+        host, port = split_host_port(there.address)
+        authority = there.trust.authority
+        node = paired(tmp_path / "node", authority, there.trust.paired)
+        tls = node.client_tls(authority.id) if offset == 0 else None
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection(host, port + offset, ssl=client_context(tls, ssl.TLSVersion.TLSv1_2))
+        _, writer = await asyncio.open_connection(host, port + offset, ssl=client_context(tls))
         assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
         writer.transport.abort()
 
