@@ -415,7 +415,7 @@ async def test_a_budget_that_holds_no_finding_is_said_and_not_taken_for_not_foun
     """What does not fit is no "not found"; a question that does not fit is refused before anything is read."""
     with SupervisorServer() as supervisor:
         async with pool_of(tmp_path, *readers(1), supervisor=supervisor.url) as pool:
-            with pytest.raises(EgressRefused, match="--max-egress"):
+            with pytest.raises(EgressRefused, match="max_egress"):
                 await pool.ask(QUESTION, str(lease), max_egress=len(QUESTION) + 30)
             with pytest.raises(EgressRefused):
                 await pool.ask(QUESTION, lease, max_egress=5)

@@ -158,7 +158,7 @@ async def test_an_answer_made_at_home_is_made_anew_at_home(tmp_path: Path, lease
             stands, events = await listen(pool.resume(first.run))
             assert "No local model could write an answer" in warned(events)
             assert (stands.status, stands.citations, stands.findings.failed) == (first.status, first.citations, 0)
-            assert stands.incomplete.endswith(f"To have it made anew: coordinator resume {first.run}")
+            assert stands.incomplete.endswith(f'To have it made anew: pool.resume("{first.run}")')
         async with pool_of(tmp_path, reader(), supervisor=supervisor.url) as pool:
             anew, events = await listen(pool.resume(first.run))
             assert [event.by for event in events if isinstance(event, Aggregating)] == ["home"]
