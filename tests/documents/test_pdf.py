@@ -211,6 +211,23 @@ def test_running_heads_and_page_numbers_stay_out_of_sentences() -> None:
     assert extract.text[extract.sections[2].start :].startswith("who have")
 
 
+def test_rows_at_the_foot_of_pages_are_no_running_feet() -> None:
+    """They have the same words in the same place, but figures that do not count with the pages."""
+    pdf = FPDF(unit="pt", format="a4")
+    pdf.set_font("helvetica", size=10)
+    for number in range(1, 7):
+        pdf.add_page()
+        text(72, 40, f"Annual report 2026, page {number}")(pdf)
+        for row, label in enumerate(("", "Rent", "Heating", "Total")):
+            text(72, 400 + 14 * row, label)(pdf)
+            for column in range(3):
+                value = str(2024 + column) if row == 0 else f"{number * 1_117 + row * 31 + column:,}"
+                text(300 + 70 * column, 400 + 14 * row, value, right=True)(pdf)
+    extract = read_pdf(bytes(pdf.output()))
+    assert [each[""] for each in cells(extract)] == ["Rent", "Heating", "Total"] * 6
+    assert extract.text.count("Annual report") == 1
+
+
 def test_text_that_nobody_sees_is_left_out_and_told() -> None:
     """White on white, beyond the page, without ink, under a picture: none is read. White on black is."""
 

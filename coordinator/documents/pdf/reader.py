@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 from coordinator.documents.builder import title_of
@@ -11,7 +12,7 @@ from coordinator.documents.extract import Extract, checked, clean
 from coordinator.documents.ocr import HOW_TO_GET, MAX_AREA
 from coordinator.documents.ocr.pages import Pictures, pages
 from coordinator.documents.pdf.characters import Page, PdfFile
-from coordinator.documents.pdf.geometry import UNTOLD, Direction, Word, least, lines, upright
+from coordinator.documents.pdf.geometry import UNTOLD, Direction, Line, Word, least, lines, upright
 from coordinator.documents.pdf.layout import DIVIDED, SENTENCE_END, Block, Paragraph, Table, blocks, join, paragraph_text, undivide
 from coordinator.errors import DocumentError
 from coordinator.types import Cell, Gap, GapKind, Recognised, Row, Section, SectionKind
@@ -137,24 +138,28 @@ class _Heads:
 
 def _furniture(pages: Sequence[Page | None]) -> list[_Heads]:
     """Running heads, feet and page numbers: lines near the edge that stand in the same place on several pages near each other,
-    figures aside. A line above a table, such as its unit, may also be on several pages, but further apart."""
-    edge_lines = [_edge_lines(page.words) if page is not None and page.words else [] for page in pages]
-    keys = [{key for key, _, _ in of_page} for of_page in edge_lines]
+    but for a number that counts with the pages. A row of a table may stand at the same place of several pages, but its figures
+    differ; a line above a table, such as its unit, may be on several pages, but further apart."""
+    edge_lines = [
+        _edge_lines(page.words, position) if page is not None and page.words else [] for position, page in enumerate(pages)
+    ]
+    keys = [{key for line in of_page for key in line[0]} for of_page in edge_lines]
     seen = Counter(key for of_page in keys for key in of_page)
     told: set[str] = set()
     made: list[_Heads] = []
     for position, of_page in enumerate(edge_lines):
         heads = _Heads()
         near = set().union(*keys[max(0, position - _NEAR) : position], *keys[position + 1 : position + 1 + _NEAR])
-        for key, text, line_words in of_page:
+        for line_keys, text, line_words in of_page:
             confidence = least(*(word.confidence for word in line_words))
             number = _PAGE_NUMBER.fullmatch(text)
-            if (seen[key] >= _LEAST_REPEATED and key in near) or (number is not None and len(pages) >= _LEAST_REPEATED):
+            repeated = any(seen[key] >= _LEAST_REPEATED and key in near for key in line_keys)
+            if repeated or (number is not None and len(pages) >= _LEAST_REPEATED):
                 heads.words.update(line_words)
                 if number is not None:
                     heads.number = number[1]
-                elif key not in told:
-                    told.add(key)
+                elif (head := _FIGURES.sub("#", text)) not in told:
+                    told.add(head)
                     heads.new.append((text, confidence))
                     if inner := re.search(r"(?:page|seite|p\.)\s*(\d{1,4}|[ivxlc]+)\b", text, re.IGNORECASE):
                         heads.number = inner[1]
@@ -162,18 +167,38 @@ def _furniture(pages: Sequence[Page | None]) -> list[_Heads]:
     return made
 
 
-def _edge_lines(words: Sequence[Word]) -> list[tuple[str, str, list[Word]]]:
-    """Lines at the top and the bottom of a page: a key that is the same for the same line of other pages, text and words."""
+def _edge_lines(words: Sequence[Word], position: int) -> list[tuple[tuple[str, ...], str, list[Word]]]:
+    """Lines at the top and the bottom of the page at `position`: keys of which one is the same for the same line of other pages,
+    text and words."""
     top = max(word.y1 for word in words)
     bottom = min(word.y0 for word in words)
     height = max(1.0, top - bottom)
     edge = [word for word in words if word.middle > top - _EDGE * height or word.middle < bottom + _EDGE * height]
+    wide = [word for word in words if word.middle > top - 2 * _EDGE * height or word.middle < bottom + 2 * _EDGE * height]
+    found = lines(wide)
+    of_tables = {side for at, pair in enumerate(pairwise(found)) if _are_rows(*pair) for side in (at, at + 1)}
     made = []
-    for line in lines(edge):
+    for at, line in enumerate(found):
         of_line = [word for word in edge if line.y0 - 1 <= word.middle <= line.y1 + 1]
-        key = f"{_FIGURES.sub('#', line.text)}@{round(line.y0 / 6)}"
-        made.append((key, line.text, of_line))
+        if at in of_tables or not of_line:
+            continue
+        keys = tuple(f"{text}@{round(line.y0 / 6)}" for text in _without_count(line.text, position))
+        made.append((keys, line.text, of_line))
     return made[:2] + [each for each in made[-2:] if each not in made[:2]]
+
+
+def _are_rows(line: Line, following: Line) -> bool:
+    """Whether two lines are of one table: they stand close together and have several cells each."""
+    return line.y0 - following.y1 < line.height and min(len(line.segments), len(following.segments)) > 1
+
+
+def _without_count(text: str, position: int) -> Iterator[str]:
+    """`text` as it is, and with its first and its last number less the position of its page: a page's number stays the same so."""
+    yield text
+    figures = list(_FIGURES.finditer(text))
+    for figure in {each.start(): each for each in (figures[:1] + figures[-1:])}.values():
+        count = str(int(figure[0]) - position) if figure[0].isdecimal() else ""
+        yield f"{text[: figure.start()]}#{count}{text[figure.end() :]}"
 
 
 def _label(page: Page | None, heads: _Heads, number: int) -> str:
