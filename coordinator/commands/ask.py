@@ -41,7 +41,8 @@ def add_to(commands: Commands) -> None:
     ask = commands.add_parser(
         "ask",
         help="ask a question of documents",
-        description="Asks QUESTION of documents: .txt, .md, .html, .pdf, .docx, or folders of them.",
+        description="Asks QUESTION of documents: text, web pages, PDF, Word, Excel, PowerPoint and OpenDocument files, mail, "
+        "books, CSV and JSON, with the extra ocr also scans and photos; or folders of them, or - for standard input.",
         epilog=f"{supervisor} Exit status: 0 answered, 3 not found, 4 answered from a part of what was to be read, 1 failed, "
         "2 wrong usage, 130 interrupted.",
     )
