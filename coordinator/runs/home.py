@@ -19,6 +19,7 @@ from coordinator.runs.journal import Journal
 from coordinator.runs.participants import fitting
 from coordinator.scheduling.decisions import Candidate, Need
 from coordinator.scheduling.limits import OVERDUE, PATIENCE_SECONDS
+from coordinator.scheduling.size import believed_parameters
 from coordinator.scheduling.speed import reading
 from coordinator.types import Aggregate, AggregationRequest, NodeWork
 from edgenode.net.client import NodeLost
@@ -65,7 +66,7 @@ async def aggregate_at_home(
     busy: set[NodeId] = set()
     trouble = "no node is there whose model could take it."
     for number in range(CALLS):
-        found = await _find(dispatcher.roster, need, vain, busy, emit) if len(vain) < TRIES else None
+        found = await _find(dispatcher, need, vain, busy, emit) if len(vain) < TRIES else None
         if found is None:
             trouble = trouble if vain else _why_none(dispatcher.roster) or trouble
             break
@@ -76,7 +77,7 @@ async def aggregate_at_home(
         def is_passed_over(node: NodeInfo = node) -> bool:
             busy.add(node.id)
             emit(Warned(f"{node.name} has not begun to write the answer; it may be working for others."))
-            best = _best(_fitting(dispatcher.roster, need, vain), busy)
+            best = _best(dispatcher, _fitting(dispatcher.roster, need, vain), busy)
             return best is not None and best[0].id not in busy
 
         try:
@@ -111,24 +112,37 @@ def _fitting(roster: Roster, need: Need, vain: Collection[NodeId]) -> list[tuple
     return [(node, model) for node in roster.nodes() if node.id not in vain and (model := fitting(node, need)) is not None]
 
 
-def _best(known: list[tuple[NodeInfo, Candidate]], busy: Collection[NodeId]) -> tuple[NodeInfo, Candidate] | None:
-    """Of those that take work now, and of these rather one that is not busy, the one with the most weights."""
+def _best(
+    dispatcher: Dispatcher, known: list[tuple[NodeInfo, Candidate]], busy: Collection[NodeId]
+) -> tuple[NodeInfo, Candidate] | None:
+    """Of those that take work now, and of these rather one that is not busy and that was seen to work, the one with the most
+    weights that are to be believed: it sees the strongest findings of all others."""
+
+    def worth(pair: tuple[NodeInfo, Candidate]) -> tuple[bool, bool, bool, int]:
+        node, candidate = pair
+        model = next(each for each in node.models if each.name == candidate.name)
+        speed = dispatcher.speed(node.id)
+        seen = speed is not None and speed.known
+        measured = speed.read_speed if speed is not None and seen else None
+        weights = believed_parameters(model.parameters, model.size_bytes, model.digest, measured)
+        return not candidate.test_engine, node.id not in busy, seen, weights
+
     able = [(node, model) for node, model in known if node.state is NodeState.JOINED and not node.draining]
-    return max(able, key=lambda pair: (not pair[1].test_engine, pair[0].id not in busy, pair[1].parameters), default=None)
+    return max(able, key=worth, default=None)
 
 
 async def _find(
-    roster: Roster, need: Need, vain: Collection[NodeId], busy: Collection[NodeId], emit: Callable[[Event], None]
+    dispatcher: Dispatcher, need: Need, vain: Collection[NodeId], busy: Collection[NodeId], emit: Callable[[Event], None]
 ) -> tuple[NodeInfo, Candidate] | None:
     """The best node that was not asked in vain, with its model. Where all of them have gone away or drain, one is waited for, for
     as long as a run waits for nodes, and that is told once."""
-    waits = False
+    waits, roster = False, dispatcher.roster
     news: asyncio.Queue[News] = asyncio.Queue()
     with roster.listening(news.put_nowait), contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 known = _fitting(roster, need, vain)
-                if (best := _best(known, busy)) is not None:
+                if (best := _best(dispatcher, known, busy)) is not None:
                     return best
                 if not known:
                     return None
