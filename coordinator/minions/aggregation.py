@@ -1,10 +1,10 @@
 """The one request that turns findings into an answer, in the cloud or at home, and the reading of its reply."""
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
+from coordinator.minions.block import one_block
 from coordinator.minions.reply import object_in
 from coordinator.minions.selection import Entry, Selection, line, quotation, select, user_text
 from coordinator.types import Aggregate, AggregationRequest
@@ -60,11 +60,13 @@ HOME_SYSTEM: Final = (
 HOME_ENTRIES: Final = 12
 """Small models lose their way in more; the strongest are taken."""
 HOME_CHARACTERS: Final = 3_000
-_HOME_ANSWER_CHARACTERS: Final = 240
+HOME_ANSWER_CHARACTERS: Final = 240
 _HOME_CITATIONS: Final = 3
 HOME_REPLY_TOKENS: Final = 640
 """Holds the longest reply that `home_schema` allows, in Japanese."""
 
+MAX_ANSWER_CHARACTERS: Final = 8_000
+"""Of a supervisor's answer: some two pages."""
 _MAX_REPLY_CHARACTERS: Final = 100_000
 
 
@@ -89,8 +91,9 @@ def home_request(question: str, selection: Selection) -> AggregationRequest:
     return AggregationRequest(HOME_SYSTEM, user, home_schema(numbers))
 
 
-def parse(text: str, count: int) -> Aggregate:
-    """The reply to a request with `count` findings, whose numbers from 1 become positions from 0.
+def parse(text: str, count: int, limit: int = MAX_ANSWER_CHARACTERS) -> Aggregate:
+    """The reply to a request with `count` findings, whose numbers from 1 become positions from 0, and its answer one block of at
+    most `limit` characters.
 
     Raises ValueError, whose text completes "the reply ...", for what is not the schema, for numbers that no finding has, and for an
     answer that is empty or cites nothing.
@@ -105,7 +108,7 @@ def parse(text: str, count: int) -> Aggregate:
         raise ValueError("holds values of the wrong type")
     if not all(type(number) is int for number in citations):
         raise ValueError("cites what is not a whole number")
-    answer = _clean(answer)
+    answer = one_block(answer, limit)
     if not found:
         return Aggregate(False, answer, ())
     if not all(1 <= number <= count for number in citations):
@@ -122,13 +125,7 @@ def home_schema(numbers: Sequence[int]) -> str:
     most = min(_HOME_CITATIONS, len(numbers))
     properties = {
         "found": {"type": "boolean"},
-        "answer": {"type": "string", "minLength": 1, "maxLength": _HOME_ANSWER_CHARACTERS},
+        "answer": {"type": "string", "minLength": 1, "maxLength": HOME_ANSWER_CHARACTERS},
         "citations": {"type": "array", "items": {"enum": list(numbers)}, "minItems": min(1, most), "maxItems": most},
     }
     return json.dumps({**_OBJECT, "properties": properties})
-
-
-def _clean(answer: str) -> str:
-    """Without characters that steer a terminal or hide, paragraphs kept."""
-    kept = "".join(each for each in answer.expandtabs(4) if each == "\n" or unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
-    return kept.strip()

@@ -92,7 +92,7 @@ async def aggregate_at_home(
             trouble = reply.message
             continue
         try:
-            aggregate = aggregation.parse(reply.text, findings)
+            aggregate = aggregation.parse(reply.text, findings, aggregation.HOME_ANSWER_CHARACTERS)
         except ValueError as error:
             trouble = f"the reply of {node.name} {error}."
             continue

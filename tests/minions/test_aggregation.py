@@ -62,9 +62,9 @@ def reply(found: object = True, answer: object = "The tenant.", citations: objec
 
 
 def test_replies() -> None:
-    """Citations become positions without repetition; an answer keeps its paragraphs and loses what steers a terminal."""
+    """Citations become positions without repetition; an answer is one block, without what steers a terminal."""
     assert aggregation.parse(reply(), 2) == Aggregate(True, "The tenant.", (1, 0))
-    assert aggregation.parse(reply(answer=" A.\x1b[31m\r\n\nB\u202e. "), 2).answer == "A.[31m\n\nB."
+    assert aggregation.parse(reply(answer=" A.\x1b[31m\r\n\nB\u202e. "), 2).answer == "A.(31m B."
     assert aggregation.parse(reply(False, "Nothing on rent.", [7]), 2) == Aggregate(False, "Nothing on rent.", ())
     assert aggregation.parse(reply(False, "", []), 0) == Aggregate(False, "", ())
 
