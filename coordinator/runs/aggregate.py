@@ -22,6 +22,7 @@ from coordinator.runs.home import aggregate_at_home
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import Kept, make_answer
 from coordinator.types import Aggregate, Answer, Answered, Citation, Failed, Retrieved, Status
+from edgenode.text import clean_line
 
 # The budget of what leaves the house: this share of the documents' characters, and never less than this many characters.
 EGRESS_SHARE: Final = 0.05
@@ -30,6 +31,8 @@ EGRESS_FLOOR: Final = 4_000
 HOME_BUDGET: Final = 8_000
 # Of a "not found" at home, the findings that are shown all the same: a small model may have missed what they say.
 STRONGEST_SHOWN: Final = 5
+FEW_DOCUMENTS: Final = 5
+"""Of so many each was chosen for the question, and one that has nothing to say to it is told."""
 
 Emit = Callable[[Event], None]
 
@@ -82,7 +85,7 @@ async def aggregate(
     failed = [finding for finding in journal.findings() if isinstance(finding, Failed)]
     if not findings and failed:
         raise NoNodes(
-            f"Nothing was found, and {len(failed)} subtasks failed. The last failure: {failed[-1].message} "
+            f"Nothing was found, and {len(failed)} steps failed. The last failure: {failed[-1].message} "
             f"When nodes are there again, go on with: {resume(journal.run)}"
         )
     if not findings:
@@ -93,6 +96,10 @@ async def aggregate(
             f"None of the {len(findings)} findings fits into the {budget} characters that may leave, so nothing was sent. "
             f"Allow more with: {resume(journal.run, max_egress=True)}"
         )
+    if 1 < len(kept.names) <= FEW_DOCUMENTS:
+        placed = {entry.finding.place.document for entry in selection.entries}
+        if left := [clean_line(name, 200) for label, name in kept.names.items() if label not in placed]:
+            emit(Warned(f"Nothing of {', '.join(left)} seems to be about the question: the answer does not rest on it."))
     if supervisor is None:
         request = aggregation.home_request(kept.question, selection)
         try:

@@ -71,6 +71,13 @@ async def read(
     done = {place for place, key in keys.items() if key in settled}
     instructions = tuple(task.instruction for task in plan.tasks)
     tell(Planned(instructions, plan.overview, len(chunks), len(plan.bundles), len(keys), len(done)))
+    if not plan.overview and not any(index.chunk_scores(question)):
+        tell(
+            Warned(
+                "No word of the question stands in the documents. Nothing here seems to be about this, unless they are in another "
+                f"language: {len(plan.bundles)} parts are read all the same."
+            )
+        )
     for finding in journal.findings():
         if not isinstance(finding, Rejected | Failed):
             tell(Found(finding))

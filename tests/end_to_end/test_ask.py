@@ -286,6 +286,26 @@ async def test_documents_of_every_state_and_the_others_go_on(tmp_path: Path) -> 
     assert answer.citations
 
 
+async def test_a_question_about_something_else_is_told_before_all_is_read(tmp_path: Path, lease: Path) -> None:
+    """Where no word of it stands in the documents; a question that shares some is not warned of."""
+    async with pool_of(tmp_path, *readers(1)) as pool:
+        _, elsewhere = await ask(pool, "Zebra xylophone quartz?", lease)
+        _, about = await ask(pool, QUESTION, lease)
+    kinds = [type(event).__name__ for event in elsewhere]
+    assert "Warned" in kinds[: kinds.index("Leased")]
+    assert not any(isinstance(event, Warned) for event in about)
+
+
+async def test_a_document_that_has_nothing_to_say_is_named(tmp_path: Path, lease: Path) -> None:
+    """Of two that were given, so that an answer made of one is not taken for one about both."""
+    other = tmp_path / "zoo.txt"
+    other.write_text("Zebras graze. Xylophones sound.", encoding="utf-8")
+    async with pool_of(tmp_path, *readers(1)) as pool:
+        _, events = await ask(pool, QUESTION, lease, other, read="relevant")
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert any("zoo.txt" in message and "lease" not in message.replace(str(tmp_path), "") for message in told)
+
+
 async def test_no_node_and_no_document_are_sentences(tmp_path: Path, lease: Path) -> None:
     """Typed errors that say what to do next."""
     async with pool_of(tmp_path) as pool:
