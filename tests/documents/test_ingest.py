@@ -17,7 +17,7 @@ from coordinator.documents.chunks import make_chunks
 from coordinator.documents.extract import MAX_CHARACTERS, clean
 from coordinator.documents.ingest import read_documents
 from coordinator.documents.xml import MAX_XML_BYTES
-from coordinator.types import Document, GapKind
+from coordinator.types import Document
 from edgenode.errors import UsageError
 
 PAGES = (
@@ -364,7 +364,6 @@ def test_a_named_file_of_unknown_kind_is_tried_as_text(tmp_path: Path) -> None:
         ("half.pdf", pdf(*PAGES)[:400], "damaged"),
         ("head-only.pdf", b"%PDF-1.7\n", "damaged"),
         ("locked.pdf", locked(pdf(*PAGES), "secret"), "encrypted"),
-        ("scan.pdf", pdf("", "", picture_on=1), "OCR"),
         ("junk.docx", b"no archive at all", "damaged"),
         ("half.docx", docx(paragraph("Text."))[:150], "damaged"),
         ("locked.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "encrypted"),
@@ -419,14 +418,15 @@ def test_an_encrypted_pdf_without_password_is_open(tmp_path: Path) -> None:
 
 
 def test_a_pdf_with_a_scanned_page_is_read_and_the_page_named(tmp_path: Path) -> None:
-    """The pages with text are there with their right numbers, and the user learns which one is missing."""
+    """The pages with text are there with their right numbers, and the user learns which one is missing, or was read by OCR."""
     path = write(tmp_path / "lease.pdf", pdf(PAGES[0], "", PAGES[1], picture_on=2))
 
     (document,), skipped = read_documents([path])
 
     assert not skipped
     assert document.page_at(document.text.index("Pets")) == 3
-    assert [(gap.kind, gap.pages) for gap in document.gaps] == [(GapKind.SCAN, (2,))]
+    missing = {page for gap in document.gaps for page in gap.pages}
+    assert missing | {document.page_at(each.start) for each in document.recognised} == {2}
 
 
 def test_a_pdf_whose_pages_contain_each_other_ends(tmp_path: Path) -> None:

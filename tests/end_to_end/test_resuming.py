@@ -89,7 +89,7 @@ async def test_an_answer_that_was_paid_for_stands_until_it_is_asked_for_again(tm
             for _ in range(2):
                 read, _ = await listen(pool.resume(first.run))
                 assert read.findings.failed == 0
-                assert "--again" in read.incomplete
+                assert "again=True" in read.incomplete
                 assert (read.text, read.citations) == (first.text, first.citations)
             assert len(supervisor.requests) == 1
             anew, _ = await listen(pool.resume(first.run, again=True))

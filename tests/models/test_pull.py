@@ -68,7 +68,7 @@ def test_sources_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("http://a.example/m.gguf", "Use https"),
         ("http://192.0.2.7/m.gguf", "Use https"),
         ("http://127.0.0.1.a.example/m.gguf", "Use https"),
-        ("https:///m.gguf", "Use https"),
+        ("https:///m.gguf", "https://m.gguf"),
         ("https://[broken/m.gguf", "not a valid address"),
         ("https://a.example/m.gguf#sha256=12", "64 hexadecimal"),
         ("https://a.example/m.gguf#md5=12", "64 hexadecimal"),
