@@ -1,4 +1,4 @@
-"""A model's words as one block of plain text, in which nothing can look like what this program says itself."""
+"""A model's words as one line of plain text, without the signs that citations, links, tags and escapes are made of."""
 
 import re
 import unicodedata

@@ -13,11 +13,11 @@ UNTOLD: Final = 32_000_000_000
 def believed_parameters(told: int, size_bytes: int, digest: str, tokens_per_second: float | None) -> int:
     """Weights that count, of a model that is told to have `told`: no more than its file can hold and its speed allows, which is
     None where it was not measured."""
-    bounds = [float(told)]
+    bounds = [told]
     if size_bytes:
-        bounds.append(size_bytes * 8 / BITS_OF_A_WEIGHT)
+        bounds.append(int(size_bytes * 8 / BITS_OF_A_WEIGHT))
     if not (size_bytes and digest):
         bounds.append(UNTOLD)
     if tokens_per_second is not None:
-        bounds.append(OPERATIONS_PER_SECOND / (2 * tokens_per_second))
-    return int(min(bounds))
+        bounds.append(int(OPERATIONS_PER_SECOND / (2 * tokens_per_second)))
+    return min(bounds)
