@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import re
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, Self
@@ -34,6 +35,9 @@ LOADING_POLL_SECONDS: Final = 1.0
 PROBE_SECONDS: Final = 5.0
 LOADING_SECONDS: Final = 600.0
 """A large model on a slow disk takes minutes to load."""
+PROMPTS_KEPT: Final = 2 * MAX_SLOTS
+"""More than a server's slots hold."""
+LEAST_CONTEXT: Final = 512
 THINKING_TOKENS: Final = 1_024
 """Room for a model that cannot be kept from thinking aloud."""
 _NAME_CHARACTERS: Final = 200
@@ -101,8 +105,8 @@ class ServedEngine:
         self._is_ollama = False
         self._extras: dict[str, Any] = {}
         self._thinking_tokens = 0
-        self._read_last = ""
-        """The start of the last prompt: what it shares with the next may be in the server's cache, and not be counted."""
+        self._prompts: deque[str] = deque(maxlen=PROMPTS_KEPT)
+        """The last ones: what the next shares with any of them may be in the server's cache, and not be counted."""
         self._changed: list[Callable[[], None]] = []
         self._client = HttpClient(self._url, key=key)
         self._doubtful = False
@@ -178,10 +182,11 @@ class ServedEngine:
     def _check_all_was_read(self, request: Request, done: Completion) -> None:
         """Raises `ContextExceeded`, and lowers the context, where the server tells that it read far less than it was sent. Some cut
         a prompt without a word, and the reply is then about a part of it."""
-        shared = next((at for at, (a, b) in enumerate(zip(self._read_last, request.user, strict=False)) if a != b), 0)
-        self._read_last = request.user
+        shared = max((_shared(before, request.user) for before in self._prompts), default=0)
+        self._prompts.append(request.user)
         read, least = done.usage.prompt_tokens, _least_tokens(request.user[shared:])
-        if self._client.flavour is not Flavour.GENERIC or not 0 < read < least:
+        # A prompt that was cut fills the context. What is shorter than any context is left over from a cache.
+        if self._client.flavour is not Flavour.GENERIC or not LEAST_CONTEXT <= read < least:
             return
         (model,) = self.models
         self.models = (replace(model, context_tokens=read),)
@@ -207,14 +212,26 @@ class ServedEngine:
         end = loop.time() + LOADING_SECONDS
         while True:
             try:
-                return await self._names()
+                names = await self._names()
+                await self._ask_whether_it_loads()
             except EngineLoading:
                 if loop.time() > end:
                     raise
+            else:
+                return names
             if not told:
                 logger.warning("The server at %s is still loading its model. Waiting for it.", self._url)
                 told = True
             await asyncio.sleep(LOADING_POLL_SECONDS)
+
+    async def _ask_whether_it_loads(self) -> None:
+        """Raises `EngineLoading` while a llama-server loads its model: it lists it all the same, and refuses everything else."""
+        try:
+            await self._client.query("/props", seconds=PROBE_SECONDS)
+        except EngineLoading:
+            raise
+        except EngineError:
+            return
 
     async def _listed(self) -> list[str]:
         try:
@@ -379,6 +396,11 @@ class ServedEngine:
     def _tell(self) -> None:
         for changed in self._changed:
             changed()
+
+
+def _shared(before: str, text: str) -> int:
+    """Length of the beginning that both have."""
+    return next((at for at, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), min(len(before), len(text)))
 
 
 def _least_tokens(text: str) -> int:

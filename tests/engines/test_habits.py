@@ -161,17 +161,31 @@ async def test_what_a_server_has_in_its_cache_may_go_uncounted(server: EngineSer
         assert engine.models[0].context_tokens == context
 
 
-async def test_a_server_that_still_loads_is_waited_for(server: EngineServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And asked for its context when it has loaded."""
+async def test_texts_on_several_slots_are_in_several_caches(server: EngineServer) -> None:
+    """A text that was read before another one is not cut, either, if only its question is counted."""
+    ollama(server)
+    one, other = ("The tenant pays the rent. " * 1_000, "The landlord mends the roof. " * 1_000)
+    async with ServedEngine(server.url, slots=2) as engine:
+        context = engine.models[0].context_tokens
+        for text, told in ((one, 6_000), (other, 6_000), (one, 12), (other, 700), (one, 12)):
+            server.chat(replies("null", usage={"prompt_tokens": told, "completion_tokens": 1}))
+            await engine.complete(request(text + f"Who pays {told}?"), ignore)
+        assert engine.models[0].context_tokens == context
+
+
+@pytest.mark.parametrize("refused", ["/v1/models", "/props"])
+async def test_a_server_that_still_loads_is_waited_for(server: EngineServer, monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    """And asked for its context when it has loaded. llama-server lists its model meanwhile, and refuses the rest."""
     monkeypatch.setattr(served, "LOADING_POLL_SECONDS", 0.01)
     asked = 0
 
     async def loads(exchange: Exchange) -> None:
         nonlocal asked
         asked += 1
-        await exchange.reply({"data": [{"id": "model"}]}, 200 if asked > 3 else 503)
+        await (answers[refused] if asked > 3 else gives({"error": {"message": "Loading model"}}, 503))(exchange)
 
-    server.handlers |= {"/v1/models": loads, "/props": gives({"default_generation_settings": {"n_ctx": 8_192}})}
+    answers = {"/v1/models": gives({"data": [{"id": "model"}]}), "/props": gives({"default_generation_settings": {"n_ctx": 8_192}})}
+    server.handlers |= answers | {refused: loads}
     async with ServedEngine(server.url) as engine:
         assert engine.state is EngineState.READY
         assert engine.models[0].context_tokens == 8_192
