@@ -54,9 +54,8 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
     say()
     counts = answer.findings
     say(
-        f"Reading brought {several(counts.answered, 'quotation')}, {counts.abstained} times nothing, {counts.rejected} wrong "
-        f"quotations, which were dropped, and failed {counts.failed} times. "
-        f"Search brought {several(counts.retrieved, 'sentence')}. {answer.seconds:.1f} s."
+        f"Reading: {several(counts.answered, 'quotation')}, {counts.abstained} without a find, {counts.rejected} wrong and "
+        f"dropped, {counts.failed} failed. Search: {several(counts.retrieved, 'sentence')}. {answer.seconds:.1f} s."
     )
     for node in answer.nodes:
         if not node.prompt_tokens:

@@ -125,7 +125,7 @@ class HttpClient:
             raise EngineCrashed(f"The engine at {self.url} broke off in the middle of its reply.")
         usage = reply.usage(loop.time() - started)
         text = reply.text
-        if not text.strip() and (reply.thought or reply.wrote):
+        if reply.thought and (reply.cut or not text.strip()):
             raise OnlyThought(f"The model {request.model} thought aloud and had no room left for its reply.")
         if reply.cut and 0 < usage.completion_tokens < request.max_reply_tokens + self._thinking_tokens:
             raise ContextExceeded(

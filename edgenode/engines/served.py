@@ -157,7 +157,8 @@ class ServedEngine:
         return done
 
     async def _complete(self, request: Request, progress: Callable[[EngineProgress], None]) -> Completion:
-        """Another way is tried, once each, where the server does not know a field or the model thinks until its room is used up."""
+        """Another way is tried, once each, where the server may not know a field or the model thinks until its room is used up."""
+        left_out: dict[str, Any] = {}
         while True:
             try:
                 done = await self._client.complete(request, progress)
@@ -170,10 +171,13 @@ class ServedEngine:
                 self._thinking_tokens = THINKING_TOKENS
             except EngineRefused:
                 if not self._extras:
+                    # They were not why.
+                    self._extras = left_out
+                    self._client = self._new_client(self._client.flavour)
                     if self.models[0].name not in await self._listed():
                         raise EngineUnavailable(f"The server at {self._url} has no model {request.model} any more.") from None
                     raise
-                self._extras = {}
+                left_out, self._extras = self._extras, {}
             else:
                 self._check_all_was_read(request, done)
                 return done

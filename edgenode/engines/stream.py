@@ -57,8 +57,7 @@ class Reply:
         """Whether it ended for lack of room and not because the reply was complete."""
         self.is_over = False
         """Whether nothing may follow: the terminator was seen. Some servers keep the connection open after it."""
-        self.thought = False
-        """Whether the model thought aloud before it replied."""
+        self._thought = False
         self._parts: list[str] = []
         self._characters = 0
         self._prompt_tokens = prompt_tokens
@@ -73,8 +72,10 @@ class Reply:
         return without_thoughts("".join(self._parts))
 
     @property
-    def wrote(self) -> bool:
-        return self._characters > 0
+    def thought(self) -> bool:
+        """Whether the model thought aloud, beside its reply or in front of it."""
+        written = "".join(self._parts)
+        return self._thought or without_thoughts(written) != written
 
     def usage(self, seconds: float) -> Usage:
         """`seconds` is the time it took as the caller saw it: it counts where the server does not tell."""
@@ -110,7 +111,7 @@ class Reply:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = {}
-        self.thought = self.thought or any(delta.get(key) for key in _THOUGHTS)
+        self._thought = self._thought or any(delta.get(key) for key in _THOUGHTS)
         content = delta.get("content")
         if isinstance(content, str) and content:
             self._characters += len(content)

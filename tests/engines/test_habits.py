@@ -108,6 +108,31 @@ async def test_a_server_that_does_not_know_a_field_is_asked_without_it(server: E
     assert ["chat_template_kwargs" in body for body in asked] == [True, False, False]
 
 
+async def test_a_field_that_was_not_why_is_sent_again(server: EngineServer) -> None:
+    """A request that is refused for another reason switches no thinking on."""
+    async with ServedEngine(server.url, is_local=True) as engine:
+        server.chat(gives({"error": {"message": "The schema is too deep"}}, 400))
+        with pytest.raises(EngineRefused):
+            await engine.complete(request(), ignore)
+        server.chat(replies("null"))
+        await engine.complete(request(), ignore)
+    assert "chat_template_kwargs" in server.seen[-1].body
+
+
+async def test_a_reply_that_thoughts_left_too_little_room_is_asked_for_again(server: EngineServer) -> None:
+    """Half of an object after them is no reply."""
+
+    async def thinks(exchange: Exchange) -> None:
+        await exchange.begin_events()
+        await exchange.events({"choices": [{"index": 0, "delta": {"reasoning": "Hm"}}]})
+        room = exchange.body["max_tokens"] > THINKING_TOKENS
+        await exchange.events(*says("null" if room else '{"quo', finish="stop" if room else "length"), "[DONE]")
+
+    server.chat(thinks)
+    async with ServedEngine(server.url, is_local=True) as engine:
+        assert (await engine.complete(request(), ignore)).text == "null"
+
+
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "content"])
 async def test_a_model_that_cannot_but_think_gets_room_for_it(server: EngineServer, field: str) -> None:
     """As soon as it is seen to have used up its reply for thoughts; its thoughts are cut off."""
