@@ -6,13 +6,17 @@ theirs when they fail or are interrupted, too, with the sentence as "error"; onl
 """
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from coordinator.events import NodeInfo, NodeState
 from coordinator.types import Answer, Status
 
+if TYPE_CHECKING:
+    from coordinator.events import NodeInfo
 
-def node_json(node: NodeInfo) -> dict[str, Any]:
+
+def node_json(node: "NodeInfo") -> dict[str, Any]:
+    from coordinator.events import NodeState
+
     return {
         "id": node.id,
         "name": node.name,

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import filelock
 import platformdirs
 
 from edgenode.errors import HomeError
@@ -65,6 +64,8 @@ def open_home(home: Path) -> Iterator[None]:
         make_private_folder(home)
     except HomeError as error:
         raise HomeError(f"{error} Name another with --home DIR.") from error
+    import filelock  # here, since it loads asyncio, which a command that only looks does without
+
     lock = filelock.FileLock(home / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -91,6 +92,8 @@ def make_private_folder(folder: Path) -> None:
 def changing(folder: Path) -> Iterator[None]:
     """Makes `folder` if need be and keeps other processes from changing what is in it, for a change that depends on what is there.
     Raises `HomeError`."""
+    import filelock
+
     make_private_folder(folder)
     lock = filelock.FileLock(folder / LOCK)
     try:

@@ -1,7 +1,6 @@
 """`coordinator ask` and `resume`: questions."""
 
 import argparse
-import asyncio
 import json
 import re
 import shlex
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.commands.options import add_network, network
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, SupervisorConfig, agree, config_path, load_config, runs_dir
-from coordinator.events import Ended, Event, RunStarted
 from coordinator.output import NO_ANSWER, answer_json
 from coordinator.runs.database import last_run
 from coordinator.runs.folders import LAST, RUN_HELP
@@ -26,6 +24,7 @@ from edgenode.home import shown
 from edgenode.text import names_a_file
 
 if TYPE_CHECKING:
+    from coordinator.events import Event
     from coordinator.pool import Pool
     from coordinator.view import View
 
@@ -109,7 +108,7 @@ def _ask(options: argparse.Namespace) -> int:
     if names_a_file(question):
         raise UsageError(f"There is no question: the last argument, {question}, is a file. Give the question last, in quotes.")
 
-    def events(pool: "Pool") -> AsyncIterator[Event]:
+    def events(pool: "Pool") -> "AsyncIterator[Event]":
         return pool.stream(
             question,
             names,
@@ -152,7 +151,7 @@ def _resume(options: argparse.Namespace) -> int:
     if options.run == LAST:
         options.run = last_run(runs_dir())
 
-    def events(pool: "Pool") -> AsyncIterator[Event]:
+    def events(pool: "Pool") -> "AsyncIterator[Event]":
         return pool.resume(
             options.run,
             show_names=options.show_names,
@@ -167,7 +166,10 @@ def _resume(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, events: "Callable[[Pool], AsyncIterator[Event]]", nodes: Callable[[], Collection[str]]
 ) -> int:
+    import asyncio
+
     from coordinator.account import print_answer
+    from coordinator.events import Ended, RunStarted
     from coordinator.pool import Pool
     from coordinator.view import Terminal
 

@@ -1,7 +1,6 @@
 """`coordinator pair`, `unpair` and `invite`: whose devices read."""
 
 import argparse
-import asyncio
 import contextlib
 import getpass
 import sys
@@ -13,7 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 from coordinator.commands.options import add_network, network
 from edgenode.console import ANSWERED, Commands, add_common, print_json, whole
 from edgenode.errors import UsageError
-from edgenode.threads import in_thread
 from edgenode.trust.token import INVITE_LIFE
 
 if TYPE_CHECKING:
@@ -68,6 +66,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _pair(options: argparse.Namespace) -> int:
+    import asyncio
+
     from coordinator.nodes.pairing import Trust
     from coordinator.pool import Pool
     from edgenode.trust.window import parse_code
@@ -110,6 +110,8 @@ def _pair(options: argparse.Namespace) -> int:
 async def _typed(prompt: str) -> str:
     """What a person types, unseen. Raises `EOFError` at the end of the input."""
     with _terminal_kept():
+        from edgenode.threads import in_thread
+
         return await in_thread(getpass.getpass, prompt, sys.stderr)
 
 

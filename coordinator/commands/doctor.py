@@ -1,7 +1,6 @@
 """`coordinator doctor`: why a node is not seen."""
 
 import argparse
-import asyncio
 
 from edgenode.commands.doctor import tell
 from edgenode.console import Commands, add_common, add_interface
@@ -20,6 +19,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    import asyncio
+
     from coordinator.nodes.doctor import examine
 
     return tell(asyncio.run(examine(options.host, options.interface)), options.json)

@@ -1,7 +1,6 @@
 """`coordinator nodes`: who is there."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _nodes(options: argparse.Namespace) -> int:
+    import asyncio
+
     from coordinator.nodes_view import print_nodes
     from coordinator.output import node_json
     from coordinator.pool import Pool

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
-
-import filelock
+from typing import TYPE_CHECKING, Final
 
 from coordinator import remedies
 from coordinator.errors import RunBusy, RunError
 from coordinator.runs.folders import LAST, begun, existing_folder, list_runs, new_folder, no_runs
 from coordinator.types import RunId
+
+if TYPE_CHECKING:
+    import filelock
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Database:
     def __init__(self, run: RunId, path: Path) -> None:
         self.run = run
         self.path = path
-        self._lock = filelock.FileLock(path.parent / LOCK, mode=0o600)
+        self._lock: filelock.BaseFileLock | None = None
         self._connection: sqlite3.Connection | None = None
         self.running = False
         """Whether another process was carrying the run on when the file was opened to look into it."""
@@ -148,7 +149,9 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     @contextmanager
     def on_disk(self) -> Iterator[None]:
@@ -206,20 +209,28 @@ class Database:
 
     def hold(self) -> None:
         """Takes the lock that whoever carries the run on has. Raises `RunError` when it is taken."""
+        import filelock  # here, since it loads asyncio, which `coordinator runs` and `show` do without
+
+        lock = filelock.FileLock(self.path.parent / LOCK, mode=0o600)
         try:
-            self._lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.05)
+            lock.acquire(timeout=LOCK_SECONDS, poll_interval=0.05)
         except filelock.Timeout:
             raise RunBusy(f"The run {self.run} is in use by another coordinator. Wait until that one ends.") from None
         except OSError as error:
             raise RunError(
                 f"The run's folder {self.path.parent} cannot be written: {error.strerror}. Look at the disk and its permissions."
             ) from error
+        self._lock = lock
 
     def _held_elsewhere(self) -> bool:
+        if not self.path.with_name(f"{FILE}-wal").exists():
+            return False  # SQLite keeps this file while anybody has the run's open, and after a kill
+        import filelock
+
         try:
             if not (self.path.parent / LOCK).exists():
                 return False
-            with self._lock.acquire(timeout=0):
+            with filelock.FileLock(self.path.parent / LOCK, mode=0o600).acquire(timeout=0):
                 return False
         except filelock.Timeout:
             return True

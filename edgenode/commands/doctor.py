@@ -1,7 +1,6 @@
 """`edgenode doctor`: why this node is not seen."""
 
 import argparse
-import asyncio
 from typing import TYPE_CHECKING
 
 from edgenode.console import Commands, add_common, add_home, add_interface, print_json
@@ -31,6 +30,8 @@ def tell(report: "Report", as_json: bool) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    import asyncio
+
     from edgenode.doctor.examine import examine_node
 
     return tell(asyncio.run(examine_node(options.home, options.interface)), options.json)
