@@ -13,6 +13,7 @@ from coordinator.words import by_ocr, several, work_done
 from edgenode.text import clean_line
 
 QUOTE_CHARACTERS: Final = 300
+UNREAD_SHOWN: Final = 5
 
 
 def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig | None) -> None:
@@ -51,6 +52,13 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         say("These passages fit the question best, too:")
         for citation in answer.passages:
             cite("-", citation)
+    if answer.unread:
+        say()
+        say("The answer does not rest on what could not be read:")
+        for each in answer.unread[:UNREAD_SHOWN]:
+            say(f"- {clean_line(each.name, 200)}: {clean_line(each.reason, QUOTE_CHARACTERS)}")
+        if len(answer.unread) > UNREAD_SHOWN:
+            say(f"- and {len(answer.unread) - UNREAD_SHOWN:,} more: coordinator show {answer.run}")
     say()
     counts = answer.findings
     say(

@@ -55,6 +55,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "ledger": asdict(answer.ledger),
         "seconds": answer.seconds,
         "incomplete": answer.incomplete or None,
+        "unread": [asdict(each) for each in answer.unread],
     }
 
 
@@ -70,4 +71,5 @@ NO_ANSWER: dict[str, Any] = {
     "ledger": {"requests": [], "document_characters": 0, "whole_document_tokens": 0},
     "seconds": 0.0,
     "incomplete": None,
+    "unread": [],
 }

@@ -11,10 +11,10 @@ from typing import Any, Final
 from coordinator.errors import RunError
 from coordinator.runs.folders import begun, list_runs
 from coordinator.runs.journal import Journal
-from coordinator.runs.outcome import incomplete, subtasks_missing
+from coordinator.runs.outcome import incomplete, kept_unread, subtasks_missing
 from coordinator.runs.records import KeptEvent, RequestRecord, RequestState
 from coordinator.runs.sent import Sent
-from coordinator.types import Citation, NodeWork, RunId
+from coordinator.types import Citation, NodeWork, RunId, Unread
 from coordinator.words import by_ocr, place, several, work_done
 from edgenode.text import clean_line
 
@@ -58,6 +58,7 @@ class Story:
     answer: str
     citations: tuple[Citation, ...]
     incomplete: str
+    unread: tuple[Unread, ...]
     """What the answer does not rest on, and why; empty where it rests on all."""
     sittings: int
     documents: tuple[str, ...]
@@ -110,6 +111,7 @@ def _story(journal: Journal) -> Story:
         answer=str((journal.value("end") or {}).get("text", "")),
         citations=tuple(Citation(**each) for each in (journal.value("end") or {}).get("citations", ())),
         incomplete=incomplete(journal),
+        unread=kept_unread(journal),
         sittings=journal.sitting,
         documents=tuple(f"{label}: {name}" for label, name in kept.get("names", {}).items()),
         plan=journal.value("plan") or {},
@@ -131,6 +133,7 @@ def story_json(story: Story) -> dict[str, Any]:
         "answer": story.answer,
         "citations": [asdict(each) for each in story.citations],
         "incomplete": story.incomplete or None,
+        "unread": [asdict(each) for each in story.unread],
         "sittings": story.sittings,
         "documents": list(story.documents),
         "plan": {key: story.plan.get(key) for key in ("context", "chunks", "chunks_read", "subtasks")} if story.plan else None,

@@ -206,10 +206,23 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that could not be read, and why, as a sentence."""
+    """A file that is not read, and why, as a sentence."""
 
     name: str
     reason: str
+    is_copy: bool = False
+    """Whether it says the same as a document that is read, so that nothing is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Something that a run was given and no answer of it rests on: a file that could not be read, or a part of one."""
+
+    name: str
+    reason: str
+    """As a sentence."""
+    pages: tuple[int, ...] = ()
+    """Numbers of the pages it concerns; empty for a whole file, and where the kind of file has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +447,8 @@ class Answer:
     incomplete: str = ""
     """What of the documents the answer does not rest on though it was to be read, why, and what to do; empty where it rests on
     all of it."""
+    unread: tuple[Unread, ...] = ()
+    """What the answer does not rest on since it could not be read at all, such as scanned pages without the extra for OCR."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,11 @@
 
 import argparse
 import contextlib
-import difflib
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -26,6 +25,13 @@ PARTIAL: Final = 4
 INTERRUPTED: Final = 130
 
 
+def _nearest(typed: str, known: Iterable[str]) -> list[str]:
+    """What was probably meant, if anything: one or none."""
+    import difflib
+
+    return difflib.get_close_matches(typed, list(known), n=1)
+
+
 class Parser(argparse.ArgumentParser):
     """Answers wrong usage with one sentence that names what is near."""
 
@@ -34,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: -"):
             known = [option for parser in self.family() for option in parser._option_string_actions]  # noqa: SLF001 - our own kind
             typed = message.removeprefix("unrecognized arguments: ").split()[0]
-            near = difflib.get_close_matches(typed, known, n=1)
+            near = _nearest(typed, known)
             hint = f" Did you mean {near[0]}?" if near else f" A file of that name is written ./{typed}."
         raise UsageError(f"{message[:1].upper()}{message[1:]}.{hint} See: {self.prog} --help")
 
@@ -65,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
-            near = difflib.get_close_matches(str(value), known, n=1)
+            near = _nearest(str(value), known)
             hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
             raise UsageError(f"{self.prog} does not know {value!r}. {hint}")
 

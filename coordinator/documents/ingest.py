@@ -23,7 +23,6 @@ from edgenode.errors import UsageError
 MAX_PARTS: Final = 200
 """Documents inside one file, those inside them included: a message has a few attachments, an archive bomb any number."""
 STANDARD_INPUT: Final = Path("-")
-_COPY: Final = "It is an identical copy of "
 _MOST_NAMED: Final = 5
 """Of the files of a folder that are not read for one reason, so many are named one by one; more are counted."""
 
@@ -155,7 +154,7 @@ def _without_copies(found: Iterable[_Candidate | Skipped]) -> Iterator[_Candidat
     for each in found:
         if isinstance(each, _Candidate) and sizes[_size(each)] > 1 and _size(each) > 0 and (digest := _digest(each.path)):
             if digest in first:
-                yield Skipped(each.name, f"{_COPY}{first[digest]}, which is read.")
+                yield Skipped(each.name, f"It is an identical copy of {first[digest]}, which is read.", is_copy=True)
                 continue
             first[digest] = each.name
         yield each
@@ -217,7 +216,7 @@ def _grouped(skipped: Iterable[Skipped], paths: Sequence[Path]) -> Iterator[Skip
         folder = next((str(path) for path in paths if path.is_dir() and path in Path(each.name).parents), each.name)
         groups.setdefault((folder, each.reason), []).append(each)
     for (folder, reason), files in groups.items():
-        if len(files) <= _MOST_NAMED or reason.startswith(_COPY):  # of copies each is named
+        if len(files) <= _MOST_NAMED or files[0].is_copy:  # of copies each is named
             yield from files
         else:
             names = ", ".join(os.path.relpath(each.name, folder) for each in files[:_MOST_NAMED])

@@ -12,13 +12,16 @@ from coordinator.types import (
     Answer,
     Answered,
     Citation,
+    Document,
     Failed,
     Finding,
     FindingCounts,
     Ledger,
     Rejected,
     Retrieved,
+    Skipped,
     Status,
+    Unread,
 )
 
 
@@ -46,7 +49,24 @@ def make_answer(journal: Journal, kept: Kept, status: Status, text: str, by: str
         nodes=tuple(journal.work().values()),
         ledger=Ledger(journal.ledger.used(dry_run=status is Status.DRY_RUN), kept.document_characters, kept.whole_document_tokens),
         seconds=round(journal.seconds(), 3),
+        unread=kept_unread(journal),
     )
+
+
+def keep_unread(journal: Journal, documents: Sequence[Document], skipped: Sequence[Skipped]) -> None:
+    """Keeps what of the files of a run could not be read."""
+    files = [Unread(each.name, each.reason) for each in skipped if not each.is_copy]
+    parts = [
+        Unread(document.name, f"{gap.reason[0].upper()}{gap.reason[1:]}.", gap.pages)
+        for document in documents
+        for gap in document.gaps
+    ]
+    journal.set_value("unread", [asdict(each) for each in files + parts])
+
+
+def kept_unread(journal: Journal) -> tuple[Unread, ...]:
+    with journal.sound():
+        return tuple(Unread(each["name"], each["reason"], tuple(each["pages"])) for each in journal.value("unread", ()))
 
 
 def nodes_asked(runs: Path, run: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from coordinator.runs.outcome import (
     incomplete,
     keep_answer,
     keep_failure,
+    keep_unread,
     kept_answer,
     make_answer,
     resumable,
@@ -85,6 +86,7 @@ async def ask(
         sources = [asdict(Source.of(document)) for document in documents]
         journal.set_value("asked", {"reading": options.reading.value, "sources": sources, "nodes": options.nodes})
         journal.set_value("kept", asdict(kept))
+        keep_unread(journal, documents, skipped)
         tell = Recorder(journal, emit)
         tell(RunStarted(journal.run, question))
         for each in skipped:

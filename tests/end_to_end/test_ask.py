@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.config import Config
+from coordinator.config import Config, runs_dir
 from coordinator.documents.chunks import make_chunks
 from coordinator.documents.ingest import read_documents
 from coordinator.errors import DocumentError, EgressRefused, NoNodes, SupervisorRejected
 from coordinator.events import Aggregating, Ended, Event, Found, Planned, Retried, Warned
 from coordinator.events import Reading as ReadingEvent
 from coordinator.pool import Pool
+from coordinator.runs.journal import Journal
+from coordinator.story import story_of
 from coordinator.types import Answer, Answered, Rejected, Status
 from edgenode.engines.deterministic import DeterministicEngine
 from edgenode.engines.engine import EngineProgress, Request
@@ -269,7 +271,7 @@ async def test_an_engine_that_crashes_once_is_tried_again(tmp_path: Path, lease:
 
 
 async def test_documents_of_every_state_and_the_others_go_on(tmp_path: Path) -> None:
-    """A folder with a broken file answers from the good one and names the bad one."""
+    """A folder with a broken file answers from the good one and names the bad one; the answer says what it does not rest on."""
     folder = tmp_path / "papers"
     folder.mkdir()
     (folder / "契約.txt").write_bytes(
@@ -277,10 +279,19 @@ async def test_documents_of_every_state_and_the_others_go_on(tmp_path: Path) -> 
     )
     (folder / "broken.pdf").write_bytes(b"%PDF-1.7 cut off")
     (folder / "empty.txt").write_bytes(b"")
+    (folder / "鍵.txt").write_bytes((folder / "契約.txt").read_bytes())
+    (folder / "mail.eml").write_text(
+        "From: a@example.org\nContent-Type: multipart/mixed; boundary=B\n\n--B\nContent-Type: text/plain\n\nThe garden.\n"
+        "--B\nContent-Type: application/ms-tnef\nContent-Disposition: attachment; filename=winmail.dat\n\nxyz\n--B--\n"
+    )
     async with pool_of(tmp_path, *readers(1)) as pool:
         answer, events = await ask(pool, "敷金はいつ返還されますか？", folder)
     skipped = {event.name.rpartition("/")[2] for event in events if type(event).__name__ == "DocumentSkipped"}
-    assert skipped == {"broken.pdf", "empty.txt"}
+    assert skipped == {"broken.pdf", "empty.txt", "鍵.txt"}
+    # Nothing is missing for want of the copy.
+    assert {each.name.rpartition("/")[2] for each in answer.unread} == {"broken.pdf", "empty.txt", "mail.eml"}
+    with Journal.look(runs_dir(), answer.run) as journal:
+        assert story_of(journal).unread == answer.unread
     quotes = [event.finding.quote for event in events if isinstance(event, Found) and isinstance(event.finding, Answered)]
     assert any("六週間以内" in quote for quote in quotes)
     assert answer.citations
