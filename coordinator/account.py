@@ -52,6 +52,10 @@ def print_answer(console: Console, answer: Answer, supervisor: SupervisorConfig 
         say("These passages fit the question best, too:")
         for citation in answer.passages:
             cite("-", citation)
+    if answer.status is Status.STOPPED:
+        say("Nothing was read, as you chose, and nothing was sent.", "bold")
+        say(f"To have it read after all: coordinator resume {answer.run}")
+        return
     if answer.unread:
         say()
         say("The answer does not rest on what could not be read:")

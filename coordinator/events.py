@@ -103,6 +103,18 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimated:
+    """`parts` are still to be read, by `devices`, in about `seconds`; None while it is not known how fast any of them is. Told once
+    before the reading begins, and again while it goes on."""
+
+    parts: int
+    devices: int
+    seconds: float | None
+    off_topic: bool = False
+    """Whether nothing in the documents seems to be about the question."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leased:
     """A node was lent subtasks of one chunk; as a `hedge`, when another node is late with them."""
 
@@ -200,6 +212,7 @@ Event = (
     | NodeGone
     | NodeChanged
     | Planned
+    | Estimated
     | Leased
     | Cancelled
     | Lost

@@ -29,6 +29,7 @@ from edgenode.threads import in_thread
 
 if TYPE_CHECKING:
     from coordinator.runs.dispatch import Dispatcher
+    from coordinator.runs.read import Confirm
 
 
 class Pool:
@@ -199,13 +200,19 @@ class Pool:
         max_egress: int | None = None,
         dry_run: bool = False,
         background: bool = False,
+        confirm: "Confirm | None" = None,
     ) -> AsyncIterator[Event]:
         """As `ask`, as the events of the run; the last is `Ended` with the answer, or an error is raised. Leaving the loop early
-        and closing the iterator stops the run on every node."""
+        and closing the iterator stops the run on every node.
+
+        `Estimated` tells how long the reading will take, before it begins and while it goes on. `confirm`, if given, is awaited
+        with the first of them; when it returns False nothing is read and the status is "stopped"."""
         self._check_open()
         from coordinator.runs import run as running
 
-        options = running.Options(_reading(read), show_names, max_egress, dry_run, background=background, nodes=self._nodes)
+        options = running.Options(
+            _reading(read), show_names, max_egress, dry_run, background=background, nodes=self._nodes, confirm=confirm
+        )
         # One path alone is what people give first; as a sequence it would be taken apart into its characters.
         paths = [Path(each) for each in ([documents] if isinstance(documents, str | os.PathLike) else documents)]
         if not paths:

@@ -186,7 +186,7 @@ def story_lines(story: Story) -> Iterator[str]:
         yield f"Plan: {read} of {several(chunks, 'part')}, {several(subtasks, 'step')}, {story.ended:,} of them ended"
     if story.incomplete:
         yield story.incomplete
-    if summary.status in {"interrupted", "failed"}:
+    if summary.status in {"interrupted", "failed", "stopped"}:
         again = f"To ask again, and perhaps to pay again, type: coordinator resume {summary.run} --again"
         yield again if story.unsure else f"Go on with: coordinator resume {summary.run}"
     yield ""

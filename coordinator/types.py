@@ -358,6 +358,8 @@ class Status(StrEnum):
     NOT_FOUND = "not_found"
     FAILED = "failed"
     DRY_RUN = "dry_run"
+    STOPPED = "stopped"
+    """Whoever asked chose not to have it read, when they saw how long that takes; `resume` reads it after all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
 """What a person sees while a run goes on: live on a terminal, plain lines elsewhere. It all comes from the run's events."""
 
+import contextlib
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -16,6 +19,7 @@ from coordinator.events import (
     DocumentGap,
     DocumentRead,
     DocumentSkipped,
+    Estimated,
     Event,
     Found,
     NodeChanged,
@@ -31,7 +35,7 @@ from coordinator.events import (
     Warned,
 )
 from coordinator.types import Answered, Failed, Finding, Rejected, Retrieved
-from coordinator.words import by_ocr, place, several
+from coordinator.words import about, by_ocr, place, several
 from edgenode.text import clean_line
 from edgenode.types import NodeId
 
@@ -46,9 +50,11 @@ class Terminal(Console):
 
 
 class View(Protocol):
-    """Shows events until it is left."""
+    """Shows events until it is left. Inside `aside` the terminal is for a question and its answer."""
 
     def show(self, event: Event) -> None: ...
+
+    def aside(self) -> AbstractContextManager[None]: ...
 
     def __enter__(self) -> Self: ...
 
@@ -60,6 +66,10 @@ class Silent:
 
     def show(self, event: Event) -> None:
         """Nothing: the result says it all."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """There is nothing in the way."""
+        return contextlib.nullcontext()
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +88,10 @@ class Lines(Silent):
         self._in_doubt: dict[NodeId, tuple[NodeState, bool]] = {}
 
     def show(self, event: Event) -> None:
+        is_told, is_known = self._count.is_told, self._count.seconds_left is not None
         self._count.hear(event)
+        if isinstance(event, Estimated) and is_told and (is_known or event.seconds is None):
+            return  # it stands in the line of the next tenth
         if isinstance(event, NodeJoined | NodeChanged):
             doubt = (event.node.state, bool(event.node.draining))
             # A battery that falls by another percent is no news.
@@ -92,7 +105,8 @@ class Lines(Silent):
             tenths = self._count.done * 10 // self._count.total
             if tenths > self._tenths:
                 self._tenths = tenths
-                self._console.print(Text(f"{self._count.done} of {self._count.total} steps done"), soft_wrap=True)
+                left = f", {self._count.left}" if self._count.left else ""
+                self._console.print(Text(f"{self._count.done} of {self._count.total} steps done{left}"), soft_wrap=True)
 
 
 class LiveView:
@@ -114,7 +128,16 @@ class LiveView:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._live.stop()
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
+
     def show(self, event: Event) -> None:
+        first = isinstance(event, Estimated) and not self._count.is_told
         self._count.hear(event)
         match event:
             case NodeJoined(node):
@@ -137,9 +160,11 @@ class LiveView:
                 self._stage = "Reading"
             case Aggregating(by, model, findings):
                 self._stage = _writing(by, model, findings) + " …"
-        if isinstance(event, DocumentSkipped | DocumentGap | NodeGone | SupervisorTrouble | Warned | Planned | RunStarted) and (
-            line := _line(event)
-        ):
+        if isinstance(event, DocumentSkipped | DocumentGap | NodeGone | SupervisorTrouble | Warned | Planned | RunStarted) or first:
+            line = _line(event)
+        else:
+            line = ""
+        if line:
             self._console.print(Text(line), soft_wrap=True)
 
     def _note(self, finding: Finding) -> None:
@@ -167,11 +192,12 @@ class LiveView:
         bar.add_column(no_wrap=True)
         count = f"{self._count.done}/{self._count.total}" if self._count.total else ""
         elapsed = f"{time.monotonic() - self._started:.0f} s"
+        left = self._count.left if self._count.done < self._count.total else ""
         pulsing = not self._count.total or self._count.done >= self._count.total
         bar.add_row(
             Text(self._stage, overflow="ellipsis"),
             ProgressBar(total=self._count.total or None, completed=self._count.done, pulse=pulsing),
-            Text(f"{count}  {elapsed}"),
+            Text(f"{count}  {elapsed}" + (f", {left}" if left else "")),
         )
         found = [Text(f"  {each}", overflow="ellipsis", no_wrap=True, style="dim") for each in self._found[-FOUND_SHOWN:]]
         return Group(table, bar, *found)
@@ -203,11 +229,24 @@ class _Row:
 class _Count:
     total: int = 0
     done: int = 0
+    is_told: bool = False
+    """Whether there was an estimate of how long it takes, or that this is not known."""
+    seconds_left: float | None = None
+    _at: float = 0.0
+
+    @property
+    def left(self) -> str:
+        """How long it will still take, "about 6 minutes left"; empty while that is not known."""
+        if self.seconds_left is None:
+            return ""
+        return f"{about(max(0.0, self.seconds_left - (time.monotonic() - self._at)))} left"
 
     def hear(self, event: Event) -> None:
         match event:
             case Planned(subtasks=subtasks):
                 self.total = subtasks
+            case Estimated(seconds=seconds):
+                self.is_told, self.seconds_left, self._at = True, seconds, time.monotonic()
             case Found(finding) if not isinstance(finding, Retrieved | Rejected):
                 self.done += 1
             case Aggregating():
@@ -249,6 +288,9 @@ def _line(event: Event) -> str:
             why = whole if read == chunks else "those that may hold the answer"
             plan = f"Reading {read} of {chunks} parts ({why}): {several(len(tasks), 'question')}, {several(subtasks, 'step')}"
             return f"{plan}, of which {done:,} were done before" if done else plan
+        case Estimated(parts, devices, seconds):
+            left = f"{several(parts, 'part')} to read on {several(devices, 'device')}"
+            return f"{left}. How long that takes is not known yet." if seconds is None else f"{left}, {about(seconds)}."
         case Found(Failed(message=message)):
             return f"A part could not be read: {message}"
         case Retried(_, message):

@@ -16,6 +16,17 @@ def several(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def about(seconds: float) -> str:
+    """How long something takes that is not known exactly: "a few seconds", "about 40 seconds", "about 6 minutes"."""
+    if seconds < 8:
+        return "a few seconds"
+    if seconds < 90:
+        return f"about {max(10, round(seconds, -1)):.0f} seconds"
+    if seconds < 5_400:
+        return f"about {seconds / 60:.0f} minutes"
+    return f"about {several(round(seconds / 3_600), 'hour')}"
+
+
 def place(document: str, page: int | None) -> str:
     """ "lease.pdf p. 3", or the document alone where it has no pages."""
     return f"{document} p. {page}" if page else document

@@ -22,6 +22,7 @@ FAILED: Final = 1
 USAGE: Final = 2
 NOT_FOUND: Final = 3
 PARTIAL: Final = 4
+STOPPED: Final = 5
 INTERRUPTED: Final = 130
 
 

@@ -16,6 +16,7 @@ from coordinator.account import print_answer
 from coordinator.config import SupervisorConfig
 from coordinator.events import (
     Aggregating,
+    Estimated,
     Event,
     Found,
     NodeChanged,
@@ -28,6 +29,7 @@ from coordinator.events import (
     RunStarted,
 )
 from coordinator.types import (
+    Abstained,
     AggregationRequest,
     Answer,
     Answered,
@@ -41,6 +43,7 @@ from coordinator.types import (
     Status,
 )
 from coordinator.view import Lines, LiveView
+from coordinator.words import about
 from edgenode.types import EngineState, Model, NodeId
 
 NODE = NodeInfo(NodeId("n1"), "kitchen", "127.0.0.1:1", NodeState.JOINED, "xllamacpp", EngineState.READY, (Model("small"),))
@@ -181,6 +184,34 @@ def test_plain_lines_tell_of_nodes_in_doubt() -> None:
         "Node kitchen: draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
         "Node kitchen (small) joins in, draining: on battery at 14 %: takes no work until it charges or reaches 30 %",
     ]
+
+
+def test_how_long_it_takes_is_told_before_and_with_each_tenth() -> None:
+    """Once as a line of its own, or as soon as it is known; in between it stands beside what is done."""
+    found = [Found(Abstained(0, chunk, NODE.id)) for chunk in range(4)]
+    plan = Planned(("What is the rent?",), False, 9, 4, 4)
+    known = [plan, Estimated(4, 1, 360.0), Estimated(3, 1, 270.0), found[0]]
+    unknown = [plan, Estimated(4, 1, None), Estimated(3, 1, 270.0), found[0], Estimated(2, 1, 180.0), found[1]]
+    for events, own in ((known, 1), (unknown, 2)):
+        stream = io.StringIO()
+        with Lines(Console(file=stream, width=60)) as view:
+            for event in events:
+                view.show(event)
+        lines = stream.getvalue().splitlines()
+        assert sum("to read on 1 device" in line for line in lines) == own
+        (first,) = (line for line in lines if line.startswith("1 of 4"))
+        assert "about 4 minutes" in first or "about 5 minutes" in first
+    assert "about 4 minutes left" in shown_live(*known, Estimated(3, 1, 245.0))
+    assert "left" not in shown_live(plan, Estimated(4, 1, None))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "a few seconds"), (14, "about 10 seconds"), (88, "about 90 seconds"), (360, "about 6 minutes"), (7_000, "about 2 hours")],
+)
+def test_times_are_told_as_people_tell_them(seconds: float, words: str) -> None:
+    """In the unit that fits, without claiming to be exact."""
+    assert about(seconds) == words
 
 
 def test_on_a_terminal_ask_shows_the_live_view(tmp_path: Path) -> None:

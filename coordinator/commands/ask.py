@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import os
 import re
 import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from coordinator.commands.options import add_network, network
 from coordinator.config import DEFAULT_SUPERVISOR_MODEL, SupervisorConfig, agree, config_path, load_config, runs_dir
@@ -18,17 +19,27 @@ from coordinator.runs.folders import LAST, RUN_HELP
 from coordinator.runs.journal import Journal
 from coordinator.runs.outcome import make_answer, nodes_asked, resumable
 from coordinator.types import Answer, Reading, RunId, Status
-from edgenode.console import ANSWERED, NOT_FOUND, PARTIAL, Commands, add_common, print_json, whole
+from edgenode.console import ANSWERED, NOT_FOUND, PARTIAL, STOPPED, Commands, add_common, print_json, whole
 from edgenode.errors import EdgenodeError, UsageError
 from edgenode.home import shown
 from edgenode.text import names_a_file
 
 if TYPE_CHECKING:
-    from coordinator.events import Event
+    from coordinator.events import Estimated, Event
     from coordinator.pool import Pool
+    from coordinator.runs.read import Confirm
     from coordinator.view import View
 
-EXIT = {Status.ANSWERED: ANSWERED, Status.PARTIAL: PARTIAL, Status.DRY_RUN: ANSWERED, Status.NOT_FOUND: NOT_FOUND}
+EXIT = {
+    Status.ANSWERED: ANSWERED,
+    Status.PARTIAL: PARTIAL,
+    Status.DRY_RUN: ANSWERED,
+    Status.NOT_FOUND: NOT_FOUND,
+    Status.STOPPED: STOPPED,
+}
+# Whether it shall be read is asked where that takes longer than this; where nothing seems to be about the question, than this.
+LONG_SECONDS: Final = 600.0
+LONG_OFF_TOPIC_SECONDS: Final = 20.0
 
 
 def add_to(commands: Commands) -> None:
@@ -42,8 +53,8 @@ def add_to(commands: Commands) -> None:
         help="ask a question of documents",
         description="Asks QUESTION of documents: text, web pages, PDF, Word, Excel, PowerPoint and OpenDocument files, mail, "
         "books, CSV and JSON, with the extra ocr also scans and photos; or folders of them, or - for standard input.",
-        epilog=f"{supervisor} Exit status: 0 answered, 3 not found, 4 answered from a part of what was to be read, 1 failed, "
-        "2 wrong usage, 130 interrupted.",
+        epilog=f"{supervisor} Exit status: 0 answered, 3 not found, 4 answered from a part of what was to be read, 5 not read "
+        "because you chose so, 1 failed, 2 wrong usage, 130 interrupted.",
     )
     ask.add_argument("words", metavar="DOCUMENT... QUESTION", nargs="+", help="files or folders, and last the question")
     ask.add_argument(
@@ -52,6 +63,12 @@ def add_to(commands: Commands) -> None:
         default="auto",
         metavar="all|relevant",
         help="read every part, or those that retrieval considers possible (default: by the question)",
+    )
+    ask.add_argument(
+        "-y",
+        "--yes",
+        action="store_true",
+        help="read without asking first, also where that takes long or nothing seems to be about the question",
     )
     _add_nodes(ask)
     _add_aggregation(ask)
@@ -108,7 +125,7 @@ def _ask(options: argparse.Namespace) -> int:
     if names_a_file(question):
         raise UsageError(f"There is no question: the last argument, {question}, is a file. Give the question last, in quotes.")
 
-    def events(pool: "Pool") -> "AsyncIterator[Event]":
+    def events(pool: "Pool", confirm: "Confirm | None") -> "AsyncIterator[Event]":
         return pool.stream(
             question,
             names,
@@ -116,6 +133,7 @@ def _ask(options: argparse.Namespace) -> int:
             show_names=options.show_names,
             max_egress=options.max_egress,
             dry_run=options.dry_run,
+            confirm=None if options.yes else confirm,
         )
 
     return _run(options, events, lambda: options.node)
@@ -151,7 +169,7 @@ def _resume(options: argparse.Namespace) -> int:
     if options.run == LAST:
         options.run = last_run(runs_dir())
 
-    def events(pool: "Pool") -> "AsyncIterator[Event]":
+    def events(pool: "Pool", _: object) -> "AsyncIterator[Event]":
         return pool.resume(
             options.run,
             show_names=options.show_names,
@@ -164,12 +182,14 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _run(
-    options: argparse.Namespace, events: "Callable[[Pool], AsyncIterator[Event]]", nodes: Callable[[], Collection[str]]
+    options: argparse.Namespace,
+    events: "Callable[[Pool, Confirm | None], AsyncIterator[Event]]",
+    nodes: Callable[[], Collection[str]],
 ) -> int:
     import asyncio
 
     from coordinator.account import print_answer
-    from coordinator.events import Ended, RunStarted
+    from coordinator.events import Ended, Estimated, RunStarted
     from coordinator.pool import Pool
     from coordinator.view import Terminal
 
@@ -183,16 +203,23 @@ def _run(
     answer: Answer | None = None
     view = _view(options)
     began = time.time()
+    estimate_shown = asyncio.Event()
+
+    async def confirm(estimated: "Estimated") -> bool:
+        await estimate_shown.wait()
+        return await _shall_be_read(estimated, view)
 
     async def watch() -> None:
         nonlocal run, answer
         async with Pool.discover(nodes=nodes(), config=config, **network(options)) as pool:
-            async for event in events(pool):
+            async for event in events(pool, confirm if _is_on_terminal(options) else None):
                 if isinstance(event, RunStarted):
                     run = event.run
                 if isinstance(event, Ended):
                     answer = event.answer
                 view.show(event)
+                if isinstance(event, Estimated):
+                    estimate_shown.set()
 
     try:
         with view:
@@ -237,6 +264,28 @@ def _agrees(supervisor: SupervisorConfig) -> bool:
     return True
 
 
+async def _shall_be_read(estimated: "Estimated", view: "View") -> bool:
+    """Asks whether it shall be read, where that takes long or nothing seems to be about the question."""
+    from coordinator.words import about
+    from edgenode.threads import in_thread
+
+    seconds, most = estimated.seconds, LONG_OFF_TOPIC_SECONDS if estimated.off_topic else LONG_SECONDS
+    if seconds is None and not estimated.off_topic:
+        return True
+    if seconds is not None and seconds <= most:
+        return True
+    why = "Nothing here seems to be about the question. " if estimated.off_topic else ""
+    takes = "It is not known how long reading takes." if seconds is None else f"Reading takes {about(seconds)}."
+    which = "Read anyway? [y/N] " if estimated.off_topic else "Read it? [Y/n] "
+    with view.aside():
+        print(f"{why}{takes} {which}", end="", file=sys.stderr, flush=True)
+        # Not by sys.stdin: after Ctrl-C a thread that waits there would be in the way of the program's end.
+        typed = (await in_thread(os.read, sys.stdin.fileno(), 1_024)).decode(errors="replace").strip().lower()
+        if not typed:
+            print(file=sys.stderr)
+    return typed in {"y", "yes"} or (not typed and not estimated.off_topic)
+
+
 def _interrupted(run: RunId | None, began: float) -> tuple[str, dict[str, Any]]:
     """What to say of a run that Ctrl-C ended, whose command began at that Unix time, and what `--json` prints of it."""
     nothing = NO_ANSWER | {"run": run}
@@ -253,6 +302,11 @@ def _interrupted(run: RunId | None, began: float) -> tuple[str, dict[str, Any]]:
     which = "The request to the supervisor was under way" if unsure.started >= began else "An earlier request had brought no reply"
     how = f"to ask again, and perhaps to pay again, type: coordinator resume {run} --again"
     return f"Interrupted. {which}: it may have been answered and charged. What was done until then is kept; {how}", kept
+
+
+def _is_on_terminal(options: argparse.Namespace) -> bool:
+    """Whether somebody is there who can be asked."""
+    return not options.json and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def _view(options: argparse.Namespace) -> "View":

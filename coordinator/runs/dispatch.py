@@ -29,6 +29,7 @@ from coordinator.scheduling.decisions import (
     Withdraw,
     Work,
 )
+from coordinator.scheduling.estimate import Estimate
 from coordinator.scheduling.schedule import Schedule
 from coordinator.scheduling.speed import PredictionError, SpeedModel
 from edgenode.types import (
@@ -80,6 +81,8 @@ class Dispatcher:
         self._news: asyncio.Queue[News | None] = asyncio.Queue()
         self._decisions: deque[Decision] = deque()
         self._deciding = False
+        self._learnt = asyncio.Event()
+        """Set whenever a node has done something, which may tell how fast it is."""
         self._stack = AsyncExitStack()
         self._serving: asyncio.Task[None] | None = None
 
@@ -106,6 +109,22 @@ class Dispatcher:
     def speed(self, node: NodeId) -> SpeedModel | None:
         """What has been learnt of a node that is there."""
         return self._schedule.speed(node)
+
+    def foresee(self, work: Sequence[Work], need: Need, *, interactive: bool = True) -> Estimate:
+        """How long a run would take that began now."""
+        return self._schedule.foresee(work, need, interactive=interactive)
+
+    async def speed_known(self, need: Need, within: float) -> None:
+        """Waits until it is known how fast one of the nodes is that may read, for `within` seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._schedule.foresee((), need).seconds is None:
+                    self._learnt.clear()
+                    await self._learnt.wait()
+
+    def left(self, id: str) -> Estimate | None:
+        """How long the run will still take; None when it is over."""
+        return self._schedule.left(id, time.monotonic())
 
     def expect(self) -> None:
         """A run is about to come: nodes of which nothing is known read a little text of ours meanwhile, to learn how fast they
@@ -223,6 +242,7 @@ class Dispatcher:
                 if isinstance(result, Completion) and failure is None:
                     self._refused.pop(held.node, None)
                     self._apply(self._schedule.settled(lease, subtask, now, result.usage) or [])
+                    self._learnt.set()
                 elif failure is not None:
                     if failure.reason is not FailureReason.CANCELLED:
                         self._tell(held, Retried(held.node, failure.message))

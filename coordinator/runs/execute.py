@@ -37,30 +37,38 @@ class Execution:
         done: Collection[tuple[int, int]] = (),
         work: Mapping[NodeId, NodeWork] | None = None,
     ) -> None:
-        self._id = id
+        self.id = id
         self._plan = plan
         self._chunks = chunks
         self._documents = documents
-        self._need = need
+        self.need = need
         self._emit = emit
         self._record = record
         self._close = close
         self._done = frozenset(done)
         self._subtasks: dict[SubtaskId, tuple[Task, Chunk]] = {}
         self._rejected: set[SubtaskId] = set()
+        self.bundles = self._bundles()
+        """The work that is to be done."""
+        self._open = {bundle.chunk: len(bundle.subtasks) for bundle in self.bundles}
         self.work: dict[NodeId, NodeWork] = dict(work or {})
         """What each node did, kept up to date."""
 
     async def run(self, dispatcher: Dispatcher, *, interactive: bool = True) -> None:
         """Returns when every subtask has its finding. Leaving early (cancellation) withdraws what is still on nodes."""
-        await dispatcher.carry_out(self._id, self._bundles(), self._need, self, interactive=interactive)
+        await dispatcher.carry_out(self.id, self.bundles, self.need, self, interactive=interactive)
+
+    @property
+    def parts_left(self) -> int:
+        """Chunks that are not read to their end."""
+        return len(self._open)
 
     def _bundles(self) -> list[Work]:
         bundles = []
         for bundle in self._plan.bundles:
             chunk = self._chunks[bundle.chunk]
             tasks = [self._plan.tasks[index] for index in bundle.tasks if (index, bundle.chunk) not in self._done]
-            subtasks = {SubtaskId(f"{self._id}.{task.index}.{chunk.index}"): (task, chunk) for task in tasks}
+            subtasks = {SubtaskId(f"{self.id}.{task.index}.{chunk.index}"): (task, chunk) for task in tasks}
             if subtasks:
                 self._subtasks |= subtasks
                 shared = estimate_tokens(prompts.SYSTEM + chunk.text)
@@ -112,12 +120,13 @@ class Execution:
         task, chunk = self._subtasks[decision.subtask]
         if decision.subtask in self._rejected:
             self._close(task.index, chunk.index)
+            self._done_with(chunk.index)
         else:
             self._keep(Failed(task.index, chunk.index, decision.reason, decision.message, decision.nodes))
 
     def tell(self, event: Event) -> None:
         if isinstance(event, NodeJoined):
-            node, model = event.node, fitting(event.node, self._need)
+            node, model = event.node, fitting(event.node, self.need)
             self.work.setdefault(
                 node.id, NodeWork(node.id, node.name, model.name if model else "", node.engine, unchecked=node.unchecked)
             )
@@ -136,7 +145,15 @@ class Execution:
 
     def _keep(self, finding: Finding) -> None:
         self._record(finding)
+        if not isinstance(finding, Rejected):
+            self._done_with(finding.chunk)
         self._emit(Found(finding))
+
+    def _done_with(self, chunk: int) -> None:
+        """A subtask of the chunk has come to its end."""
+        self._open[chunk] -= 1
+        if not self._open[chunk]:
+            del self._open[chunk]
 
     def _page(self, chunk: Chunk) -> int | None:
         return self._documents[chunk.document].page_at(chunk.start)

@@ -102,6 +102,11 @@ def keep_failure(journal: Journal, by: str, error: str) -> None:
     journal.set_value("end", {"status": Status.FAILED.value, "by": by, "text": "", "error": error})
 
 
+def keep_stop(journal: Journal) -> None:
+    """Keeps that it was not read, by the choice of whoever asked."""
+    journal.set_value("end", {"status": Status.STOPPED.value, "by": "home", "text": ""})
+
+
 def kept_answer(journal: Journal, kept: Kept) -> Answer | None:
     """The answer that the run was given. None where it has none, or one that was kept without its citations."""
     with journal.sound():

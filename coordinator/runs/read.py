@@ -1,12 +1,12 @@
 """The reading of a run: from the documents' texts to a finding for every subtask, from the beginning or from where it was."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from coordinator.documents.chunks import make_chunks
 from coordinator.documents.retrieval import Index
 from coordinator.errors import NoNodes, RunError
-from coordinator.events import Event, Found, NodeGone, NodeJoined, NodeState, Planned, Warned
+from coordinator.events import Estimated, Event, Found, NodeGone, NodeJoined, NodeState, Planned, Warned
 from coordinator.minions import prompts
 from coordinator.minions.findings import retrieved_findings
 from coordinator.minions.plan import make_plan, split_question
@@ -16,6 +16,7 @@ from coordinator.runs.execute import Execution
 from coordinator.runs.identity import fingerprint, subtask_keys
 from coordinator.runs.journal import Journal
 from coordinator.runs.participants import fitting
+from coordinator.runs.progress import Progress
 from coordinator.scheduling.decisions import Need
 from coordinator.scheduling.limits import PATIENCE_SECONDS
 from coordinator.types import Document, Failed, Finding, Reading, Rejected, Retrieved
@@ -27,6 +28,19 @@ from edgenode.types import NodeId
 MIN_CONTEXT_TOKENS: Final = 1_024
 # Of the nodes that are there and take no part, so many are told of in one sentence each.
 MAX_REASONS: Final = 5
+
+
+# Before a person is asked whether so many parts shall be read it is worth this long to learn how fast the nodes are: each reads a
+# little text of ours since it joined, which a Pi does in some seconds.
+MANY_PARTS: Final = 8
+PROBE_SECONDS: Final = 10.0
+
+Confirm = Callable[[Estimated], Awaitable[bool]]
+"""Whether what was estimated shall be read."""
+
+
+class Declined(Exception):
+    """Whoever asked does not want it read."""
 
 
 class OtherPlan(RunError):
@@ -41,12 +55,15 @@ async def read(
     tell: Callable[[Event], None],
     *,
     interactive: bool = True,
+    confirm: Confirm | None = None,
 ) -> None:
     """Has the nodes read what has not been read, what failed too, and returns when every subtask of the plan has come to its end in
     the journal. A failure stands until its subtask ends anew.
 
     What the documents are cut by is kept with the plan, so that a run that is resumed with other nodes has the same chunks.
-    Raises `NoNodes`, and `OtherPlan` when this version of the program makes another plan than the one that began.
+    Before anything is read `confirm` is asked whether it shall be.
+    Raises `Declined` when it says no, `NoNodes`, and `OtherPlan` when this version of the program makes another plan than the one
+    that began.
     """
     overhead = prompts.overhead_tokens(split_question(question))
     made: dict[str, Any] | None = journal.value("plan")
@@ -71,11 +88,12 @@ async def read(
     done = {place for place, key in keys.items() if key in settled}
     instructions = tuple(task.instruction for task in plan.tasks)
     tell(Planned(instructions, plan.overview, len(chunks), len(plan.bundles), len(keys), len(done)))
-    if not plan.overview and not any(index.chunk_scores(question)):
+    off_topic = not plan.overview and not any(index.chunk_scores(question))
+    if off_topic:
         tell(
             Warned(
                 "No word of the question stands in the documents. Nothing here seems to be about this, unless they are in another "
-                f"language: {len(plan.bundles)} parts are read all the same."
+                "language."
             )
         )
     for finding in journal.findings():
@@ -97,12 +115,13 @@ async def read(
             chunks,
             by_label,
             Need(made["context"], test_engine),
-            _Attendance(tell),
+            Progress(dispatcher, lambda: execution, _Attendance(tell)),
             record,
             lambda task, chunk: journal.end_subtask(keys[task, chunk]),
             done,
             journal.work(),
         )
+        await _foresee(dispatcher, execution, off_topic, tell, confirm, interactive=interactive)
         await execution.run(dispatcher, interactive=interactive)
         for work in execution.work.values():
             journal.set_work(work)
@@ -111,6 +130,25 @@ async def read(
     if failed:
         why = failed[-1].message
         tell(Warned(f"{len(failed)} of {len(keys)} subtasks failed, and the answer does not rest on them. One reason: {why}"))
+
+
+async def _foresee(
+    dispatcher: Dispatcher,
+    execution: Execution,
+    off_topic: bool,
+    tell: Callable[[Event], None],
+    confirm: Confirm | None,
+    *,
+    interactive: bool,
+) -> None:
+    """Tells how long the reading will take, and asks whether it is wanted. Raises `Declined`."""
+    if confirm is not None and execution.parts_left >= MANY_PARTS:
+        await dispatcher.speed_known(execution.need, PROBE_SECONDS)
+    estimate = dispatcher.foresee(execution.bundles, execution.need, interactive=interactive)
+    estimated = Estimated(execution.parts_left, estimate.devices, estimate.seconds, off_topic)
+    tell(estimated)
+    if confirm is not None and not await confirm(estimated):
+        raise Declined
 
 
 async def _smallest_context(roster: Roster, least: int) -> tuple[int, bool]:

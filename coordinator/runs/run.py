@@ -26,14 +26,18 @@ from coordinator.runs.outcome import (
     incomplete,
     keep_answer,
     keep_failure,
+<<<<<<< HEAD
     keep_unread,
+=======
+    keep_stop,
+>>>>>>> 0292d91 (runs: an estimate before reading and while it goes on, and the choice not to have it on a terminal)
     kept_answer,
     make_answer,
     resumable,
     subtasks_read,
     with_gaps,
 )
-from coordinator.runs.read import OtherPlan, read
+from coordinator.runs.read import Confirm, Declined, OtherPlan, read
 from coordinator.runs.recorder import Recorder
 from coordinator.types import Answer, Document, Reading, Status
 from edgenode.errors import EdgenodeError, UsageError
@@ -44,7 +48,8 @@ from edgenode.threads import in_thread
 class Options:
     """How a question is asked. `max_egress` is in characters, None for the default share. With `again` the supervisor is asked
     although there is an answer, or an earlier request may have been paid for. A `background` run lets others read first. `nodes`
-    are the only ones that the pool may use, by name or id, none for all: they are kept for who goes on with the run."""
+    are the only ones that the pool may use, by name or id, none for all: they are kept for who goes on with the run. `confirm` is
+    asked once, before the nodes read anything."""
 
     reading: Reading = Reading.AUTO
     show_names: bool = False
@@ -53,6 +58,7 @@ class Options:
     again: bool = False
     background: bool = False
     nodes: tuple[str, ...] = ()
+    confirm: Confirm | None = None
 
 
 async def ask(
@@ -168,7 +174,7 @@ async def _read_rest(
             tell(DocumentRead(document.label, document.name, len(document.text), document.pages))
             for gap in document.gaps:
                 tell(DocumentGap(document.label, document.name, gap))
-        await read(dispatcher, journal, kept.question, documents, tell, interactive=not options.background)
+        await read(dispatcher, journal, kept.question, documents, tell, interactive=not options.background, confirm=options.confirm)
     except (DocumentError, NoNodes, OtherPlan) as error:
         if not whole:
             raise
@@ -220,6 +226,9 @@ async def _carry_on(
             tell(Warned(_ANSWERED))
             answer = make_answer(journal, kept, standing.status, standing.text, standing.answered_by, standing.citations)
         answer = with_gaps(answer, incomplete(journal, unreadable))
+    except Declined:
+        keep_stop(journal)
+        answer = make_answer(journal, kept, Status.STOPPED, "", "home", ())
     except EdgenodeError as error:
         by = "home" if config.supervisor is None else "supervisor"
         if earlier is None:  # one that there was is worth more than the failure to make another

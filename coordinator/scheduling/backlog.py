@@ -109,6 +109,14 @@ class Run:
     def bundles(self) -> int:
         return len(self.waiting) + len(self.retries)
 
+    def left(self) -> tuple[int, Demand]:
+        """How many bundles wait, and what it takes to read all of them."""
+        if not self.bundles:
+            return 0, Demand()
+        return self.bundles, _typical(self.bundles, self.count, self.shared, self.own, self.reply * self.replies).times(
+            self.bundles
+        )
+
     def _weigh(self, shape: Work, sign: int) -> None:
         self.own += sign * shape.own_tokens
         self.reply += sign * shape.reply_tokens
@@ -158,12 +166,11 @@ class Backlog:
                 shared += share * run.shared
                 own += share * run.own
                 reply += share * run.reply * run.replies
-        one = bundle_demand(shared / bundles, own / count, reply / count, 1)
-        more = bundle_demand(shared / bundles, own / count, reply / count, 1, cached=shared / bundles)
-        extra = count / bundles - 1
-        return bundles, Demand(
-            one.calls + extra * more.calls,
-            one.read + extra * more.read,
-            one.depth + extra * more.depth,
-            one.written + extra * more.written,
-        )
+        return bundles, _typical(bundles, count, shared, own, reply)
+
+
+def _typical(bundles: float, count: float, shared: float, own: float, reply: float) -> Demand:
+    """An average one of so many bundles, whose `count` subtasks and whose tokens in all these are."""
+    one = bundle_demand(shared / bundles, own / count, reply / count, 1)
+    more = bundle_demand(shared / bundles, own / count, reply / count, 1, cached=shared / bundles)
+    return one + more.times(count / bundles - 1)

@@ -5,17 +5,19 @@ node failed goes to another; a node that is gone gives back all it held; what is
 taken over by devices that would be sooner, and whoever is first counts. `book` keeps the records, `placement` chooses.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from coordinator.scheduling import measure
 from coordinator.scheduling.attempts import Attempts
 from coordinator.scheduling.book import Book
 from coordinator.scheduling.decisions import Candidate, Decision, Need, Work
+from coordinator.scheduling.estimate import Device, Estimate, demand_of, estimate
 from coordinator.scheduling.holdings import Lease, Node
 from coordinator.scheduling.limits import NO_ROOM, PASSING, REFUSAL_PAUSE_SECONDS
 from coordinator.scheduling.overdue import Overdue
 from coordinator.scheduling.placement import Placement
+from coordinator.scheduling.readers import Reader
 from coordinator.scheduling.speed import PredictionError, SpeedModel
 from edgenode.types import FailureReason, LeaseId, NodeId, SubtaskId, Usage
 
@@ -54,6 +56,32 @@ class Schedule:
         """What has been learnt of a node that is there, with the model that it used last."""
         known = self._book.nodes.get(node)
         return known.reader.speed if known else None
+
+    def foresee(self, work: Iterable[Work], need: Need, *, interactive: bool = True) -> Estimate:
+        """How long a run would take that began now."""
+        readers = {id: fitting[0] for id in self._book.nodes if (fitting := self._book.readers.fitting(id, need))}
+        bundles, demand = demand_of(work)
+        others = sum(run.bundles > 0 and (run.interactive or not interactive) for run in self._book.backlog.runs.values())
+        return estimate(self._devices(readers, {}), bundles, demand, runs=1 + others)
+
+    def left(self, run: str, now: float) -> Estimate | None:
+        """How long a run will still take. None when it is over."""
+        state = self._book.backlog.runs.get(run)
+        if state is None:
+            return None
+        held = {id: self._book.nodes[id].free_in(now) for id in state.readers}
+        devices = self._devices(state.readers, held)
+        others = sum(other.bundles > 0 and other.interactive >= state.interactive for other in self._book.backlog.runs.values())
+        bundles, demand = state.left()
+        waiting = estimate(devices, bundles, demand, runs=max(1, others))
+        mine = (lease for device in devices for lease in device.node.leases if lease.run is state and lease.wanted)
+        last = max((lease.remaining(now) for lease in mine), default=0.0)
+        return Estimate(len(devices), None if waiting.seconds is None else max(waiting.seconds, last))
+
+    def _devices(self, readers: Mapping[NodeId, Reader], free_in: Mapping[NodeId, float]) -> list[Device]:
+        """Those of the readers that can take work."""
+        nodes = self._book.nodes
+        return [Device(nodes[id], reader, free_in.get(id, 0.0)) for id, reader in readers.items() if nodes[id].able]
 
     def add(
         self, run: str, work: Iterable[Work], now: float, *, interactive: bool = True, need: Need = ANY_MODEL

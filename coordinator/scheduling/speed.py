@@ -53,6 +53,9 @@ class Demand:
     def __add__(self, other: "Demand") -> "Demand":
         return Demand(self.calls + other.calls, self.read + other.read, self.depth + other.depth, self.written + other.written)
 
+    def times(self, count: float) -> "Demand":
+        return Demand(count * self.calls, count * self.read, count * self.depth, count * self.written)
+
 
 def reading(start: float, end: float, *, calls: float = 0.0, written: float = 0.0) -> Demand:
     """Reads the prompt from token `start` to `end`, and writes."""

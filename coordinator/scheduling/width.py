@@ -28,6 +28,11 @@ class Width:
         """Whether the present width is being measured. What things take meanwhile tells nothing of how fast the node is."""
         return self.now != self._best
 
+    @property
+    def gain(self) -> float:
+        """How many times as much it does with as many leases as it works on now as with one."""
+        return self._throughput(self.now) if self.now in self._slowdown else 1.0
+
     def slowdown(self, running: int) -> float:
         """How many times longer a lease takes beside `running - 1` others than alone. A width that was never tried is taken to gain
         nothing."""
