@@ -26,11 +26,8 @@ from coordinator.runs.outcome import (
     incomplete,
     keep_answer,
     keep_failure,
-<<<<<<< HEAD
-    keep_unread,
-=======
     keep_stop,
->>>>>>> 0292d91 (runs: an estimate before reading and while it goes on, and the choice not to have it on a terminal)
+    keep_unread,
     kept_answer,
     make_answer,
     resumable,
