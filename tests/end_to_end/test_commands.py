@@ -80,6 +80,7 @@ def test_ask_json_is_what_the_issue_of_the_format_says(start_node: Start, lease:
         "ledger",
         "seconds",
         "incomplete",
+        "unread",
         "passages",
     }
     assert set(answer["findings"]) == {"answered", "retrieved", "abstained", "rejected", "failed"}
